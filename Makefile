@@ -1,0 +1,30 @@
+# Two commands on a machine with git, make and Python >= 3.11:  make report   and   make test
+PYTHON ?= python3
+CORES ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export MPLBACKEND := agg
+export PYTHONHASHSEED := 0
+
+.PHONY: setup report test bench lock clean
+
+setup: $(READY)
+
+# uv lives in a folder of its own; the user's Python gets nothing installed.
+.tools/bin/uv:
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12"'
+	@$(PYTHON) -m venv .tools || { echo "The venv module is missing: install python3-venv, or name another Python: make PYTHON=..."; rm -rf .tools; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# Two steps, because an installer that checks hashes refuses an editable project in the same call.
+$(READY): requirements.lock pyproject.toml | .tools/bin/uv
+	.tools/bin/uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	.tools/bin/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	.tools/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: | .tools/bin/uv
+	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+	  --no-header --no-emit-index-url --upgrade pyproject.toml -o requirements.lock

@@ -1,0 +1,187 @@
+"""`TrainConfig`: the validated description of one run, and the way from notebook parameters to it."""
+
+import ast
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .losses import KAPPA_MAX
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+Method = Literal["infomax", "supervised"]
+Dataset = Literal["glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "stl10"]
+Backbone = Literal["resnet_small", "resnet18", "resnet50"]
+
+
+class ParameterError(ValueError):
+    """A parameter that is not allowed. Notebooks show its one sentence instead of a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+def project_root() -> Path:
+    """The checkout's folder: the package's parent, or the nearest parent of the working folder with `params/`."""
+    for folder in (_PACKAGE, Path.cwd(), *Path.cwd().parents):
+        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    return Path.cwd()
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides a run's result. Frozen; unknown or bad values raise one `ParameterError`.
+
+    `n_train`: images of the training split (stratified, by `seed`), None for all. `image_size`: pixels of the
+    square images, None for the data set's own. `n_classes`: classes of `glyphs`. `eval_every`: epochs between
+    evaluations (the last epoch is always evaluated). `data_root`, `device`, `runs_dir` say where, not what:
+    they are not part of the run's identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    method: Method = "infomax"
+    dataset: Dataset = "glyphs"
+    data_root: str = "data"
+    n_train: int | None = Field(None, ge=2)
+    n_classes: int = Field(48, ge=2, le=288)
+    image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
+    backbone: Backbone = "resnet_small"
+    stem: Literal["imagenet", "small"] = "imagenet"
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(128, ge=2)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-6, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
+    kappa: float = Field(10.0, gt=0, le=KAPPA_MAX)
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+    proj_dim: int = Field(128, ge=2)
+    eval_every: int = Field(1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    runs_dir: str = "runs"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("a boolean is not meant here")
+        return value
+
+    def __init__(self, **values: Any):
+        unknown = [name for name in values if name not in type(self).model_fields]
+        if unknown:
+            raise ParameterError(_unknown(unknown[0], type(self).model_fields))
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ParameterError(_explain(error, type(self))) from None
+        if self.n_train is not None and self.n_train < self.batch_size:
+            raise ParameterError(
+                f"n_train = {self.n_train} is not allowed: it must be at least batch_size = {self.batch_size}."
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on: all fields but where to read, compute and write, and those the method ignores."""
+        elsewhere = {"data_root", "device", "runs_dir"}
+        if self.method != "infomax":
+            elsewhere |= {"kappa", "alpha", "beta"}
+        if self.method == "supervised":
+            elsewhere |= {"proj_dim"}
+        if not self.dataset.startswith("glyphs"):
+            elsewhere |= {"n_classes"}
+        return {k: v for k, v in self.model_dump().items() if k not in elsewhere}
+
+    @property
+    def name(self) -> str:
+        """The run directory's name: readable, and unique to `identity()` (10 and 10.0 are one run)."""
+        # Only what differs from a default counts, so a field that is added later renames no run; defaults stay.
+        changed = {k: v for k, v in self.identity().items() if v != type(self).model_fields[k].default}
+        digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
+        return f"{self.dataset}-{self.method}-{self.backbone}-{digest}"
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory; a relative `runs_dir` lies in the project's folder, whoever calls from where."""
+        return project_root() / self.runs_dir / self.name
+
+    def but(self, **changes: Any) -> "TrainConfig":
+        """The same configuration with some fields changed, validated anew."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **changes: Any) -> "TrainConfig":
+        """The configuration in a parameter file (`params/*.yaml`)."""
+        return cls(**{**read_yaml(path), **changes})
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, Any], extra: Iterable[str] = ()) -> "TrainConfig":
+        """The configuration in a notebook's parameters.
+
+        Args:
+            namespace: the notebook's `globals()`, after its `parameters` cell and what papermill injected.
+            extra: names of the notebook's own parameters, beside the fields of this class.
+
+        Raises ParameterError for a name that the injected cell assigns and nobody reads (papermill only warns).
+        """
+        allowed = [*cls.model_fields, *extra]
+        for name in _assigned(namespace.get("In", [])):
+            if name not in allowed:
+                raise ParameterError(_unknown(name, allowed))
+        return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A parameter file as a dictionary, read safely; ParameterError if it is not a mapping of names to values."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ParameterError(f"{path} cannot be read as a parameter file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ParameterError(f"{path} is not a parameter file: it must hold lines of the form 'name: value'.")
+    return values
+
+
+def _assigned(cells: list[str]) -> list[str]:
+    """Names assigned in the newest block of cells that begin with '# Parameters' (papermill's begins so, too)."""
+    block: list[str] = []
+    for source in reversed(cells):
+        if source.lstrip().startswith("# Parameters"):
+            block.append(source)
+        elif block:
+            break
+    trees = [node for source in block for node in ast.parse(source).body]
+    return [t.id for node in trees if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)]
+
+
+def _unknown(name: str, allowed: Iterable[str]) -> str:
+    allowed = list(allowed)
+    near = difflib.get_close_matches(name, allowed, 1, 0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"the parameters are {', '.join(allowed)}."
+    return f"There is no parameter '{name}': {hint}"
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """One sentence for pydantic's first complaint: the field, its value, and what is allowed."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    field = model.model_fields[name]
+    schema = model.model_json_schema()["properties"][name]
+    if "anyOf" in schema:
+        schema = schema["anyOf"][0]
+    if "enum" in schema:
+        allowed = "one of " + ", ".join(schema["enum"])
+        near = difflib.get_close_matches(str(first["input"]), schema["enum"], 1)
+        allowed += f" (did you mean '{near[0]}'?)" if near else ""
+    else:
+        words = {"integer": "a whole number", "number": "a number", "string": "text"}
+        signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<=", "multipleOf": "a multiple of"}
+        bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+        allowed = " ".join([words.get(schema.get("type", ""), str(field.annotation)), " and ".join(bounds)]).strip()
+        allowed += " or none for the default" if field.default is None else ""
+    return f"{name} = {first['input']!r} is not allowed: it must be {allowed}."

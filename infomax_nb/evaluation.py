@@ -1,0 +1,104 @@
+"""What is measured on frozen, pooled backbone features: the linear head, k-NN, effective rank."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from .data import ImageSet, stream
+from .views import IMAGENET_MEAN, IMAGENET_STD, normalise
+
+
+@torch.no_grad()
+def features(backbone: nn.Module, images: Tensor, batch: int = 512) -> Tensor:
+    """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics."""
+    training, device = backbone.training, next(backbone.parameters()).device
+    backbone.eval()
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    out = []
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        for chunk in images.split(batch):
+            x = normalise(chunk.to(device).transpose(0, 1).float(), mean, std).transpose(0, 1)
+            out.append(backbone(x.contiguous(memory_format=torch.channels_last)).float())
+    backbone.train(training)
+    return torch.cat(out)
+
+
+def pixels(images: Tensor) -> Tensor:
+    """Raw pixels as features (N, 3 H W), normalised as the networks' input is: the baseline without a network."""
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    return normalise(images.transpose(0, 1).float(), mean, std).transpose(0, 1).flatten(1)
+
+
+def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
+    """Percent of rows whose label is among the first k of `ranked` (N, >= k), classes by falling score."""
+    return 100 * (ranked[:, :k] == labels[:, None]).any(1).float().mean().item()
+
+
+def knn(bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k: int = 200, temperature: float = 0.1) -> Tensor:
+    """Classes by falling score (queries, n_classes): cosine k-NN, votes weighted by exp(similarity / temperature).
+
+    lightly's `knn_predict` in chunks of bounded memory; k is cut to the size of the bank.
+    """
+    from lightly.utils.benchmarking.knn import knn_predict
+
+    bank, queries, k = normalize(bank, dim=1).T.contiguous(), normalize(queries, dim=1), min(k, len(bank))
+    chunk = max(8, min(1024, 50_000_000 // (k * n_classes + bank.shape[1])))
+    parts = [knn_predict(q, bank, bank_labels, n_classes, k, temperature) for q in queries.split(chunk)]
+    return torch.cat(parts)
+
+
+def effective_rank(x: Tensor) -> float:
+    """exp of the entropy of the normalised singular values of centred features (N, D) (Roy and Vetterli 2007): 1 to D."""
+    x = (x - x.mean(0)).double()
+    values = torch.linalg.eigvalsh(x.T @ x).clamp(min=0).sqrt()
+    share = values / values.sum().clamp(min=1e-300)
+    return float(torch.special.entr(share).sum().exp())
+
+
+class OnlineEvaluation:
+    """The paper's evaluation after an epoch, on cached features: a linear head and k-NN.
+
+    One `Linear` layer, Adam at 1e-3, batches of 256, two passes over the training features at each evaluation;
+    the same head is kept from one evaluation to the next.
+    """
+
+    def __init__(self, train: ImageSet, test: ImageSet, n_features: int, seed: int, device: torch.device):
+        self.train, self.test, self.seed = train, test, seed
+        self.n_classes = len(train.classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(seed, 0, 3))
+            self.head = nn.Linear(n_features, self.n_classes).to(device)
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
+
+    def __call__(self, backbone: nn.Module, epoch: int) -> dict[str, float]:
+        """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from five classes on);
+        `effective_rank` of the test features."""
+        x, y = features(backbone, self.train.images), self.train.labels
+        queries, labels = features(backbone, self.test.images), self.test.labels
+        self._fit(x, y, epoch)
+        with torch.no_grad():
+            linear = self.head(queries).argsort(dim=1, descending=True)
+        measured: dict[str, float] = {}
+        for name, ranked in (("linear", linear), ("knn", knn(x, y, queries, self.n_classes))):
+            measured[f"{name}_top1"] = topk_accuracy(ranked, labels, 1)
+            if self.n_classes >= 5:
+                measured[f"{name}_top5"] = topk_accuracy(ranked, labels, 5)
+        return measured | {"effective_rank": effective_rank(queries)}
+
+    def _fit(self, x: Tensor, y: Tensor, epoch: int) -> None:
+        generator = torch.Generator().manual_seed(stream(self.seed, epoch, 4))
+        with torch.enable_grad():
+            for _ in range(2):
+                for rows in torch.randperm(len(x), generator=generator).split(256):
+                    self.optimizer.zero_grad()
+                    cross_entropy(self.head(x[rows]), y[rows]).backward()
+                    self.optimizer.step()
+
+    def state_dict(self) -> dict:
+        """The head and its optimiser, so that a resumed run continues with them."""
+        return {"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from `state_dict()`."""
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,113 @@
+"""`glyphs`: images of symbols drawn from matplotlib's own DejaVu Sans, with masks and two levels of labels.
+
+Groups of symbols are the coarse classes, symbols the fine ones. The generator is frozen: a test holds a hash
+of its pixels, and results in `reports/` depend on it.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GROUPS: dict[str, str] = {
+    "digits": "012345678⅓⅔⅛⅜⅝⅞¼½¾②⑤⑧ⅣⅦ9",
+    "arrows": "↑→↔↷⇅⇶↓↕⇒⇑⇓⇔↗↘↺⇄⇉⇊⇧⇨⇩↝↯↱⇕⇛⇝⇢➔➘➙➜➟➠➢➤➥➧➲➸",
+    "chess": "♔♕♖♗♘♙♚♛♜♝♞♟",
+    "zodiac": "♈♉♊♋♌♍♎♏♐♑♒♓☿♀♂♃♄♅♆♇☉☽⚳⚴⚵⚶",
+    "cards": "♠♥♦♣♡♢♤♧",
+    "dice": "⚀⚁⚂⚃⚄⚅",
+    "stars": "★✡✦✱✺❄☆✧✩✪✫✬✭✮✯✰✲✳✴✵✶✷✸✹✻✼✽✾✿❀❁❂❃❅❆❇❈❉❊❋",
+    "shapes": "●■▲▶◆◖○□△◇▰▬◐◑◒◓◧◨◩◪◫◉◎◍▣▤▥▦▧▨▩▱▮▯◢◣◈◊◌◔◕",
+    "latin": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "greek": "ΓΔΘΛΞΠΣΦΨΩαβγδεζηθλμξπρσφχψω",
+    "cyrillic": "БГДЖЗИЙЛПУФЦЧШЩЪЫЬЭЮЯ",
+    "maths": "∀∂∃∅∇∈∑√∞∠∧∨∩∪∫∮≈≡≤≥⊂⊃⊕⊗⊥⋈",
+    "music": "♩♪♫♬♭♮♯",
+    "signs": "☹☺☻☠☢☣☮☯☪☬☸✝☭⚓⚔⚕⚖⚙⚛⚜⚡⚠",
+    "money": "$€£¥₩₪₫₮₱₲₴₵¢₤₦",
+}
+MAX_CLASSES = sum(map(len, GROUPS.values()))
+PER_CLASS = {"train": 100, "test": 50}
+_SPLIT_SEED = {"train": 11, "test": 12}
+_OVERSAMPLE, _FONT_PIXELS = 4, 160
+
+
+def classes(n: int) -> list[tuple[str, str]]:
+    """The n (group, symbol) pairs in use, groups together: six symbols a group at first (48 = 8 groups of 6)."""
+    if not 2 <= n <= MAX_CLASSES:
+        raise ValueError(f"n_classes = {n} is not allowed: glyphs has 2 to {MAX_CLASSES} classes.")
+    names = list(GROUPS)[: min(len(GROUPS), max(2, round(n / 6)))]
+    ranked = [(rank, g) for rank in range(64) for g in names if rank < len(GROUPS[g])]
+    more = [(rank, g) for g in GROUPS if g not in names for rank in range(len(GROUPS[g]))]
+    chosen = (ranked + more)[:n]
+    return [(g, GROUPS[g][rank]) for g in GROUPS for rank, other in sorted(chosen) if other == g]
+
+
+@lru_cache(maxsize=512)
+def _stencil(symbol: str) -> Image.Image:
+    """The symbol's coverage, 0 to 255, cut to its ink and centred on a square."""
+    from matplotlib import font_manager
+
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans", fallback_to_default=False), _FONT_PIXELS)
+    page = Image.new("L", (3 * _FONT_PIXELS, 3 * _FONT_PIXELS))
+    ImageDraw.Draw(page).text((_FONT_PIXELS, _FONT_PIXELS), symbol, fill=255, font=font)
+    ink = page.crop(page.getbbox())
+    square = Image.new("L", (max(ink.size), max(ink.size)))
+    square.paste(ink, ((square.width - ink.width) // 2, (square.height - ink.height) // 2))
+    return square
+
+
+def _cover(symbol: str, size: int, pixels: float, x: float, y: float, degrees: float) -> np.ndarray:
+    """Coverage (size, size) in 0..1 of the symbol, `pixels` large, centred at (x, y), turned by `degrees`."""
+    stencil, fine = _stencil(symbol), size * _OVERSAMPLE
+    zoom = stencil.width / (pixels * _OVERSAMPLE)
+    cos, sin = np.cos(np.radians(degrees)) * zoom, np.sin(np.radians(degrees)) * zoom
+    x, y, c = x * _OVERSAMPLE, y * _OVERSAMPLE, stencil.width / 2
+    matrix = (cos, sin, c - cos * x - sin * y, -sin, cos, c + sin * x - cos * y)
+    turned = stencil.transform((fine, fine), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.asarray(turned.reduce(_OVERSAMPLE), dtype=np.float32) / 255
+
+
+def draw(n: int, labels: np.ndarray, rng: np.random.Generator, size: int = 32, textured: bool = False):
+    """Draw one image for each label: random position, size, tilt, colours; a nearly plain background.
+
+    Args:
+        n: number of classes. labels: (M,) numbers in 0..n-1. rng: source of all randomness.
+        size: pixels of the square images. textured: a coloured texture of its own behind each symbol.
+
+    Returns: images (M, 3, size, size) uint8 and masks (M, size, size) bool, True on the symbol.
+    """
+    symbols, count = classes(n), len(labels)
+    pixels = rng.uniform(0.58, 0.88, count) * size
+    free = 0.62 * (size - 0.9 * pixels) / 2
+    x, y = (size / 2 + rng.uniform(-1, 1, (2, count)) * free).astype(np.float64)
+    tilt = rng.uniform(-12, 12, count)
+    dark, light = rng.uniform(0, 0.33, (count, 1)), rng.uniform(0.65, 1, (count, 1))
+    ink, paper = np.stack([dark, light]) + rng.normal(0, 0.05, (2, count, 3))
+    slope = rng.normal(0, 0.05, (2, count, 1, 1, 1))
+    ramp = np.linspace(-1, 1, size)
+    images = np.empty((count, 3, size, size), np.uint8)
+    masks = np.empty((count, size, size), bool)
+    for k, label in enumerate(labels):
+        alpha = _cover(symbols[label][1], size, pixels[k], x[k], y[k], tilt[k])
+        back = paper[k][:, None, None] + slope[0, k] * ramp + slope[1, k] * ramp[:, None]
+        if textured:
+            coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+            back = np.asarray(coarse).transpose(2, 0, 1) / 255
+        grain = rng.normal(0, 0.02, (3, size, size))
+        image = back * (1 - alpha) + ink[k][:, None, None] * alpha + grain
+        images[k] = np.clip(np.rint(image * 255), 0, 255)
+        masks[k] = alpha > 0.5
+    return images, masks
+
+
+def make(split: str, n: int = 48, size: int = 32, seed: int = 0, textured: bool = False):
+    """The split's images, masks and labels, the same on every machine.
+
+    `seed` names another draw of the same distribution (0 is the one that results refer to).
+    Returns (images, masks, labels): `PER_CLASS[split]` of each class, in random order.
+    """
+    rng = np.random.default_rng([_SPLIT_SEED[split], seed, n, size])
+    labels = rng.permutation(np.repeat(np.arange(n), PER_CLASS[split]))
+    images, masks = draw(n, labels, rng, size, textured)
+    return images, masks, labels

@@ -1,0 +1,158 @@
+"""The training loop on PyTorch Lightning. Imported only when something is trained: Lightning takes seconds to import."""
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from .config import TrainConfig
+from .data import ImageSet, batches, stream
+from .evaluation import OnlineEvaluation
+from .losses import diagnostics, mutual_information
+from .views import Views
+
+
+class _Batches:
+    """What Lightning iterates over: an epoch's batches, already on the device."""
+
+    def __init__(self, loop: "Loop"):
+        self.loop = loop
+
+    def __len__(self) -> int:
+        return len(self.loop.train_set) // self.loop.config.batch_size
+
+    def __iter__(self):
+        loop, trainer = self.loop, self.loop.trainer
+        seed, size = loop.config.seed, loop.config.batch_size
+        return batches(loop.train_set, size, seed, loop.current_epoch, trainer.global_rank, trainer.world_size)
+
+
+class Loop(pl.LightningModule):
+    """Views, method, loss and optimiser of one step; nothing in it waits for the device."""
+
+    def __init__(self, config: TrainConfig, method: nn.Module, train_set: ImageSet):
+        super().__init__()
+        self.config, self.method, self.train_set = config, method, train_set
+        self.views = Views(method.views(train_set.images.shape[-1]))
+        self.generator = torch.Generator()
+        self.sums: dict[str, torch.Tensor] = {}
+        self.projections: list[torch.Tensor] = []
+
+    def train_dataloader(self) -> _Batches:
+        return _Batches(self)
+
+    def configure_optimizers(self):
+        config = self.config
+        return torch.optim.AdamW(self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+    def on_train_epoch_start(self) -> None:
+        self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1 + 10 * self.global_rank))
+        self.sums = {}
+
+    def training_step(self, batch, _):
+        images, labels = batch
+        out = self.method(self.views(images, self.generator), labels)
+        self.projections = [p.detach() for p in out.pop("projections", [])]
+        for name, value in out.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        return out["loss"]
+
+
+class Recorder(pl.callbacks.Checkpoint):
+    """After each epoch: evaluate, then write checkpoint and metrics, each whole or not at all.
+
+    The history is part of the checkpoint; a killed run that goes on writes the same `metrics.csv`.
+    """
+
+    def __init__(self, folder: Path, evaluation: OnlineEvaluation, save: Callable):
+        self.folder, self.evaluation, self.save = folder, evaluation, save
+        self.history: list[dict[str, float]] = []
+        self.seconds: list[list[float]] = []
+
+    def state_dict(self) -> dict:
+        return {"history": self.history, "seconds": self.seconds, "evaluation": self.evaluation.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.history, self.seconds = state["history"], state["seconds"]
+        self.evaluation.load_state_dict(state["evaluation"])
+
+    def on_train_epoch_start(self, trainer, loop) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer, loop) -> None:
+        config, steps = loop.config, len(loop.train_dataloader())
+        row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.sums.items()}
+        if row["loss"] != row["loss"]:
+            raise FloatingPointError(
+                f"the loss became NaN in epoch {row['epoch']} of {config.name} (lr = {config.lr:g}, kappa = {config.kappa:g}); "
+                f"the run stops, its last good epoch is kept in {self.folder}."
+            )
+        trained = time.perf_counter()
+        if loop.projections:
+            if "h_global" in row:
+                total = config.batch_size * len(loop.projections)
+                row |= mutual_information(row["h_global"], row["h_local"], len(loop.projections), total)
+                row |= diagnostics(loop.projections, loop.method.objective)
+        if row["epoch"] % config.eval_every == 0 or row["epoch"] == config.epochs:
+            row |= self.evaluation(loop.method.backbone, row["epoch"])
+        self.history.append(row)
+        self.seconds.append([round(trained - self.started, 3), round(time.perf_counter() - trained, 3)])
+        self.save(self.folder, trainer, self)
+
+
+class Progress(pl.Callback):
+    """One bar over all steps, with the time left; in a terminal and in a notebook, not in a log."""
+
+    def on_train_start(self, trainer, loop) -> None:
+        from tqdm.auto import tqdm
+
+        notebook = "ipykernel" in sys.modules
+        steps = trainer.num_training_batches
+        self.bar = tqdm(
+            total=steps * trainer.max_epochs,
+            initial=steps * trainer.current_epoch,
+            desc=loop.config.name,
+            unit="step",
+            disable=not (notebook or sys.stderr.isatty()) or None,
+        )
+
+    def on_train_batch_end(self, trainer, loop, *_) -> None:
+        self.bar.update()
+
+    def teardown(self, trainer, loop, stage) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def run(config: TrainConfig, method: nn.Module, train: ImageSet, test: ImageSet, folder: Path, save: Callable) -> Recorder:
+    """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
+    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda" and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
+        train, test = train.to(device), test.to(device)
+    method.to(device)
+    evaluation = OnlineEvaluation(train, test, method.backbone.num_features, config.seed, device)
+    recorder = Recorder(folder, evaluation, save)
+    checkpoint = folder / "checkpoint.ckpt"
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(
+            max_epochs=config.epochs,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision="bf16-mixed" if device.type == "cuda" else "32-true",
+            logger=False,
+            callbacks=[recorder, Progress()],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        loop = Loop(config, method, train)
+        trainer.fit(loop, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    return recorder

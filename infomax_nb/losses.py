@@ -1,0 +1,308 @@
+"""The paper's objective, Eq. 1 to 4, exact and in memory linear in the number of views.
+
+Notation as in the paper: N unit vectors x_i on the sphere S^{D-1}, cosine similarities s_ij,
+concentration (bandwidth) kappa, P(i) the other views of the image that view i shows.
+All entropies are differential entropies in nats. `N` counts *views*: 8 views of 128 images are 1,024.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from scipy.special import gammaln, logsumexp, xlogy
+from torch import Tensor
+
+KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
+_PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
+_TILE = {"cpu": 512, "cuda": 8192}  # a CPU tile of 1 MiB stays in the L2 cache
+
+
+def check_positive(name: str, value: float, high: float = math.inf, zero: bool = False) -> float:
+    """Return `value` as a float; ValueError that names it unless 0 < value <= high (0 allowed if `zero`)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not (0 <= number <= high if zero else 0 < number <= high) or number == math.inf:
+        bound = f"a number {'>= 0' if zero else '> 0'}" + (f" and <= {high:g}" if high < math.inf else "")
+        raise ValueError(f"{name} = {value!r} is not allowed: it must be {bound}.")
+    return number
+
+
+@lru_cache(maxsize=256)
+def log_vmf_normalizer(dim: int, kappa: float) -> float:
+    """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
+
+    C_D(kappa) = kappa^nu / ((2 pi)^(nu+1) I_nu(kappa)) with nu = D/2 - 1 (Mardia and Jupp 2000, Eq. 9.3.4).
+    I_nu is summed from its power series (DLMF 10.25.2), whose terms are all positive, in log space and
+    only around its largest term; so nothing underflows where `scipy.special.ive` does (D = 512, kappa = 10).
+
+    Args:
+        dim: D >= 2, the number of coordinates (the sphere has D - 1 dimensions).
+        kappa: concentration > 0.
+    """
+    if isinstance(dim, bool) or int(dim) != dim or dim < 2:
+        raise ValueError(f"dim = {dim!r} is not allowed: it must be a whole number >= 2.")
+    kappa = check_positive("kappa", kappa)
+    nu = dim / 2 - 1
+    peak = (math.hypot(nu, kappa) - nu) / 2  # where consecutive terms are equal: k (k + nu) = kappa^2 / 4
+    width = 60 + 40 * math.sqrt(peak)
+    k = np.arange(max(0, math.floor(peak - width)), math.ceil(peak + width))
+    log_terms = xlogy(2 * k, kappa / 2) - gammaln(k + 1) - (gammaln(nu + 1 + k) - gammaln(nu + 1))
+    return float(nu * math.log(2) - (nu + 1) * math.log(2 * math.pi) + gammaln(nu + 1) - logsumexp(log_terms))
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
+    x = x if x.dtype == torch.float64 else x.float()
+    scale = x.detach().abs().amax(-1, keepdim=True)  # so that squares neither overflow nor underflow
+    x = x / torch.where(scale > 0, scale, 1)
+    square = x.square().sum(-1, keepdim=True)
+    return x * torch.where(scale > 0, square, 1).rsqrt()
+
+
+def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | None):
+    """Yield (row slice, column slice, kappa * s_ij) over tiles, with -inf where the pair (i, j) does not count.
+
+    When `cols is rows` only tiles on and above the diagonal come: s is symmetric. Every tile is written
+    into the same buffer, so it must be used up before the next one is asked for.
+    """
+    size = _TILE.get(rows.device.type, 1024)
+    scaled = rows * kappa
+    buffer = rows.new_empty(min(size, len(rows)) * min(size, len(cols)))
+    for a in range(0, len(rows), size):
+        left, i = scaled[a : a + size], slice(a, min(a + size, len(rows)))
+        for b in range(a if cols is rows else 0, len(cols), size):
+            right, j = cols[b : b + size], slice(b, min(b + size, len(cols)))
+            s = torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
+            s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
+            if ids is not None:
+                s.masked_fill_(ids[i, None] != ids[None, j], -torch.inf)
+            yield i, j, s
+
+
+class _LogSumExp(torch.autograd.Function):
+    """log sum_j exp(kappa s_ij) for every row i, over j != i (and of the same id, where ids are given).
+
+    Backward recomputes the tiles instead of keeping N x N numbers. With `cols=None` the rows are compared
+    with themselves and each tile above the diagonal serves its rows and its columns, in both directions.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, cols, kappa, offset, ids):
+        ctx.kappa, ctx.offset, ctx.symmetric = kappa, offset, cols is None
+        cols = rows if cols is None else cols
+        total = rows.new_zeros(len(rows))
+        if kappa <= _PLAIN_EXP_MAX:
+            for i, j, s in _tiles(rows, cols, kappa, offset, ids):
+                s.exp_()
+                total[i] += s.sum(1)
+                if ctx.symmetric and j.start > i.start:
+                    total[j] += s.sum(0)
+            lse = total.log_()
+        else:  # sharp kernels: running maximum, as exp(kappa s) leaves the range of floats
+            lse = torch.full_like(total, -torch.inf)
+            for i, j, s in _tiles(rows, cols, kappa, offset, ids):
+                lse[i] = torch.logaddexp(lse[i], s.logsumexp(1))
+                if ctx.symmetric and j.start > i.start:
+                    lse[j] = torch.logaddexp(lse[j], s.logsumexp(0))
+        ctx.save_for_backward(rows, cols, lse, ids)
+        return lse
+
+    @staticmethod
+    def backward(ctx, grad):
+        rows, cols, lse, ids = ctx.saved_tensors
+        cols = rows if ctx.symmetric else cols
+        grad_rows = torch.zeros_like(rows)
+        grad_cols = grad_rows if ctx.symmetric else torch.zeros_like(cols)
+        plain = ctx.kappa <= _PLAIN_EXP_MAX
+        weight = grad * (-lse).exp() if plain else grad
+        for i, j, s in _tiles(rows, cols, ctx.kappa, ctx.offset, ids):
+            if plain:
+                s.exp_()
+                s *= weight[i, None] + weight[j] if ctx.symmetric else weight[i, None]
+            else:
+                down = torch.exp(s - lse[j]).mul_(weight[j]) if ctx.symmetric else 0
+                s.sub_(lse[i, None]).exp_().mul_(weight[i, None]).add_(down)
+            grad_rows[i].addmm_(s, cols[j])
+            if not ctx.symmetric or j.start > i.start:
+                grad_cols[j].addmm_(s.T, rows[i])
+        grad_rows *= ctx.kappa
+        if ctx.symmetric:
+            return grad_rows, None, None, None, None
+        return grad_rows, grad_cols.mul_(ctx.kappa), None, None, None
+
+
+def _positives(groups: Tensor, kappa: float) -> Tensor:
+    """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns (images, views)."""
+    s = kappa * groups @ groups.mT
+    return s.masked_fill(torch.eye(s.shape[-1], dtype=torch.bool, device=s.device), -torch.inf).logsumexp(-1)
+
+
+def _check_rows(z: Tensor) -> Tensor:
+    if z.ndim != 2 or len(z) < 2:
+        raise ValueError(f"z has shape {tuple(z.shape)}: it must be (N, D) with N >= 2 rows.")
+    z = z if z.dtype == torch.float64 else z.float()
+    norms = z.detach().norm(dim=1)
+    if not (((norms - 1).abs() < 0.02) | (norms == 0)).all():
+        raise ValueError(f"z must have rows of length 1; lengths go from {norms.min():.4g} to {norms.max():.4g}.")
+    return z
+
+
+def global_entropy(z: Tensor, kappa: float) -> Tensor:
+    """H_global, Eq. 2: leave-one-out estimate of the differential entropy of all views, in nats.
+
+    H_global = -1/N sum_i log( 1/(N-1) sum_{j != i} C_D(kappa) exp(kappa s_ij) )
+
+    Args:
+        z: (N, D) unit rows, N >= 2; half precision is accumulated in float32.
+        kappa: concentration of the kernel, > 0.
+
+    Returns: a scalar with gradient; memory grows linearly in N.
+    """
+    z, kappa = _check_rows(z), check_positive("kappa", kappa)
+    log_sum = _LogSumExp.apply(z, None, kappa, 0, None)
+    return -log_sum.mean() + math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
+
+
+def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
+    """H_local, Eq. 3: as Eq. 2, but the inner sum runs over P(i), the other views of the same image, in nats.
+
+    H_local = -1/N sum_i log( 1/(N-1) sum_{j in P(i)} C_D(kappa) exp(kappa s_ij) )
+
+    The factor is 1/(N-1), as in the paper. With 1/|P(i)| instead it would be an entropy of the views of one
+    image: subtract log((N-1)/|P|), a constant, to have that one.
+
+    Args:
+        z: (N, D) unit rows.
+        image_ids: (N,) whole numbers; rows with equal ids are views of one image, at least two of each.
+        kappa: concentration of the kernel, > 0.
+    """
+    z, kappa = _check_rows(z), check_positive("kappa", kappa)
+    ids = torch.as_tensor(image_ids, device=z.device)
+    if ids.shape != z.shape[:1]:
+        raise ValueError(f"image_ids has shape {tuple(ids.shape)}: it must be ({len(z)},), one id for each row of z.")
+    values, counts = ids.unique(return_counts=True)
+    if (counts < 2).any():
+        raise ValueError(f"image_ids: image {values[counts < 2][0].item()} has one view: at least two are needed.")
+    if (counts == counts[0]).all() and counts[0] <= 64:
+        log_sum = _positives(z[ids.argsort()].view(len(counts), -1, z.shape[1]), kappa)
+    else:
+        log_sum = _LogSumExp.apply(z, None, kappa, 0, ids)
+    return -log_sum.mean() + math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' rows (unequal counts allowed); backward sums what every process wants of this one's rows."""
+
+    @staticmethod
+    def forward(ctx, rows, counts):
+        ctx.counts, padded = counts, rows.new_zeros(max(counts), rows.shape[1])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([p[:n] for p, n in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = grad.contiguous()
+        dist.all_reduce(grad)
+        return grad.split(ctx.counts)[dist.get_rank()], None
+
+
+def _several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class InfoMaxLoss(torch.nn.Module):
+    """-(alpha * H_global - beta * H_local), the negative of Eq. 4, in nats.
+
+    At alpha = beta = 1 and two views this is NT-Xent at temperature 1/kappa. When several processes train,
+    the sums run over all their views; the gradient that DDP's averaging leaves is that of one process with
+    the whole batch, and so is the returned value.
+
+    Args:
+        kappa: concentration of the kernel, 0 < kappa <= 1e4.
+        alpha: weight of the global entropy, >= 0.
+        beta: weight of the local entropy, >= 0.
+    """
+
+    def __init__(self, kappa: float = 10.0, alpha: float = 1.0, beta: float = 1.0):
+        super().__init__()
+        self.kappa = check_positive("kappa", kappa, KAPPA_MAX)
+        self.alpha = check_positive("alpha", alpha, zero=True)
+        self.beta = check_positive("beta", beta, zero=True)
+
+    def entropies(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of un-normalised projections.
+
+        Row b of every tensor is a view of image b. Any floating dtype; computed in float32 (float64 stays).
+        """
+        views = list(views)
+        shapes = {tuple(v.shape) for v in views}
+        if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]):
+            raise ValueError(f"views: {len(views)} tensors of shapes {sorted(shapes)}: at least two of one shape (B, D).")
+        with torch.autocast(views[0].device.type, enabled=False):
+            z = normalize(torch.stack(views))
+            rows, cols, offset, total = z.flatten(0, 1), None, 0, z.shape[0] * z.shape[1]
+            if _several_processes():
+                counts = [torch.zeros((), dtype=torch.long, device=z.device) for _ in range(dist.get_world_size())]
+                dist.all_gather(counts, torch.tensor(len(rows), device=z.device))
+                counts = [int(c) for c in counts]
+                cols, offset, total = _Gather.apply(rows, counts), sum(counts[: dist.get_rank()]), sum(counts)
+            constant = math.log(total - 1) - log_vmf_normalizer(z.shape[2], self.kappa)
+            log_all = _LogSumExp.apply(rows, cols, self.kappa, offset, None)
+            log_own = _positives(z.transpose(0, 1), self.kappa)
+            return constant - _mean(log_all, total), constant - _mean(log_own, total)
+
+    def combine(self, h_global: Tensor, h_local: Tensor) -> Tensor:
+        """The loss from the two entropies: the negative of Eq. 4."""
+        return -(self.alpha * h_global - self.beta * h_local)
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """The scalar loss in nats of V tensors (B, D); see `entropies`."""
+        return self.combine(*self.entropies(views))
+
+
+def _mean(x: Tensor, total: int) -> Tensor:
+    """Mean over the `total` entries of all processes; its gradient is right after DDP has averaged."""
+    if not _several_processes():
+        return x.mean()
+    own = x.sum() * (dist.get_world_size() / total)
+    value = own.detach().clone()
+    dist.all_reduce(value)
+    return own + (value / dist.get_world_size() - own).detach()
+
+
+def mutual_information(h_global: float, h_local: float, n_views: int, n_total: int) -> dict[str, float]:
+    """Eq. 4 at alpha = beta = 1 in its two normalisations, in nats.
+
+    `mi_written`: H_global - H_local as the paper writes them, 1/(N-1) in both: never positive.
+    `mi_density`: with 1/|P| in Eq. 3, the density of one image's views: at most log((N-1)/|P|).
+    """
+    written = float(h_global - h_local)
+    return {"mi_written": written, "mi_density": written + math.log((n_total - 1) / (n_views - 1))}
+
+
+def diagnostics(views: Sequence[Tensor], loss: InfoMaxLoss) -> dict[str, float]:
+    """What the objective sees in one batch of V projections (B, D).
+
+    Returns `nn_positive`, the fraction of views whose nearest neighbour is another view of the same image, and
+    `grad_over_kappa`, the norm of the loss' gradient with respect to the N x D unit vectors (its component along
+    the sphere), over kappa: it tends to zero where the objective has nothing left to ask for.
+    """
+    with torch.enable_grad(), torch.autocast(views[0].device.type, enabled=False):
+        z = normalize(torch.stack([v.detach() for v in views])).requires_grad_()
+        grad = torch.autograd.grad(loss(list(z)), z)[0]  # loss normalises again: this gradient is tangential
+    rows, n_images = z.detach().flatten(0, 1), z.shape[1]
+    nearest = torch.full((len(rows),), -torch.inf, device=rows.device)
+    index = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+    for i, j, s in _tiles(rows, rows.view_as(rows), 1.0, 0, None):  # a view: all tiles, not half
+        best, where = s.max(1)
+        index[i] = torch.where(best > nearest[i], where + j.start, index[i])
+        nearest[i] = torch.maximum(best, nearest[i])
+    same = index % n_images == torch.arange(len(rows), device=rows.device) % n_images
+    return {"nn_positive": float(same.float().mean()), "grad_over_kappa": float(grad.norm()) / loss.kappa}

@@ -1,0 +1,52 @@
+"""Backbones (timm) and projectors (lightly), by the names that `TrainConfig` admits."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN = 2048  # of the projector; the paper varies only its output (Figure 3)
+
+
+def backbone(name: str, stem: str = "imagenet") -> nn.Module:
+    """A network without classifier, images (B, 3, H, W) to pooled features (B, `num_features`), randomly initialised.
+
+    Args:
+        name: `resnet18`, `resnet50` (timm's), or `resnet_small`, four basic blocks of 32, 64, 128, 256 channels.
+        stem: `imagenet`, 7x7 with stride 2 and max-pooling; or `small`, for images near 32 pixels: 3x3 without
+            pooling, with stride 1 (stride 2 for `resnet_small`, whose cost it bounds).
+    """
+    import timm
+    from timm.models.resnet import BasicBlock, ResNet
+
+    if name == "resnet_small":
+        net = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256))
+        net.conv1, net.bn1 = nn.Conv2d(3, 32, 7, 2, 3, bias=False), nn.BatchNorm2d(32)
+        net.layer1 = nn.Sequential(BasicBlock(32, 32))
+        net.init_weights()
+    else:
+        net = timm.create_model(name, num_classes=0)
+    if stem == "small":
+        stride = 2 if name == "resnet_small" else 1
+        net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, stride, 1, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        net.maxpool = nn.Identity()
+    return net.to(memory_format=torch.channels_last)
+
+
+def projector(features: int, dim: int) -> nn.Module:
+    """Two-layer MLP, hidden width 2048, BatchNorm and ReLU: (B, features) to (B, dim)."""
+    from lightly.models.modules.heads import ProjectionHead
+
+    return ProjectionHead([(features, HIDDEN, nn.BatchNorm1d(HIDDEN), nn.ReLU()), (HIDDEN, dim, None, None)])
+
+
+def forward_views(network: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
+    """The network's output for each view (B, 3, S, S), with one forward pass for each resolution."""
+    out: list[Tensor] = [torch.empty(0)] * len(views)
+    for size in dict.fromkeys(v.shape[-1] for v in views):
+        members = [i for i, v in enumerate(views) if v.shape[-1] == size]
+        made = network(torch.cat([views[i] for i in members])).chunk(len(members))
+        for i, y in zip(members, made, strict=True):
+            out[i] = y
+    return out

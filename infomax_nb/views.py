@@ -1,0 +1,260 @@
+"""Views of images, a batch at a time on the images' own device, as torchvision makes them from Pillow images.
+
+All random numbers of a batch are drawn in one call. Cropping and resizing is separable: per-sample weight matrices
+(Pillow's antialiased bicubic) and two batched matrix products. The colour operations follow Pillow's 8-bit
+arithmetic, so for the same drawn parameters the pixels agree with torchvision's on Pillow images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
+_ORDERS = list(permutations(range(4)))
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
+
+
+@dataclass(frozen=True)
+class View:
+    """How one view is drawn; the defaults are lightly's `DINOViewTransform`'s. Probabilities in 0..1.
+
+    size: pixels of the square view. area: range of the crop's share of the image. ratio: range of width / height.
+    jitter: strengths of brightness, contrast, saturation (factors in 1 ± s) and hue (turns in ± s).
+    sigma: range of the blur's standard deviation, pixels.
+    """
+
+    size: int
+    area: tuple[float, float]
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
+    jitter_p: float = 0.8
+    gray_p: float = 0.2
+    blur_p: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    solarize_p: float = 0.0
+
+
+def local_size(size: int) -> int:
+    """Pixels of the local views: 32 → 16, 64 → 32, 96 → 48, 224 → 96."""
+    return 96 if size == 224 else size // 2
+
+
+def dino_views(size: int) -> list[View]:
+    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 pixels."""
+    blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
+    first = View(size, (0.4, 1.0), blur_p=blur[0])
+    second = replace(first, blur_p=blur[1], solarize_p=0.2)
+    return [first, second] + [View(local_size(size), (0.05, 0.4), blur_p=blur[2])] * 6
+
+
+def supervised_views(size: int) -> list[View]:
+    """One view: torchvision's RandomResizedCrop (8 to 100%) and a flip."""
+    return [View(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0)]
+
+
+def draw(views: Sequence[View], batch: int, height: int, width: int, generator: torch.Generator):
+    """Draw everything random about `views` of `batch` images of height x width pixels, on the CPU.
+
+    Returns a dict of tensors of shape (V, B): top, left, height, width (pixels), flip, jitter, gray, blur,
+    solarize (bool), brightness, contrast, saturation (factors), hue (turns), sigma (pixels); and `order`
+    (V, B), an index into the 24 orders of the four jitter operations.
+    """
+    u = torch.rand((2 * _ATTEMPTS + 13, len(views), batch), generator=generator)
+
+    def column(read) -> Tensor:
+        return torch.tensor([read(v) for v in views], dtype=torch.float32)[:, None]
+
+    def between(u: Tensor, low, high) -> Tensor:
+        return column(low) + u * (column(high) - column(low))
+
+    area = height * width * between(u[:_ATTEMPTS], lambda v: v.area[0], lambda v: v.area[1])
+    log = torch.log(torch.tensor([v.ratio for v in views]))
+    ratio = torch.exp(log[:, :1] + u[_ATTEMPTS : 2 * _ATTEMPTS] * (log[:, 1:] - log[:, :1]))
+    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    central = column(lambda v: min(width, round(height * v.ratio[1]))), column(lambda v: min(height, round(width / v.ratio[0])))
+    first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
+    w = torch.where(any_fits, w.gather(0, first)[0], central[0])
+    h = torch.where(any_fits, h.gather(0, first)[0], central[1])
+    flip, jitter, gray, blur, solarize, top, left, order, sigma, *factors = u[2 * _ATTEMPTS :]
+    drawn = {
+        "top": torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor()),
+        "left": torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor()),
+        "height": h,
+        "width": w,
+        "flip": flip < column(lambda v: v.flip),
+        "jitter": jitter < column(lambda v: v.jitter_p),
+        "gray": gray < column(lambda v: v.gray_p),
+        "blur": blur < column(lambda v: v.blur_p),
+        "solarize": solarize < column(lambda v: v.solarize_p),
+        "order": (order * len(_ORDERS)).long(),
+        "sigma": between(sigma, lambda v: v.sigma[0], lambda v: v.sigma[1]),
+    }
+    for k, name in enumerate(("brightness", "contrast", "saturation", "hue")):
+        centre = 0.0 if name == "hue" else 1.0
+        drawn[name] = centre + between(factors[k], lambda v, k=k: -v.jitter[k], lambda v, k=k: v.jitter[k])
+    return drawn
+
+
+def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, flip: Tensor | None = None) -> Tensor:
+    """(..., size, pixels): rows are Pillow's bicubic weights (a = -0.5) that resize a crop of `length` to `size`."""
+    out = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
+    scale = (length / size)[..., None]
+    centre = out * scale
+    if flip is not None:
+        centre = torch.where(flip[..., None], length[..., None] - centre, centre)
+    tap = torch.arange(pixels, device=start.device) - start[..., None]
+    inside = (tap >= 0) & (tap < length[..., None])
+    x = ((tap[..., None, :] + 0.5 - centre[..., None]) / scale.clamp(min=1)[..., None]).abs_()
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, far).mul_((x < 2) & inside[..., None, :])
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def crop(images: Tensor, drawn: dict[str, Tensor], size: int) -> Tensor:
+    """Crop, resize to size x size and flip.
+
+    Args:
+        images: uint8 (B, 3, H, W), on any device. drawn: what `draw` returned, (V, B), on the CPU.
+
+    Returns: whole numbers 0..255 as float32, (3, V, B, size, size).
+    """
+    n_views, (batch, _, height, width) = len(drawn["top"]), images.shape
+    d = {name: drawn[name].to(images.device, non_blocking=True) for name in ("top", "left", "height", "width", "flip")}
+    wx = _resize_weights(d["left"], d["width"], size, width, d["flip"])
+    wy = _resize_weights(d["top"], d["height"], size, height).view(-1, size, height)
+    both = wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size)
+    x = torch.bmm(images.reshape(batch, 3 * height, width).float(), both).clamp_(0, 255).round_()
+    x = x.view(batch, 3, height, n_views, size).permute(3, 0, 2, 1, 4).reshape(n_views * batch, height, 3 * size)
+    y = torch.bmm(wy, x).clamp_(0, 255).round_().view(-1, size, 3, size)
+    # Pillow goes along the columns first where that shrinks more.
+    rows = ((drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)).flatten().nonzero()[:, 0]
+    if len(rows):
+        rows = rows.to(images.device, non_blocking=True)
+        x = images[rows % batch].float().transpose(1, 2).reshape(-1, height, 3 * width)
+        x = torch.bmm(wy[rows], x).clamp_(0, 255).round_().view(-1, 3 * size, width)
+        y[rows] = torch.bmm(x, wx.view(-1, size, width)[rows].mT).clamp_(0, 255).round_().view(-1, size, 3, size)
+    return y.view(n_views, batch, size, 3, size).permute(3, 0, 1, 2, 4).contiguous()
+
+
+def _grey(x: Tensor) -> Tensor:
+    return (x[0] * _LUMA[0]).add_(x[1], alpha=_LUMA[1]).add_(x[2], alpha=_LUMA[2]).add_(0.5).floor_()
+
+
+def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """Pillow's Image.blend(other, x, factor): clipped, then cut to whole numbers."""
+    return torch.lerp(other, x, factor).clamp_(0, 255).floor_()
+
+
+def _brightness(x: Tensor, factor: Tensor) -> Tensor:
+    return (x * factor).clamp_(max=255).floor_()
+
+
+def _contrast(x: Tensor, factor: Tensor) -> Tensor:
+    return _blend(x, _grey(x).mean((-2, -1), keepdim=True).add_(0.5).floor_(), factor)
+
+
+def _saturation(x: Tensor, factor: Tensor) -> Tensor:
+    return _blend(x, _grey(x)[None], factor)
+
+
+def _hue(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue, through Pillow's 8-bit HSV."""
+    value, chroma = x.amax(0), x.amax(0) - x.amin(0)
+    safe = chroma.clamp(min=1)
+    r, g, b = x
+    sector = torch.where(value == r, (g - b) / safe, torch.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
+    hue = ((sector / 6 + 1).frac_() * 255).floor_()
+    saturation = (chroma / value.clamp(min=1) * 255).floor_() / 255
+    turned = (hue + (turns * 255).trunc()).remainder_(256) * (6 / 255)
+    n = torch.tensor([5.0, 3.0, 1.0], device=x.device).view(3, *[1] * value.ndim)
+    k = (turned + n).remainder_(6)
+    k = torch.minimum(k, 4 - k).clamp_(0, 1)
+    return (value - value * saturation * k).add_(0.5).floor_()
+
+
+_COLOURS = ("brightness", "contrast", "saturation", "hue", "jitter", "gray", "solarize")
+_OPERATIONS = ((_brightness, "brightness"), (_contrast, "contrast"), (_saturation, "saturation"), (_hue, "hue"))
+
+
+def _box_blur(size: int, sigma: Tensor) -> Tensor:
+    """(n, size, size) matrices that do Pillow's Gaussian blur along one axis: three extended box filters, edges repeated."""
+    variance = sigma**2 / 3
+    whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    radius = (whole + part)[:, None, None]
+    reach = int(radius.max().ceil())
+    position = torch.arange(size, device=sigma.device)
+    distance = (torch.arange(-reach, size + reach, device=sigma.device) - position[:, None]).abs()
+    box = (radius + 1 - distance).clamp_(0, 1) / (2 * radius + 1)
+    inner = box[..., reach : reach + size].clone()
+    inner[..., 0] += box[..., :reach].sum(-1)
+    inner[..., -1] += box[..., reach + size :].sum(-1)
+    return inner @ inner @ inner
+
+
+def colour(x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    """Jitter, grey, blur, solarise in DINO's order; x (3, n, S, S) of whole numbers 0..255, `drawn` (n,) on the CPU.
+
+    The four jitter operations come in the order that the first row has drawn, for all rows of the call.
+    """
+    d = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for name in _COLOURS}
+    jittered = x
+    for k in _ORDERS[int(drawn["order"][0])]:
+        operation, name = _OPERATIONS[k]
+        jittered = operation(jittered, d[name])
+    x = torch.where(d["jitter"], jittered, x)
+    x = torch.where(d["gray"], _grey(x), x)
+    if drawn["blur"].any():
+        rows = drawn["blur"].nonzero()[:, 0]
+        blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
+        x[:, rows] = (blur @ x[:, rows] @ blur.mT).round_()
+    return torch.where(d["solarize"] & (x >= 128), 255 - x, x) if drawn["solarize"].any() else x
+
+
+class Views:
+    """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size, size), channels last.
+
+    Args:
+        views: what to draw; views of one size are made together.
+        rows: images that share one order of the jitter operations; every other number is drawn per sample. Images
+            come shuffled, so each one's order is uniform over the 24 and independent of its own other numbers.
+    """
+
+    def __init__(self, views: Sequence[View], rows: int = 128, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+        self.views, self.rows = list(views), rows
+        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+        self.sizes = {v.size: [i for i, w in enumerate(self.views) if w.size == v.size] for v in self.views}
+        self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Draw with `generator`, on the CPU so that every device makes the same views, and make them."""
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
+        drawn = draw(self.views, len(images), *images.shape[2:], generator)
+        out: list[Tensor] = [torch.empty(0)] * len(self.views)
+        for size, members in self.sizes.items():
+            part = {name: t[members] for name, t in drawn.items()}
+            x = crop(images, part, size).flatten(1, 2)
+            flat = {name: t.flatten() for name, t in part.items()}
+            made = torch.empty_like(x[0, :, None].expand(-1, 3, -1, -1), memory_format=torch.channels_last)
+            for start in range(0, x.shape[1], self.rows):
+                i = slice(start, start + self.rows)
+                piece = colour(x[:, i], {name: t[i] for name, t in flat.items()}) if self.coloured else x[:, i]
+                made[i] = normalise(piece, self.mean, self.std).transpose(0, 1)
+            for k, view in zip(members, made.split(len(images)), strict=True):
+                out[k] = view
+        return out
+
+
+def normalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of ImageNet's statistics."""
+    shape = (3,) + (1,) * (x.ndim - 1)
+    scale = (1 / (255 * std)).to(x.device).view(shape)
+    return torch.addcmul((-mean / std).to(x.device).view(shape), x, scale)
