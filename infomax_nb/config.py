@@ -53,7 +53,7 @@ class TrainConfig(BaseModel):
     image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
     backbone: Backbone = "resnet_small"
     stem: Literal["imagenet", "small"] = "imagenet"
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(8, ge=1)
     batch_size: int = Field(128, ge=2)
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-6, ge=0)
@@ -180,7 +180,13 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         allowed += f" (did you mean '{near[0]}'?)" if near else ""
     else:
         words = {"integer": "a whole number", "number": "a number", "string": "text"}
-        signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<=", "multipleOf": "a multiple of"}
+        signs = {
+            "exclusiveMinimum": ">",
+            "minimum": ">=",
+            "exclusiveMaximum": "<",
+            "maximum": "<=",
+            "multipleOf": "a multiple of",
+        }
         bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
         allowed = " ".join([words.get(schema.get("type", ""), str(field.annotation)), " and ".join(bounds)]).strip()
         allowed += " or none for the default" if field.default is None else ""

@@ -83,7 +83,9 @@ def load(
     elif name in _READERS:
         data = _READERS[name](_find(root), split, pick)
     else:
-        raise ParameterError(f"dataset = {name!r} is not allowed: it must be one of glyphs, glyphs_textured, {', '.join(_READERS)}.")
+        raise ParameterError(
+            f"dataset = {name!r} is not allowed: it must be one of glyphs, glyphs_textured, {', '.join(_READERS)}."
+        )
     if n is not None and len(data) != n:
         data = data[pick(data.labels)]
     if image_size and data.images.shape[-1] != image_size:
@@ -109,7 +111,9 @@ def stream(seed: int, epoch: int, use: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, use]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def batches(data: ImageSet, size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    data: ImageSet, size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled (images, labels) of `size`, the last incomplete one dropped; the order depends on (seed, epoch) alone.
 
     With several processes each takes its share of every global batch of `size` images.
@@ -149,10 +153,15 @@ def _fashion_mnist(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> 
     prefix = "train" if split == "train" else "t10k"
     places = [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST]
     for folder in places:
-        images, labels = _idx(folder / f"{prefix}-images-idx3-ubyte"), _idx(folder / f"{prefix}-labels-idx1-ubyte")
+        images, labels = (
+            _idx(folder / f"{prefix}-images-idx3-ubyte"),
+            _idx(folder / f"{prefix}-labels-idx1-ubyte"),
+        )
         if images is not None and labels is not None:
             images = torch.nn.functional.pad(images, (2, 2, 2, 2))  # 28 to 32 pixels, as is usual
-            return ImageSet(images[:, None].expand(-1, 3, -1, -1).contiguous(), labels.long(), list(FashionMNIST.classes))
+            return ImageSet(
+                images[:, None].expand(-1, 3, -1, -1).contiguous(), labels.long(), list(FashionMNIST.classes)
+            )
     get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) fetches it, or Debian's package dataset-fashion-mnist."
     raise _missing("Fashion-MNIST", places, get)
 
@@ -178,8 +187,14 @@ def _cifar10(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageS
         try:
             data = CIFAR10(str(root), train=split == "train")  # checks the published MD5 sums before it unpickles
         except RuntimeError:
-            raise ParameterError(f"data_root: a file of {root / CIFAR10.base_folder} is damaged: its MD5 differs from the published one.") from None
-        return ImageSet(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets), data.classes)
+            raise ParameterError(
+                f"data_root: a file of {root / CIFAR10.base_folder} is damaged: its MD5 differs from the published one."
+            ) from None
+        return ImageSet(
+            torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(data.targets),
+            data.classes,
+        )
     for folder in (root / "cifar10" / split, root / split):
         if folder.is_dir():
             return _folder(folder, pick)

@@ -82,9 +82,9 @@ def draw(n: int, labels: np.ndarray, rng: np.random.Generator, size: int = 32, t
     free = 0.62 * (size - 0.9 * pixels) / 2
     x, y = (size / 2 + rng.uniform(-1, 1, (2, count)) * free).astype(np.float64)
     tilt = rng.uniform(-12, 12, count)
-    dark, light = rng.uniform(0, 0.33, (count, 1)), rng.uniform(0.65, 1, (count, 1))
-    ink, paper = np.stack([dark, light]) + rng.normal(0, 0.05, (2, count, 3))
-    slope = rng.normal(0, 0.05, (2, count, 1, 1, 1))
+    dark, light = rng.uniform(0, 0.2, (count, 1)), rng.uniform(0.8, 1, (count, 1))
+    ink, paper = np.stack([dark, light]) + rng.normal(0, 0.02, (2, count, 3))
+    slope = rng.normal(0, 0.02, (2, count, 1, 1, 1))
     ramp = np.linspace(-1, 1, size)
     images = np.empty((count, 3, size, size), np.uint8)
     masks = np.empty((count, size, size), bool)
@@ -92,9 +92,11 @@ def draw(n: int, labels: np.ndarray, rng: np.random.Generator, size: int = 32, t
         alpha = _cover(symbols[label][1], size, pixels[k], x[k], y[k], tilt[k])
         back = paper[k][:, None, None] + slope[0, k] * ramp + slope[1, k] * ramp[:, None]
         if textured:
-            coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+            coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize(
+                (size, size), Image.Resampling.BICUBIC
+            )
             back = np.asarray(coarse).transpose(2, 0, 1) / 255
-        grain = rng.normal(0, 0.02, (3, size, size))
+        grain = rng.normal(0, 0.01, (3, size, size))
         image = back * (1 - alpha) + ink[k][:, None, None] * alpha + grain
         images[k] = np.clip(np.rint(image * 255), 0, 255)
         masks[k] = alpha > 0.5

@@ -130,7 +130,9 @@ class Progress(pl.Callback):
             self.bar.close()
 
 
-def run(config: TrainConfig, method: nn.Module, train: ImageSet, test: ImageSet, folder: Path, save: Callable) -> Recorder:
+def run(
+    config: TrainConfig, method: nn.Module, train: ImageSet, test: ImageSet, folder: Path, save: Callable
+) -> Recorder:
     """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda" and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:

@@ -244,7 +244,9 @@ class InfoMaxLoss(torch.nn.Module):
         views = list(views)
         shapes = {tuple(v.shape) for v in views}
         if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]):
-            raise ValueError(f"views: {len(views)} tensors of shapes {sorted(shapes)}: at least two of one shape (B, D).")
+            raise ValueError(
+                f"views: {len(views)} tensors of shapes {sorted(shapes)}: at least two of one shape (B, D)."
+            )
         with torch.autocast(views[0].device.type, enabled=False):
             z = normalize(torch.stack(views))
             rows, cols, offset, total = z.flatten(0, 1), None, 0, z.shape[0] * z.shape[1]

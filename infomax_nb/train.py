@@ -74,7 +74,9 @@ def fit(config: TrainConfig) -> Run:
     if run.finished:
         return run
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; allowed are auto and cpu.")
+        raise ParameterError(
+            "device = 'cuda' is not allowed here: torch sees no CUDA device; allowed are auto and cpu."
+        )
     train, test = datasets(config)
     run.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.path / ".lock")

@@ -77,7 +77,10 @@ def draw(views: Sequence[View], batch: int, height: int, width: int, generator: 
     ratio = torch.exp(log[:, :1] + u[_ATTEMPTS : 2 * _ATTEMPTS] * (log[:, 1:] - log[:, :1]))
     w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    central = column(lambda v: min(width, round(height * v.ratio[1]))), column(lambda v: min(height, round(width / v.ratio[0])))
+    central = (
+        column(lambda v: min(width, round(height * v.ratio[1]))),
+        column(lambda v: min(height, round(width / v.ratio[0]))),
+    )
     first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
     w = torch.where(any_fits, w.gather(0, first)[0], central[0])
     h = torch.where(any_fits, h.gather(0, first)[0], central[1])
@@ -180,7 +183,12 @@ def _hue(x: Tensor, turns: Tensor) -> Tensor:
 
 
 _COLOURS = ("brightness", "contrast", "saturation", "hue", "jitter", "gray", "solarize")
-_OPERATIONS = ((_brightness, "brightness"), (_contrast, "contrast"), (_saturation, "saturation"), (_hue, "hue"))
+_OPERATIONS = (
+    (_brightness, "brightness"),
+    (_contrast, "contrast"),
+    (_saturation, "saturation"),
+    (_hue, "hue"),
+)
 
 
 def _box_blur(size: int, sigma: Tensor) -> Tensor:
