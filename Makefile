@@ -4,9 +4,9 @@ CORES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-export MPLBACKEND := agg
-export PYTHONHASHSEED := 0
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: setup report test bench lock clean
 
@@ -21,10 +21,24 @@ setup: $(READY)
 # Two steps, because an installer that checks hashes refuses an editable project in the same call.
 $(READY): requirements.lock pyproject.toml | .tools/bin/uv
 	.tools/bin/uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	.tools/bin/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	.tools/bin/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	.tools/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Executes the notebooks in order and writes reports/index.html; does only what has changed.
+report: $(READY)
+	$(RUN) snakemake --quiet rules --cores $(CORES)
+	@echo "reports/index.html"
+
+# Unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
+test: $(READY)
+	$(RUN) ruff check . && $(RUN) ruff format --check .
+	$(RUN) pytest tests
+	$(RUN) pytest --nbval --nbval-cell-timeout=900 notebooks
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
 	  --no-header --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks

@@ -162,7 +162,7 @@ def _fashion_mnist(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> 
             return ImageSet(
                 images[:, None].expand(-1, 3, -1, -1).contiguous(), labels.long(), list(FashionMNIST.classes)
             )
-    get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) fetches it, or Debian's package dataset-fashion-mnist."
+    get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) or Debian's dataset-fashion-mnist has it."
     raise _missing("Fashion-MNIST", places, get)
 
 
@@ -180,7 +180,7 @@ def _idx(path: Path) -> Tensor | None:
 
 
 def _cifar10(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageSet:
-    """torchvision's pickles (`<root>/cifar-10-batches-py`), or a folder `<root>[/cifar10]/<split>/<class>/*.jpg|png`."""
+    """torchvision's pickles (`<root>/cifar-10-batches-py`), or folders `<root>[/cifar10]/<split>/<class>` of images."""
     from torchvision.datasets import CIFAR10
 
     if (root / CIFAR10.base_folder).is_dir():

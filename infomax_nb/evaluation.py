@@ -49,8 +49,13 @@ def knn(
     return torch.cat(parts)
 
 
+def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
+    """Rows of `bank` (N, D) nearest to each of `queries` (Q, D) by cosine: (Q, k), nearest first."""
+    return (normalize(queries, dim=1) @ normalize(bank, dim=1).T).topk(k).indices
+
+
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of centred features (N, D) (Roy and Vetterli 2007): 1 to D."""
+    """exp of the entropy of centred features' normalised singular values (Roy and Vetterli 2007); (N, D): 1 to D."""
     x = (x - x.mean(0)).double()
     values = torch.linalg.eigvalsh(x.T @ x).clamp(min=0).sqrt()
     share = values / values.sum().clamp(min=1e-300)

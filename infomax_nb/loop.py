@@ -1,4 +1,4 @@
-"""The training loop on PyTorch Lightning. Imported only when something is trained: Lightning takes seconds to import."""
+"""The training loop on PyTorch Lightning, imported only when something is trained: that takes seconds."""
 
 import logging
 import sys
@@ -90,15 +90,14 @@ class Recorder(pl.callbacks.Checkpoint):
         row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.sums.items()}
         if row["loss"] != row["loss"]:
             raise FloatingPointError(
-                f"the loss became NaN in epoch {row['epoch']} of {config.name} (lr = {config.lr:g}, kappa = {config.kappa:g}); "
+                f"the loss became NaN in epoch {row['epoch']} of {config.name} (lr = {config.lr:g}); "
                 f"the run stops, its last good epoch is kept in {self.folder}."
             )
         trained = time.perf_counter()
-        if loop.projections:
-            if "h_global" in row:
-                total = config.batch_size * len(loop.projections)
-                row |= mutual_information(row["h_global"], row["h_local"], len(loop.projections), total)
-                row |= diagnostics(loop.projections, loop.method.objective)
+        if "h_global" in row:
+            views = len(loop.projections)
+            row |= mutual_information(row["h_global"], row["h_local"], views, config.batch_size * views)
+            row |= diagnostics(loop.projections, loop.method.objective)
         if row["epoch"] % config.eval_every == 0 or row["epoch"] == config.epochs:
             row |= self.evaluation(loop.method.backbone, row["epoch"])
         self.history.append(row)

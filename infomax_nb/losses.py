@@ -164,8 +164,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
     Returns: a scalar with gradient; memory grows linearly in N.
     """
     z, kappa = _check_rows(z), check_positive("kappa", kappa)
-    log_sum = _LogSumExp.apply(z, None, kappa, 0, None)
-    return -log_sum.mean() + math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
+    return _entropy(_LogSumExp.apply(z, None, kappa, 0, None), z, kappa)
 
 
 def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
@@ -192,7 +191,12 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
         log_sum = _positives(z[ids.argsort()].view(len(counts), -1, z.shape[1]), kappa)
     else:
         log_sum = _LogSumExp.apply(z, None, kappa, 0, ids)
-    return -log_sum.mean() + math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
+    return _entropy(log_sum, z, kappa)
+
+
+def _entropy(log_sum: Tensor, z: Tensor, kappa: float) -> Tensor:
+    constant = math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
+    return (constant - log_sum.double().mean()).to(z.dtype)
 
 
 class _Gather(torch.autograd.Function):
@@ -239,7 +243,8 @@ class InfoMaxLoss(torch.nn.Module):
     def entropies(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of un-normalised projections.
 
-        Row b of every tensor is a view of image b. Any floating dtype; computed in float32 (float64 stays).
+        Row b of every tensor is a view of image b. Any floating dtype; computed in float32 (float64 stays). The two
+        come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not inherit its rounding.
         """
         views = list(views)
         shapes = {tuple(v.shape) for v in views}
@@ -266,14 +271,15 @@ class InfoMaxLoss(torch.nn.Module):
 
     def forward(self, views: Sequence[Tensor]) -> Tensor:
         """The scalar loss in nats of V tensors (B, D); see `entropies`."""
-        return self.combine(*self.entropies(views))
+        loss = self.combine(*self.entropies(views))
+        return loss if views[0].dtype == torch.float64 else loss.float()
 
 
 def _mean(x: Tensor, total: int) -> Tensor:
     """Mean over the `total` entries of all processes; its gradient is right after DDP has averaged."""
     if not _several_processes():
-        return x.mean()
-    own = x.sum() * (dist.get_world_size() / total)
+        return x.double().mean()
+    own = x.double().sum() * (dist.get_world_size() / total)
     value = own.detach().clone()
     dist.all_reduce(value)
     return own + (value / dist.get_world_size() - own).detach()
@@ -297,9 +303,9 @@ def diagnostics(views: Sequence[Tensor], loss: InfoMaxLoss) -> dict[str, float]:
     the sphere), over kappa: it tends to zero where the objective has nothing left to ask for.
     """
     with torch.enable_grad(), torch.autocast(views[0].device.type, enabled=False):
-        z = normalize(torch.stack([v.detach() for v in views])).requires_grad_()
+        z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
         grad = torch.autograd.grad(loss(list(z)), z)[0]  # loss normalises again: this gradient is tangential
-    rows, n_images = z.detach().flatten(0, 1), z.shape[1]
+    rows, n_images = z.detach().float().flatten(0, 1), z.shape[1]
     nearest = torch.full((len(rows),), -torch.inf, device=rows.device)
     index = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
     for i, j, s in _tiles(rows, rows.view_as(rows), 1.0, 0, None):  # a view: all tiles, not half

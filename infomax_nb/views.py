@@ -45,7 +45,7 @@ def local_size(size: int) -> int:
 
 
 def dino_views(size: int) -> list[View]:
-    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 pixels."""
+    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%; Section 3); blur from 96 pixels."""
     blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
     first = View(size, (0.4, 1.0), blur_p=blur[0])
     second = replace(first, blur_p=blur[1], solarize_p=0.2)
@@ -192,7 +192,7 @@ _OPERATIONS = (
 
 
 def _box_blur(size: int, sigma: Tensor) -> Tensor:
-    """(n, size, size) matrices that do Pillow's Gaussian blur along one axis: three extended box filters, edges repeated."""
+    """(n, size, size) matrices that do Pillow's Gaussian blur along an axis: three extended boxes, edges repeated."""
     variance = sigma**2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))

@@ -27,7 +27,7 @@ class InfoMax(nn.Module):
         projections = forward_projections(self, views)
         h_global, h_local = self.objective.entropies(projections)
         loss = self.objective.combine(h_global, h_local)
-        return {"loss": loss, "h_global": h_global, "h_local": h_local, "projections": projections}
+        return {"loss": loss.float(), "h_global": h_global, "h_local": h_local, "projections": projections}
 
 
 def forward_projections(method: nn.Module, views: list[Tensor]) -> list[Tensor]:
