@@ -4,6 +4,7 @@ import ast
 import difflib
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -145,6 +146,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ParameterError(f"{path} is not a parameter file: it must hold lines of the form 'name: value'.")
     return values
+
+
+def live() -> bool:
+    """Whether a person is at the other end of a notebook's kernel, not papermill, nbconvert or nbval."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
 
 
 def _assigned(cells: list[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """What is measured on frozen, pooled backbone features: the linear head, k-NN, effective rank."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
@@ -8,25 +10,28 @@ from .data import ImageSet, stream
 from .views import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 
+def inputs(images: Tensor, device: torch.device | str = "cpu", batch: int = 512) -> Iterator[Tensor]:
+    """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    for chunk in images.split(batch):
+        x = normalise(chunk.to(device).transpose(0, 1).float(), mean, std).transpose(0, 1)
+        yield x.contiguous(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
-def features(backbone: nn.Module, images: Tensor, batch: int = 512) -> Tensor:
+def features(backbone: nn.Module, images: Tensor) -> Tensor:
     """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics."""
     training, device = backbone.training, next(backbone.parameters()).device
     backbone.eval()
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    out = []
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        for chunk in images.split(batch):
-            x = normalise(chunk.to(device).transpose(0, 1).float(), mean, std).transpose(0, 1)
-            out.append(backbone(x.contiguous(memory_format=torch.channels_last)).float())
+        out = torch.cat([backbone(x).float() for x in inputs(images, device)])
     backbone.train(training)
-    return torch.cat(out)
+    return out
 
 
 def pixels(images: Tensor) -> Tensor:
     """Raw pixels as features (N, 3 H W), normalised as the networks' input is: the baseline without a network."""
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    return normalise(images.transpose(0, 1).float(), mean, std).transpose(0, 1).flatten(1)
+    return torch.cat([x.flatten(1) for x in inputs(images)])
 
 
 def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from .config import TrainConfig
+from .config import TrainConfig, live
 from .data import ImageSet, batches, stream
 from .evaluation import OnlineEvaluation
 from .losses import diagnostics, mutual_information
@@ -111,14 +111,13 @@ class Progress(pl.Callback):
     def on_train_start(self, trainer, loop) -> None:
         from tqdm.auto import tqdm
 
-        notebook = "ipykernel" in sys.modules
         steps = trainer.num_training_batches
         self.bar = tqdm(
             total=steps * trainer.max_epochs,
             initial=steps * trainer.current_epoch,
             desc=loop.config.name,
             unit="step",
-            disable=not (notebook or sys.stderr.isatty()) or None,
+            disable=not (live() or sys.stderr.isatty()),
         )
 
     def on_train_batch_end(self, trainer, loop, *_) -> None:

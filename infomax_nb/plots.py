@@ -22,14 +22,14 @@ LABELS = {
     "linear_top1": "linear head, top-1 (%)",
     "knn_top1": "k-NN, top-1 (%)",
     "effective_rank": "effective rank of the features",
-    "nn_positive": "nearest neighbour is a positive (share)",
+    "nn_positive": "nearest is a positive (share)",
     "grad_over_kappa": "gradient norm / κ",
 }
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 90})
 
 
 def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong: Sequence[bool] = ()) -> Figure:
-    """A grid of uint8 images (N, 3, H, W), each with its title; the titles of `wrong` ones are dashed and orange."""
+    """A grid of uint8 images (N, 3, H, W), each with its title; the titles of `wrong` ones stand between dashes, orange."""
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(columns * 0.95, rows * (1.2 if titles else 0.97)), squeeze=False
@@ -40,7 +40,7 @@ def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong
         axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
         if titles:
             bad = bool(wrong) and wrong[k]
-            axis.set_title(f"– {titles[k]} –" if bad else titles[k], fontsize=8, color="C1" if bad else "black")
+            axis.set_title(f"– {titles[k]} –" if bad else titles[k], fontsize=11, color="C1" if bad else "black")
     figure.tight_layout(pad=0.3)
     return figure
 

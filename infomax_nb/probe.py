@@ -6,18 +6,28 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from . import data
 from .config import TrainConfig
-from .evaluation import effective_rank, features, knn, pixels, topk_accuracy
+from .evaluation import effective_rank, features, inputs, knn, pixels, topk_accuracy
 from .methods import build
 
 
-def untrained(config: TrainConfig, n_classes: int) -> nn.Module:
-    """The configuration's backbone as it was before its first step: the same seed, the same initialisation."""
+def untrained(config: TrainConfig, train: data.ImageSet) -> nn.Module:
+    """The configuration's backbone at random weights, with BatchNorm's statistics taken from the training images.
+
+    The initial weights of the run's seed, but for the residual branches' last BatchNorm, which starts at zero for
+    training's sake: at one, as here, the branches speak, and the reference is the stronger one.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(data.stream(config.seed, 0, 2))
-        return build(config, n_classes).backbone.eval()
+        net = build(config, len(train.classes)).backbone
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+    update_bn(inputs(train.images[:5000]), net)
+    return net.eval()
 
 
 def represent(backbones: Mapping[str, nn.Module | None], *sets: data.ImageSet) -> dict[str, list[Tensor]]:

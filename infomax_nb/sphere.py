@@ -15,6 +15,7 @@ from matplotlib.colors import BoundaryNorm
 from scipy.special import gammaln, logsumexp
 from torch import Tensor
 
+from .config import live
 from .losses import InfoMaxLoss, log_vmf_normalizer, normalize
 
 COLORS = sns.color_palette("colorblind")
@@ -122,9 +123,8 @@ def explore(degrees: Sequence[float], points: Tensor, kappa: float) -> None:
         plt.show()
 
     import ipywidgets
-    from IPython import get_ipython
 
-    if not getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False):
+    if not live():
         return draw(kappa)
     low, high = min(-1, math.log10(kappa)), max(3, math.log10(kappa))
     slider = ipywidgets.FloatLogSlider(kappa, min=low, max=high, description="κ", continuous_update=False)

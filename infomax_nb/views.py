@@ -45,7 +45,7 @@ def local_size(size: int) -> int:
 
 
 def dino_views(size: int) -> list[View]:
-    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%; Section 3); blur from 96 pixels."""
+    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px."""
     blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
     first = View(size, (0.4, 1.0), blur_p=blur[0])
     second = replace(first, blur_p=blur[1], solarize_p=0.2)

@@ -1,0 +1,148 @@
+"""Runs: reuse, resume after SIGKILL, two processes at once, records, errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from infomax_nb import data
+from infomax_nb.config import ParameterError, TrainConfig
+from infomax_nb.evaluation import features, knn, topk_accuracy
+from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.methods import build
+from infomax_nb.train import Run, collect, datasets, fit, siblings, write_whole
+from infomax_nb.views import Views, dino_views
+
+SMALL = {"n_classes": 10, "n_train": 256, "batch_size": 64, "proj_dim": 16, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return fit(TrainConfig(**SMALL, runs_dir=str(tmp_path_factory.mktemp("runs"))))
+
+
+def start(runs_dir, **changes):
+    config = {**SMALL, **changes, "runs_dir": str(runs_dir)}
+    code = (
+        f"from infomax_nb.train import fit; from infomax_nb.config import TrainConfig; fit(TrainConfig(**{config!r}))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_run_directory_holds_what_it_says(finished):
+    assert finished.finished and not (finished.path / "checkpoint.ckpt").exists()
+    assert finished.path.name == finished.config.name
+    assert finished.metrics.epoch.tolist() == [1, 2, 3] and finished.metrics.notna().all(axis=None)
+    record = finished.record
+    assert record["threads"] == torch.get_num_threads() and record["images"] == 256
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert not list(finished.path.glob("*.part"))
+
+
+def test_the_first_epoch_equals_a_plain_loop(finished):
+    """The same seeds, without Lightning: views, forward, loss, AdamW, written out."""
+    config = finished.config
+    train, _ = datasets(config)
+    torch.manual_seed(data.stream(config.seed, 0, 2))
+    method = build(config, 10)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, weight_decay=1e-6)
+    views, generator, losses = Views(dino_views(32)), torch.Generator().manual_seed(data.stream(0, 0, 1)), []
+    for images, _ in data.batches(train, 64, 0, 0):
+        drawn = views(images, generator)
+        backbone = [method.backbone(torch.cat(drawn[:2])), method.backbone(torch.cat(drawn[2:]))]
+        z = method.projector(torch.cat(backbone)).view(8, 64, -1)
+        loss = InfoMaxLoss(10.0)(list(z))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert finished.metrics.loss[0] == pytest.approx(np.mean(losses), abs=2e-4)
+
+
+def test_reloaded_weights_give_the_recorded_knn(finished):
+    train, test = datasets(finished.config)
+    backbone = finished.method().backbone
+    x, q = features(backbone, train.images), features(backbone, test.images)
+    accuracy = topk_accuracy(knn(x, train.labels, q, 10), test.labels, 1)
+    assert accuracy == pytest.approx(finished.metrics.knn_top1.iloc[-1], abs=1e-9)
+
+
+def test_a_finished_run_is_reused(finished):
+    before = (finished.path / "model.pt").stat().st_mtime_ns
+    again = fit(finished.config.but(kappa="10", data_root="elsewhere"))
+    assert again.path == finished.path and (again.path / "model.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.4])
+def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(finished, tmp_path, delay):
+    path = tmp_path / finished.path.name
+    process = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while not (path / "metrics.csv").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    if delay == 0.0:
+        assert not Run(path).finished
+    run = fit(finished.config.but(runs_dir=str(tmp_path)))
+    assert (run.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
+    theirs = torch.load(finished.path / "model.pt", weights_only=True)
+    for name, value in torch.load(run.path / "model.pt", weights_only=True).items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs[name])), name
+
+
+def test_two_processes_train_one_run_once(finished, tmp_path):
+    both = [start(tmp_path, epochs=2), start(tmp_path, epochs=2)]
+    said = [p.communicate(timeout=240)[1] for p in both]
+    assert [p.returncode for p in both] == [0, 0], said
+    assert sum("is being trained by another process" in s for s in said) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    metrics = Run(next(tmp_path.iterdir())).metrics
+    pd.testing.assert_frame_equal(metrics, finished.metrics.iloc[:2])
+
+
+def test_collect_and_siblings(finished, tmp_path):
+    other = fit(finished.config.but(kappa=1, epochs=3))
+    table = siblings(finished.config, "kappa")
+    assert sorted(table.kappa.unique()) == [1, 10] and len(table) == 6
+    assert siblings(finished.config).kappa.unique().tolist() == [10]
+    assert set(collect(other.path.parent, kappa=1.0).run) == {other.path.name}
+    assert collect(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"dataset": "cifar10", "data_root": "nowhere"}, ["data_root", "nowhere", "CIFAR-10"]),
+        ({"n_train": 5000}, ["n_train", "5000", "1000"]),
+        ({"n_train": None, "batch_size": 2048}, ["batch_size", "2048", "1000"]),
+    ],
+)
+def test_bad_runs_fail_before_anything_is_written(tmp_path, changes, words):
+    with pytest.raises(ParameterError) as error:
+        fit(TrainConfig(**{**SMALL, **changes}, runs_dir=str(tmp_path)))
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nan_stops_the_run_and_names_it(tmp_path):
+    with pytest.raises(FloatingPointError, match="NaN in epoch 1"):
+        fit(TrainConfig(**SMALL, lr=1e30, runs_dir=str(tmp_path)))
+    assert not Run(next(tmp_path.iterdir())).finished
+
+
+def test_write_whole_leaves_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({"old": True}))
+    with pytest.raises(RuntimeError):
+        write_whole(path, lambda p: (p.write_text("half"), (_ for _ in ()).throw(RuntimeError("disk full"))))
+    assert json.loads(path.read_text()) == {"old": True} and os.listdir(tmp_path) == ["record.json"]
