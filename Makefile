@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# Idle threads sleep instead of spinning: several processes share the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: setup report test bench lock clean
@@ -35,6 +36,12 @@ test: $(READY)
 	$(RUN) ruff check . && $(RUN) ruff format --check .
 	$(RUN) pytest tests
 	$(RUN) pytest --nbval --nbval-cell-timeout=900 notebooks
+
+# Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
+bench: $(READY)
+	cd benchmarks && for name in loss views step epoch report; do \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
+	done
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from .glyphs import MAX_CLASSES
 from .losses import KAPPA_MAX
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -50,7 +51,7 @@ class TrainConfig(BaseModel):
     dataset: Dataset = "glyphs"
     data_root: str = "data"
     n_train: int | None = Field(None, ge=2)
-    n_classes: int = Field(48, ge=2, le=288)
+    n_classes: int = Field(48, ge=2, le=MAX_CLASSES)
     image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
     backbone: Backbone = "resnet_small"
     stem: Literal["imagenet", "small"] = "imagenet"
@@ -164,7 +165,8 @@ def _assigned(cells: list[str]) -> list[str]:
         elif block:
             break
     trees = [node for source in block for node in ast.parse(source).body]
-    return [t.id for node in trees if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)]
+    targets = [t for node in trees for t in getattr(node, "targets", [getattr(node, "target", None)])]
+    return [t.id for t in targets if isinstance(t, ast.Name)]
 
 
 def _unknown(name: str, allowed: Iterable[str]) -> str:

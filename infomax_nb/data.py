@@ -158,6 +158,10 @@ def _fashion_mnist(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> 
             _idx(folder / f"{prefix}-labels-idx1-ubyte"),
         )
         if images is not None and labels is not None:
+            if len(images) != len(labels):
+                raise ParameterError(
+                    f"data_root: {folder} holds {len(images)} {prefix} images but {len(labels)} labels."
+                )
             images = torch.nn.functional.pad(images, (2, 2, 2, 2))  # 28 to 32 pixels, as is usual
             return ImageSet(
                 images[:, None].expand(-1, 3, -1, -1).contiguous(), labels.long(), list(FashionMNIST.classes)
@@ -217,6 +221,9 @@ def _folder(folder: Path, pick: Callable[[Tensor], Tensor]) -> ImageSet:
         try:
             with Image.open(path) as image:
                 images.append(torch.from_numpy(np.array(image.convert("RGB"))))
+            if images[-1].shape != images[0].shape:
+                sizes = f"{tuple(images[-1].shape[:2])} pixels, the first image {tuple(images[0].shape[:2])}"
+                raise ParameterError(f"data_root: {path} has {sizes}; they must be of one size.")
         except OSError as error:
             raise ParameterError(f"data_root: {path} cannot be read as an image: {error}") from None
     return ImageSet(torch.stack(images).permute(0, 3, 1, 2).contiguous(), targets[rows], listing.classes)
@@ -231,7 +238,7 @@ def _stl10(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageSet
     except RuntimeError:
         get = f"torchvision.datasets.STL10({str(root)!r}, download=True) fetches it."
         raise _missing("STL-10, or one of its files with the published MD5,", [root / STL10.base_folder], get) from None
-    return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), data.classes)
+    return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), data.classes or [])
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

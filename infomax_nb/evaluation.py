@@ -21,11 +21,12 @@ def inputs(images: Tensor, device: torch.device | str = "cpu", batch: int = 512)
 @torch.no_grad()
 def features(backbone: nn.Module, images: Tensor) -> Tensor:
     """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics."""
-    training, device = backbone.training, next(backbone.parameters()).device
+    modes, device = [(m, m.training) for m in backbone.modules()], next(backbone.parameters()).device
     backbone.eval()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         out = torch.cat([backbone(x).float() for x in inputs(images, device)])
-    backbone.train(training)
+    for module, training in modes:
+        module.training = training
     return out
 
 

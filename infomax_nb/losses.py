@@ -5,6 +5,7 @@ concentration (bandwidth) kappa, P(i) the other views of the image that view i s
 All entropies are differential entropies in nats. `N` counts *views*: 8 views of 128 images are 1,024.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,6 +18,7 @@ from torch import Tensor
 
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
 _PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
+_KEEP = 2**24  # numbers of exp(kappa s) kept from forward for backward: 64 MiB, all of them up to N = 5,000
 _TILE = {"cpu": 512, "cuda": 8192}  # a CPU tile of 1 MiB stays in the L2 cache
 
 
@@ -32,7 +34,7 @@ def check_positive(name: str, value: float, high: float = math.inf, zero: bool =
     return number
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def log_vmf_normalizer(dim: int, kappa: float) -> float:
     """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
 
@@ -61,14 +63,14 @@ def normalize(x: Tensor) -> Tensor:
     scale = x.detach().abs().amax(-1, keepdim=True)  # so that squares neither overflow nor underflow
     x = x / torch.where(scale > 0, scale, 1)
     square = x.square().sum(-1, keepdim=True)
-    return x * torch.where(scale > 0, square, 1).rsqrt()
+    return x * torch.where(scale > 0, torch.where(scale > 0, square, 1).rsqrt(), 0)
 
 
-def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | None):
+def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | None, skip: int = 0):
     """Yield (row slice, column slice, kappa * s_ij) over tiles, with -inf where the pair (i, j) does not count.
 
     When `cols is rows` only tiles on and above the diagonal come: s is symmetric. Every tile is written
-    into the same buffer, so it must be used up before the next one is asked for.
+    into the same buffer, so it must be used up before the next one is asked for. The first `skip` are left out.
     """
     size = _TILE.get(rows.device.type, 1024)
     scaled = rows * kappa
@@ -76,6 +78,9 @@ def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | 
     for a in range(0, len(rows), size):
         left, i = scaled[a : a + size], slice(a, min(a + size, len(rows)))
         for b in range(a if cols is rows else 0, len(cols), size):
+            skip -= 1
+            if skip >= 0:
+                continue
             right, j = cols[b : b + size], slice(b, min(b + size, len(cols)))
             s = torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
             s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
@@ -87,21 +92,25 @@ def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | 
 class _LogSumExp(torch.autograd.Function):
     """log sum_j exp(kappa s_ij) for every row i, over j != i (and of the same id, where ids are given).
 
-    Backward recomputes the tiles instead of keeping N x N numbers. With `cols=None` the rows are compared
-    with themselves and each tile above the diagonal serves its rows and its columns, in both directions.
+    Backward recomputes the tiles instead of keeping N x N numbers, but for the first few, `_KEEP` numbers. With
+    `cols=None` the rows are compared with themselves and each tile above the diagonal serves its rows and columns.
     """
 
     @staticmethod
     def forward(ctx, rows, cols, kappa, offset, ids):
-        ctx.kappa, ctx.offset, ctx.symmetric = kappa, offset, cols is None
+        ctx.kappa, ctx.offset, ctx.symmetric, ctx.kept = kappa, offset, cols is None, []
         cols = rows if cols is None else cols
+        room = _KEEP if any(ctx.needs_input_grad) else 0
         total = rows.new_zeros(len(rows))
         if kappa <= _PLAIN_EXP_MAX:
             for i, j, s in _tiles(rows, cols, kappa, offset, ids):
-                s.exp_()
-                total[i] += s.sum(1)
+                room -= s.numel()
+                e = torch.exp(s) if room >= 0 else s.exp_()
+                total[i] += e.sum(1)
                 if ctx.symmetric and j.start > i.start:
-                    total[j] += s.sum(0)
+                    total[j] += e.sum(0)
+                if room >= 0:
+                    ctx.kept.append((i, j, e))
             lse = total.log_()
         else:  # sharp kernels: running maximum, as exp(kappa s) leaves the range of floats
             lse = torch.full_like(total, -torch.inf)
@@ -120,16 +129,19 @@ class _LogSumExp(torch.autograd.Function):
         grad_cols = grad_rows if ctx.symmetric else torch.zeros_like(cols)
         plain = ctx.kappa <= _PLAIN_EXP_MAX
         weight = grad * (-lse).exp() if plain else grad
-        for i, j, s in _tiles(rows, cols, ctx.kappa, ctx.offset, ids):
+        tiles = _tiles(rows, cols, ctx.kappa, ctx.offset, ids, skip=len(ctx.kept))
+        scratch, zero = rows.new_empty(0), rows.new_zeros(len(cols))
+        for n, (i, j, s) in enumerate(itertools.chain(ctx.kept, tiles)):
             if plain:
-                s.exp_()
-                s *= weight[i, None] + weight[j] if ctx.symmetric else weight[i, None]
+                across = (weight if ctx.symmetric else zero)[j]
+                force = torch.add(weight[i, None], across, out=scratch.resize_(s.shape))
+                force.mul_(s if n < len(ctx.kept) else s.exp_())
             else:
                 down = torch.exp(s - lse[j]).mul_(weight[j]) if ctx.symmetric else 0
-                s.sub_(lse[i, None]).exp_().mul_(weight[i, None]).add_(down)
-            grad_rows[i].addmm_(s, cols[j])
+                force = s.sub_(lse[i, None]).exp_().mul_(weight[i, None]).add_(down)
+            grad_rows[i].addmm_(force, cols[j])
             if not ctx.symmetric or j.start > i.start:
-                grad_cols[j].addmm_(s.T, rows[i])
+                grad_cols[j].addmm_(force.T, rows[i])
         grad_rows *= ctx.kappa
         if ctx.symmetric:
             return grad_rows, None, None, None, None

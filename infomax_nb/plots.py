@@ -29,7 +29,7 @@ sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 90})
 
 
 def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong: Sequence[bool] = ()) -> Figure:
-    """A grid of uint8 images (N, 3, H, W), each with its title; the titles of `wrong` ones stand between dashes, orange."""
+    """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange, between dashes."""
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(columns * 0.95, rows * (1.2 if titles else 0.97)), squeeze=False

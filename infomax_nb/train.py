@@ -71,6 +71,8 @@ def fit(config: TrainConfig) -> Run:
     Raises ParameterError before any work for a configuration or a data set that can't be used.
     """
     run = Run(config.run_dir)
+    if (run.path / "config.yaml").exists() and run.config.identity() != config.identity():
+        raise ParameterError(f"runs_dir: {run.path} holds a run of another configuration; move it away.")
     if run.finished:
         return run
     if config.device == "cuda" and not torch.cuda.is_available():

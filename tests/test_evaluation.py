@@ -110,10 +110,10 @@ def test_pixels():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_features_are_those_of_each_image_alone(training):
-    net, images = network().train(training), image_set(11, 3).images
+    net, images = network().train(training), image_set(515, 3).images  # more than one batch
     before = {name: t.clone() for name, t in net.state_dict().items()}
-    got = features(net, images, batch=4)
-    assert (got.shape, got.dtype, got.requires_grad) == ((11, 12), torch.float32, False)
+    got = features(net, images)
+    assert (got.shape, got.dtype, got.requires_grad) == ((515, 12), torch.float32, False)
     assert net.training == training
     assert all(m.training == training for m in net.modules())
     for name, t in net.state_dict().items():

@@ -149,11 +149,15 @@ def test_local_entropy_with_unequal_numbers_of_views(monkeypatch, kappa):
     )
 
 
-@pytest.mark.parametrize("tile", [512, 7])
+@pytest.mark.parametrize(("tile", "keep"), [(512, 2**24), (7, 2**24), (7, 100), (7, 0)])
 @pytest.mark.parametrize("kappa", [0.5, 10.0, 60.0])
-def test_gradients(monkeypatch, kappa, tile):
-    """Finite differences (gradcheck) and, to ten digits, the dense formula's autograd; tiles whole, several, ragged."""
+def test_gradients(monkeypatch, kappa, tile, keep):
+    """Finite differences (gradcheck) and, to ten digits, the dense formula's autograd.
+
+    Tiles whole, several, ragged; for backward all, some or none of them kept from forward.
+    """
     monkeypatch.setitem(losses._TILE, "cpu", tile)
+    monkeypatch.setattr(losses, "_KEEP", keep)
     views = [v.requires_grad_() for v in random_views(3, 5, 4, spread=0.4, dtype=torch.float64)]
     loss = InfoMaxLoss(kappa, alpha=0.8, beta=1.3)
     assert torch.autograd.gradcheck(lambda *v: loss(v), views, atol=1e-7)
@@ -370,7 +374,9 @@ def test_bad_rows():
 # --- Several processes --------------------------------------------------------------------------------------
 
 SHARES = [(5, 3), (1, 7), (4, 4)]
-DISTRIBUTED = [(share, kappa, tile) for share in SHARES for kappa, tile in [(10.0, 512), (10.0, 4), (60.0, 4)]]
+DISTRIBUTED = [
+    (s, kappa, tile, keep) for s in SHARES for kappa, tile, keep in [(10.0, 512, 99), (10.0, 4, 99), (60.0, 4, 0)]
+]
 
 
 def projection() -> torch.nn.Linear:
@@ -382,8 +388,8 @@ def _one_of_two(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     views, results = random_views(3, 8, 6, dtype=torch.float64), []
-    for share, kappa, tile in DISTRIBUTED:
-        losses._TILE["cpu"] = tile
+    for share, kappa, tile, keep in DISTRIBUTED:
+        losses._TILE["cpu"], losses._KEEP = tile, keep
         model = torch.nn.parallel.DistributedDataParallel(projection())
         mine = [v.split(share)[rank] for v in views]
         # One forward pass and the split after it: DDP expects one for each backward pass.
@@ -450,5 +456,5 @@ def test_memory_grows_linearly(kappa):
     first, second = np.diff(peaks)
     slack = 8  # MB; what the allocator rounds
     assert second < 3 * first + slack
-    assert peaks[-1] - base < 64
+    assert peaks[-1] - base < 128
     assert with_matrix - peaks[-1] > 128  # the meter does see a matrix of 256 MB

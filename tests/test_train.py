@@ -146,3 +146,14 @@ def test_write_whole_leaves_the_old_file_when_writing_fails(tmp_path):
     with pytest.raises(RuntimeError):
         write_whole(path, lambda p: (p.write_text("half"), (_ for _ in ()).throw(RuntimeError("disk full"))))
     assert json.loads(path.read_text()) == {"old": True} and os.listdir(tmp_path) == ["record.json"]
+
+
+def test_a_directory_of_another_configuration_is_not_taken_for_this_one(finished, tmp_path):
+    """As after a change of a default, which the directory's name does not show."""
+    config = finished.config.but(runs_dir=str(tmp_path), epochs=1)
+    config.run_dir.mkdir()
+    stored = (finished.path / "config.yaml").read_text()
+    (config.run_dir / "config.yaml").write_text(stored)
+    with pytest.raises(ParameterError, match="another configuration"):
+        fit(config)
+    assert (config.run_dir / "config.yaml").read_text() == stored

@@ -211,6 +211,7 @@ def test_jitter_and_blur_are_distributed_as_lightlys(drawn, view):
     params = [transforms.ColorJitter.get_params(*ranges) for _ in range(PEER_DRAWS)]
     for k, name in enumerate(FACTORS):
         same_distribution(mine[name], [p[1 + k] for p in params])
+        assert (mine[name].min(), mine[name].max()) == pytest.approx(ranges[k], abs=1e-3)
     orders = [views._ORDERS.index(tuple(p[0].tolist())) for p in params]
     table = [np.bincount(o, minlength=24) for o in (mine["order"], orders)]
     assert len(table[0]) == 24
