@@ -238,7 +238,11 @@ def _stl10(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageSet
     except RuntimeError:
         get = f"torchvision.datasets.STL10({str(root)!r}, download=True) fetches it."
         raise _missing("STL-10, or one of its files with the published MD5,", [root / STL10.base_folder], get) from None
-    return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), data.classes or [])
+    return ImageSet(
+        torch.from_numpy(data.data),
+        torch.from_numpy(data.labels).long(),
+        getattr(data, "classes", None) or [str(k) for k in range(10)],
+    )
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

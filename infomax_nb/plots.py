@@ -67,6 +67,6 @@ def curves(metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))
         axis.xaxis.get_major_locator().set_params(integer=True)
     if hue:
-        axes[0, -1].legend(title=LABELS.get(hue, hue))
+        axes[0, -1].legend(title=LABELS.get(hue, hue), loc="upper left", bbox_to_anchor=(1.02, 1))
     figure.suptitle(title, fontsize=11)
     return figure
