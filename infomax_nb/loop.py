@@ -28,9 +28,11 @@ class _Batches:
         return len(self.loop.train_set) // self.loop.config.batch_size
 
     def __iter__(self):
+        # A generator, so that the epoch is looked up at the first batch: Lightning asks for the iterator of a
+        # resumed run before it has restored the epoch's number.
         loop, trainer = self.loop, self.loop.trainer
         seed, size = loop.config.seed, loop.config.batch_size
-        return batches(loop.train_set, size, seed, loop.current_epoch, trainer.global_rank, trainer.world_size)
+        yield from batches(loop.train_set, size, seed, loop.current_epoch, trainer.global_rank, trainer.world_size)
 
 
 class Loop(pl.LightningModule):

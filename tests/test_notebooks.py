@@ -110,4 +110,4 @@ def test_nbval_fails_when_a_stored_number_is_changed(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     command = ["pytest", "--nbval", "-q", "-p", "no:cacheprovider", "changed.ipynb"]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 1 and "4.89" in done.stdout and "1 failed" in done.stdout, done.stdout[-2000:]
+    assert done.returncode == 1 and "FAILED changed.ipynb" in done.stdout and "4.89" in done.stdout, done.stdout[-2000:]

@@ -3,17 +3,20 @@
 import ast
 import hashlib
 import io
+import json
 import re
 import tokenize
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 from infomax_nb import glyphs
+from infomax_nb.report import CLAIM
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -81,3 +84,16 @@ def test_glyphs_are_frozen(split, digest):
     assert (
         hashlib.sha256(images.tobytes() + masks.tobytes() + labels.astype("int64").tobytes()).hexdigest()[:16] == digest
     )
+
+
+@pytest.mark.parametrize("result", ["kappa_cifar10", "kappa_fashion_mnist"])
+def test_the_readmes_numbers_are_the_reports(result):
+    """Each row of the README's tables is computed anew from the committed metrics."""
+    metrics = pd.read_csv(ROOT / "reports" / result / "metrics.csv")
+    records = json.loads((ROOT / "reports" / result / "records.json").read_text())
+    assert {r["config"]["kappa"] for r in records} == {0.1, 0.6931, 1, 10, 20} and all(r["commit"] for r in records)
+    last = metrics[metrics.epoch == metrics.epoch.max()]
+    readme = (ROOT / "README.md").read_text()
+    for kappa, rows in last.groupby("kappa"):
+        cells = [f"{rows[c].mean():.1f}" + (f" ± {rows[c].std():.1f}" if len(rows) > 1 else "") for c in CLAIM]
+        assert f"| {kappa:g} | {cells[0]} | {cells[1]} |" in readme
