@@ -51,7 +51,7 @@ def summary(metrics: pd.DataFrame, by: str = "kappa") -> pd.DataFrame:
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby(by)
     mean, sd = last[list(CLAIM)].mean(), last[list(CLAIM)].std()
     table = mean.map("{:.1f}".format) + sd.map(lambda v: "" if pd.isna(v) else f" ± {v:.1f}")
-    return table.assign(seeds=last.size())
+    return table.assign(seeds=last.size()).rename(index="{:g}".format)
 
 
 def index() -> Path:
