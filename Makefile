@@ -45,7 +45,7 @@ bench: $(READY)
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
-	  --no-header --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
+	  --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks

@@ -5,9 +5,10 @@ growth of a fresh process' peak resident size (on CUDA: the allocator's peak). T
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -81,6 +82,11 @@ def main() -> None:
     figure.savefig(project_root() / "reports" / "benchmarks" / f"{device()}_loss.png", dpi=110)
 
 
+def peak() -> float:
+    """This process' peak resident size in MB (Linux). `getrusage` would start from the parent's."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3
+
+
 def child(name: str, n: int, dim: int) -> None:
     """Print the extra MB of one forward and backward."""
     loss = candidate(name)
@@ -92,9 +98,9 @@ def child(name: str, n: int, dim: int) -> None:
         gradient(loss, x)
         print(json.dumps((torch.cuda.max_memory_allocated() - before) / 1e6))
     else:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak()
         gradient(loss, x)
-        print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3))
+        print(json.dumps(peak() - before))
 
 
 if __name__ == "__main__":
