@@ -6,9 +6,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-# Idle threads sleep instead of spinning: several processes share the cores.
-export OMP_WAIT_POLICY := PASSIVE
-
 .PHONY: setup report test bench lock clean
 
 setup: $(READY)
