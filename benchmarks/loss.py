@@ -77,8 +77,9 @@ def main() -> None:
     axes[1].loglog(table["N"], table.extra_MB, marker=".", ls="--", color="C0", label="ours, to N = 65,536")
     axes[0].set(xlabel="N, views in the batch", ylabel="forward + backward (s)", title="time, D = 128")
     axes[1].set(xlabel="N, views in the batch", ylabel="extra memory (MB)", title="memory, D = 128")
-    axes[0].legend()
-    axes[1].legend()
+    for axis in axes:
+        axis.set_xscale("log", base=2)
+        axis.legend()
     figure.savefig(project_root() / "reports" / "benchmarks" / f"{device()}_loss.png", dpi=110)
 
 
