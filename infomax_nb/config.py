@@ -4,6 +4,7 @@ import ast
 import difflib
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,9 +17,13 @@ from .glyphs import MAX_CLASSES
 from .losses import KAPPA_MAX
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-Method = Literal["infomax", "supervised"]
-Dataset = Literal["glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "stl10"]
-Backbone = Literal["resnet_small", "resnet18", "resnet50"]
+Method = Literal["infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino", "supervised"]
+Dataset = Literal[
+    *("glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "stl10", "lc25000", "lc25000_groups"),
+    *("tiny_imagenet", "imagenet", "imagenet100", "folder"),
+]
+Backbone = Literal["resnet_small", "resnet18", "resnet50", "vit_tiny", "vit_mini"]
+_PIXELS = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
 
 
 class ParameterError(ValueError):
@@ -72,7 +77,7 @@ class TrainConfig(BaseModel):
     @classmethod
     def _no_booleans(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            raise ValueError("a boolean is not meant here")
+            raise ValueError("must be a number or text, not a boolean")
         return value
 
     def __init__(self, **values: Any):
@@ -92,12 +97,15 @@ class TrainConfig(BaseModel):
         """What the result depends on: all fields but where to read, compute and write, and those the method ignores."""
         elsewhere = {"data_root", "device", "runs_dir"}
         if self.method != "infomax":
-            elsewhere |= {"kappa", "alpha", "beta"}
-        if self.method == "supervised":
-            elsewhere |= {"proj_dim"}
+            elsewhere |= {"kappa", "alpha", "beta", "proj_dim"}
         if not self.dataset.startswith("glyphs"):
             elsewhere |= {"n_classes"}
         return {k: v for k, v in self.model_dump().items() if k not in elsewhere}
+
+    @property
+    def size(self) -> int:
+        """Pixels of the square images that networks are made for."""
+        return self.image_size or _PIXELS.get(self.dataset, 32)
 
     @property
     def name(self) -> str:
@@ -179,25 +187,8 @@ def _unknown(name: str, allowed: Iterable[str]) -> str:
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One sentence for pydantic's first complaint: the field, its value, and what is allowed."""
     first = error.errors()[0]
-    name = str(first["loc"][0])
-    field = model.model_fields[name]
-    schema = model.model_json_schema()["properties"][name]
-    if "anyOf" in schema:
-        schema = schema["anyOf"][0]
-    if "enum" in schema:
-        allowed = "one of " + ", ".join(schema["enum"])
-        near = difflib.get_close_matches(str(first["input"]), schema["enum"], 1)
-        allowed += f" (did you mean '{near[0]}'?)" if near else ""
-    else:
-        words = {"integer": "a whole number", "number": "a number", "string": "text"}
-        signs = {
-            "exclusiveMinimum": ">",
-            "minimum": ">=",
-            "exclusiveMaximum": "<",
-            "maximum": "<=",
-            "multipleOf": "a multiple of",
-        }
-        bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
-        allowed = " ".join([words.get(schema.get("type", ""), str(field.annotation)), " and ".join(bounds)]).strip()
-        allowed += " or none for the default" if field.default is None else ""
-    return f"{name} = {first['input']!r} is not allowed: it must be {allowed}."
+    name, allowed = str(first["loc"][0]), first["msg"].replace("Input should", "must").removeprefix("Value error, ")
+    near = difflib.get_close_matches(str(first["input"]), re.findall("'([^']+)'", allowed), 1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    none = ", or none for the default" if model.model_fields[name].default is None else ""
+    return f"{name} = {first['input']!r} is not allowed: it {allowed}{none}{hint}."

@@ -85,14 +85,19 @@ class OnlineEvaluation:
 
     def __call__(self, backbone: nn.Module, epoch: int) -> dict[str, float]:
         """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from five classes on);
-        `effective_rank` of the test features."""
+        `knn_few_top1` with k = images per class, where some class has fewer than 200; `effective_rank` of the test
+        features."""
         x, y = features(backbone, self.train.images), self.train.labels
         queries, labels = features(backbone, self.test.images), self.test.labels
         self._fit(x, y, epoch)
         with torch.no_grad():
             linear = self.head(queries).argsort(dim=1, descending=True)
         measured: dict[str, float] = {}
-        for name, ranked in (("linear", linear), ("knn", knn(x, y, queries, self.n_classes))):
+        rankings = {"linear": linear, "knn": knn(x, y, queries, self.n_classes)}
+        fewest = int(y.bincount(minlength=self.n_classes).min())
+        if 0 < fewest < 200:
+            measured["knn_few_top1"] = topk_accuracy(knn(x, y, queries, self.n_classes, fewest), labels, 1)
+        for name, ranked in rankings.items():
             measured[f"{name}_top1"] = topk_accuracy(ranked, labels, 1)
             if self.n_classes >= 5:
                 measured[f"{name}_top5"] = topk_accuracy(ranked, labels, 5)

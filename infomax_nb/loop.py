@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
 from .config import TrainConfig, live
 from .data import ImageSet, batches, stream
 from .evaluation import OnlineEvaluation
 from .losses import diagnostics, mutual_information
+from .methods import Method
 from .views import Views
 
 
@@ -38,7 +38,7 @@ class _Batches:
 class Loop(pl.LightningModule):
     """Views, method, loss and optimiser of one step; nothing in it waits for the device."""
 
-    def __init__(self, config: TrainConfig, method: nn.Module, train_set: ImageSet):
+    def __init__(self, config: TrainConfig, method: Method, train_set: ImageSet):
         super().__init__()
         self.config, self.method, self.train_set = config, method, train_set
         self.views = Views(method.views(train_set.images.shape[-1]))
@@ -54,6 +54,7 @@ class Loop(pl.LightningModule):
         return torch.optim.AdamW(self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
+        self.method.epoch = self.current_epoch
         self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1 + 10 * self.global_rank))
         self.sums = {}
 
@@ -64,6 +65,9 @@ class Loop(pl.LightningModule):
         for name, value in out.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         return out["loss"]
+
+    def on_after_backward(self) -> None:
+        self.method.after_backward()
 
 
 class Recorder(pl.callbacks.Checkpoint):
@@ -130,15 +134,14 @@ class Progress(pl.Callback):
             self.bar.close()
 
 
-def run(
-    config: TrainConfig, method: nn.Module, train: ImageSet, test: ImageSet, folder: Path, save: Callable
-) -> Recorder:
+def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, folder: Path, save: Callable) -> Recorder:
     """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda" and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
         train, test = train.to(device), test.to(device)
     method.to(device)
-    evaluation = OnlineEvaluation(train, test, method.backbone.num_features, config.seed, device)
+    labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
+    evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
     recorder = Recorder(folder, evaluation, save)
     checkpoint = folder / "checkpoint.ckpt"
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

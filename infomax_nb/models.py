@@ -5,19 +5,29 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-HIDDEN = 2048  # of the projector; the paper varies only its output (Figure 3)
+HIDDEN = 2048  # of the projectors; the paper varies only the output's width (Figure 3)
 
 
-def backbone(name: str, stem: str = "imagenet") -> nn.Module:
+def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
     """A network without classifier, images (B, 3, H, W) to pooled features (B, `num_features`), randomly initialised.
 
     Args:
-        name: `resnet18`, `resnet50` (timm's), or `resnet_small`, four basic blocks of 32, 64, 128, 256 channels.
-        stem: `imagenet`, 7x7 with stride 2 and max-pooling; or `small`, for images near 32 pixels: 3x3 without
-            pooling, with stride 1 (stride 2 for `resnet_small`, whose cost it bounds).
+        name: `resnet18`, `resnet50` (timm's), `resnet_small`, four basic blocks of 32, 64, 128, 256 channels;
+            `vit_tiny` (timm's ViT-Ti/16), `vit_mini`, patch 4, four blocks, width 128. A ViT's features are its CLS
+            token; views of another size than `size` get interpolated position embeddings.
+        size: pixels of the images (of the global views), H = W.
+        stem: of the ResNets: `imagenet`, 7x7 with stride 2 and max-pooling; or `small`, for images near 32 pixels:
+            3x3 without pooling, with stride 1 (stride 2 for `resnet_small`, whose cost it bounds).
     """
     import timm
     from timm.models.resnet import BasicBlock, ResNet
+    from timm.models.vision_transformer import VisionTransformer
+
+    if name == "vit_tiny":
+        return timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=size, dynamic_img_size=True)
+    if name == "vit_mini":
+        shape = {"patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 4}
+        return VisionTransformer(img_size=size, num_classes=0, dynamic_img_size=True, **shape)
 
     if name == "resnet_small":
         net = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256))
@@ -34,8 +44,8 @@ def backbone(name: str, stem: str = "imagenet") -> nn.Module:
     return net.to(memory_format=torch.channels_last)
 
 
-def projector(features: int, dim: int) -> nn.Module:
-    """Two-layer MLP, hidden width 2048, BatchNorm and ReLU: (B, features) to (B, dim)."""
+def mlp(features: int, dim: int) -> nn.Module:
+    """Two-layer projector, hidden width 2048, BatchNorm and ReLU: (B, features) to (B, dim)."""
     from lightly.models.modules.heads import ProjectionHead
 
     return ProjectionHead([(features, HIDDEN, nn.BatchNorm1d(HIDDEN), nn.ReLU()), (HIDDEN, dim, None, None)])

@@ -6,7 +6,7 @@ arithmetic, so for the same drawn parameters the pixels agree with torchvision's
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
 
 import torch
@@ -24,7 +24,8 @@ class View:
 
     size: pixels of the square view. area: range of the crop's share of the image. ratio: range of width / height.
     jitter: strengths of brightness, contrast, saturation (factors in 1 ± s) and hue (turns in ± s).
-    sigma: range of the blur's standard deviation, pixels.
+    sigma: range of the blur's standard deviation, pixels. kernel: of the resizing, `bicubic` or `bilinear`.
+    solarize_first: before the blur, as VICReg has it, not after.
     """
 
     size: int
@@ -37,6 +38,36 @@ class View:
     blur_p: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize_p: float = 0.0
+    kernel: str = "bicubic"
+    solarize_first: bool = False
+
+
+def from_lightly(transform) -> list[View]:
+    """The views that one of lightly's transforms draws (`SimCLRTransform`, ...), read from its own objects."""
+    made = []
+    for view in transform.transforms:
+        steps = [t.transforms[0] if hasattr(t, "transforms") else t for t in view.transform.transforms]
+        part = {type(t).__name__: t for t in steps}
+        crop, jitter, blur = part["RandomResizedCrop"], part["ColorJitter"], part["GaussianBlur"]
+        solarize, order = part.get("RandomSolarization"), list(part)
+        strengths = [round(getattr(jitter, n)[1] - 1, 6) for n in ("brightness", "contrast", "saturation")]
+        made.append(
+            View(
+                crop.size[0],
+                tuple(crop.scale),
+                tuple(crop.ratio),
+                part["RandomHorizontalFlip"].p,
+                (*strengths, jitter.hue[1]),
+                next(t.p for t in view.transform.transforms if hasattr(t, "transforms")),
+                part["RandomGrayscale"].p,
+                blur.prob,
+                tuple(blur.sigmas),
+                solarize.prob if solarize else 0.0,
+                getattr(crop.interpolation, "value", crop.interpolation),
+                bool(solarize) and order.index("RandomSolarization") < order.index("GaussianBlur"),
+            )
+        )
+    return made
 
 
 def local_size(size: int) -> int:
@@ -46,15 +77,15 @@ def local_size(size: int) -> int:
 
 def dino_views(size: int) -> list[View]:
     """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px."""
+    from lightly.transforms import DINOTransform
+
     blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
-    first = View(size, (0.4, 1.0), blur_p=blur[0])
-    second = replace(first, blur_p=blur[1], solarize_p=0.2)
-    return [first, second] + [View(local_size(size), (0.05, 0.4), blur_p=blur[2])] * 6
+    return from_lightly(DINOTransform(global_crop_size=size, local_crop_size=local_size(size), gaussian_blur=blur))
 
 
 def supervised_views(size: int) -> list[View]:
     """One view: torchvision's RandomResizedCrop (8 to 100%) and a flip."""
-    return [View(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0)]
+    return [View(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
 
 
 def draw(views: Sequence[View], batch: int, height: int, width: int, generator: torch.Generator):
@@ -104,8 +135,10 @@ def draw(views: Sequence[View], batch: int, height: int, width: int, generator: 
     return drawn
 
 
-def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, flip: Tensor | None = None) -> Tensor:
-    """(..., size, pixels): rows are Pillow's bicubic weights (a = -0.5) that resize a crop of `length` to `size`."""
+def _resize_weights(
+    start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None
+) -> Tensor:
+    """(..., size, pixels): rows are Pillow's weights (bicubic with a = -0.5) that resize a crop of `length`."""
     out = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
     scale = (length / size)[..., None]
     centre = out * scale
@@ -114,13 +147,16 @@ def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, flip:
     tap = torch.arange(pixels, device=start.device) - start[..., None]
     inside = (tap >= 0) & (tap < length[..., None])
     x = ((tap[..., None, :] + 0.5 - centre[..., None]) / scale.clamp(min=1)[..., None]).abs_()
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    weights = torch.where(x < 1, near, far).mul_((x < 2) & inside[..., None, :])
+    if kernel == "bilinear":
+        weights = (1 - x).clamp_(min=0).mul_(inside[..., None, :])
+    else:
+        near = (1.5 * x - 2.5) * x * x + 1
+        far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+        weights = torch.where(x < 1, near, far).mul_((x < 2) & inside[..., None, :])
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
-def crop(images: Tensor, drawn: dict[str, Tensor], size: int) -> Tensor:
+def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bicubic") -> Tensor:
     """Crop, resize to size x size and flip.
 
     Args:
@@ -130,8 +166,8 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int) -> Tensor:
     """
     n_views, (batch, _, height, width) = len(drawn["top"]), images.shape
     d = {name: drawn[name].to(images.device, non_blocking=True) for name in ("top", "left", "height", "width", "flip")}
-    wx = _resize_weights(d["left"], d["width"], size, width, d["flip"])
-    wy = _resize_weights(d["top"], d["height"], size, height).view(-1, size, height)
+    wx = _resize_weights(d["left"], d["width"], size, width, kernel, d["flip"])
+    wy = _resize_weights(d["top"], d["height"], size, height, kernel).view(-1, size, height)
     both = wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size)
     x = torch.bmm(images.reshape(batch, 3 * height, width).float(), both).clamp_(0, 255).round_()
     x = x.view(batch, 3, height, n_views, size).permute(3, 0, 2, 1, 4).reshape(n_views * batch, height, 3 * size)
@@ -207,10 +243,10 @@ def _box_blur(size: int, sigma: Tensor) -> Tensor:
     return inner @ inner @ inner
 
 
-def colour(x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-    """Jitter, grey, blur, solarise in DINO's order; x (3, n, S, S) of whole numbers 0..255, `drawn` (n,) on the CPU.
+def colour(x: Tensor, drawn: dict[str, Tensor], solarize_first: bool = False) -> Tensor:
+    """Jitter, grey, blur, solarise, the last two swapped if wanted; x (3, n, S, S) of whole numbers 0..255.
 
-    The four jitter operations come in the order that the first row has drawn, for all rows of the call.
+    `drawn` is (n,), on the CPU. The four jitter operations come in the order that the first row has drawn, for all.
     """
     d = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for name in _COLOURS}
     jittered = x
@@ -219,11 +255,15 @@ def colour(x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         jittered = operation(jittered, d[name])
     x = torch.where(d["jitter"], jittered, x)
     x = torch.where(d["gray"], _grey(x), x)
+    if solarize_first and drawn["solarize"].any():
+        x = torch.where(d["solarize"] & (x >= 128), 255 - x, x)
     if drawn["blur"].any():
         rows = drawn["blur"].nonzero()[:, 0]
         blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
         x[:, rows] = (blur @ x[:, rows] @ blur.mT).round_()
-    return torch.where(d["solarize"] & (x >= 128), 255 - x, x) if drawn["solarize"].any() else x
+    if drawn["solarize"].any() and not solarize_first:
+        x = torch.where(d["solarize"] & (x >= 128), 255 - x, x)
+    return x
 
 
 class Views:
@@ -238,7 +278,8 @@ class Views:
     def __init__(self, views: Sequence[View], rows: int = 128, mean=IMAGENET_MEAN, std=IMAGENET_STD):
         self.views, self.rows = list(views), rows
         self.mean, self.std = torch.tensor(mean), torch.tensor(std)
-        self.sizes = {v.size: [i for i, w in enumerate(self.views) if w.size == v.size] for v in self.views}
+        alike = [(v.size, v.kernel, v.solarize_first) for v in self.views]
+        self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -247,14 +288,16 @@ class Views:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
         drawn = draw(self.views, len(images), *images.shape[2:], generator)
         out: list[Tensor] = [torch.empty(0)] * len(self.views)
-        for size, members in self.sizes.items():
+        for (size, kernel, solarize_first), members in self.groups.items():
             part = {name: t[members] for name, t in drawn.items()}
-            x = crop(images, part, size).flatten(1, 2)
+            x = crop(images, part, size, kernel).flatten(1, 2)
             flat = {name: t.flatten() for name, t in part.items()}
             made = torch.empty_like(x[0, :, None].expand(-1, 3, -1, -1), memory_format=torch.channels_last)
             for start in range(0, x.shape[1], self.rows):
                 i = slice(start, start + self.rows)
-                piece = colour(x[:, i], {name: t[i] for name, t in flat.items()}) if self.coloured else x[:, i]
+                piece = x[:, i]
+                if self.coloured:
+                    piece = colour(piece, {name: t[i] for name, t in flat.items()}, solarize_first)
                 made[i] = normalise(piece, self.mean, self.std).transpose(0, 1)
             for k, view in zip(members, made.split(len(images)), strict=True):
                 out[k] = view

@@ -1,19 +1,30 @@
 """One file for each method, all of one shape, so that what differs is the method.
 
-A method is a `torch.nn.Module` with `backbone`, and
-`views(size)`: the views it draws of an image of `size` pixels (a list of `infomax_nb.views.View`);
-`forward(views, labels)`: a dict of scalar tensors, `loss` among them; and, where it has some, `projections`.
+The baselines' losses, heads, momentum updates and transforms are lightly's, with the settings of the evaluation code
+that the paper builds on (Kalapos and Gyires-Tóth 2024).
 """
 
-from torch import nn
-
 from ..config import TrainConfig
+from .barlow_twins import BarlowTwins
+from .base import Method
+from .byol import BYOL
+from .dino import DINO
 from .infomax import InfoMax
+from .simclr import SimCLR
 from .supervised import Supervised
+from .vicreg import VICReg
 
-METHODS = {"infomax": InfoMax, "supervised": Supervised}
+METHODS: dict[str, type[Method]] = {
+    "infomax": InfoMax,
+    "simclr": SimCLR,
+    "vicreg": VICReg,
+    "barlow_twins": BarlowTwins,
+    "byol": BYOL,
+    "dino": DINO,
+    "supervised": Supervised,
+}
 
 
-def build(config: TrainConfig, n_classes: int) -> nn.Module:
+def build(config: TrainConfig, n_classes: int) -> Method:
     """The method that the configuration names, randomly initialised from torch's current seed."""
     return METHODS[config.method](config, n_classes)

@@ -1,25 +1,20 @@
 """The supervised reference: cross-entropy on labels."""
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
-from .. import models
-from ..config import TrainConfig
-from ..views import View, supervised_views
+from ..views import supervised_views
+from .base import Method
 
 
-class Supervised(nn.Module):
+class Supervised(Method):
     """One randomly resized crop and flip, one linear classifier on the pooled features."""
 
-    def __init__(self, config: TrainConfig, n_classes: int):
-        super().__init__()
-        self.backbone = models.backbone(config.backbone, config.stem)
-        self.classifier = nn.Linear(self.backbone.num_features, n_classes)
+    def build(self, config, features, n_classes):
+        self.classifier = nn.Linear(features, n_classes)
 
-    def views(self, size: int) -> list[View]:
-        """One view."""
+    def views(self, size):
         return supervised_views(size)
 
-    def forward(self, views: list[Tensor], labels: Tensor) -> dict:
-        """The mean cross-entropy in nats."""
+    def forward(self, views, labels):
         return {"loss": cross_entropy(self.classifier(self.backbone(views[0])), labels)}

@@ -1,0 +1,23 @@
+"""Barlow Twins (Zbontar et al. 2021)."""
+
+from .. import models
+from .base import Method
+from .byol import byol_views
+
+
+class BarlowTwins(Method):
+    """BYOL's two views; the cross-correlation of their projections is drawn to the identity (lambda 5e-3).
+
+    The head has two layers, 2048-2048, where the published one has three of 8192.
+    """
+
+    def build(self, config, features, n_classes):
+        from lightly.loss import BarlowTwinsLoss
+
+        self.projector, self.criterion = models.mlp(features, 2048), BarlowTwinsLoss()
+
+    def views(self, size):
+        return byol_views(size)
+
+    def forward(self, views, labels):
+        return {"loss": self.criterion(*self.project(views))}

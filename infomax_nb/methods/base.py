@@ -1,0 +1,69 @@
+"""What all methods share."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..config import TrainConfig
+from ..views import View
+
+
+class Method(nn.Module):
+    """A backbone and what trains it.
+
+    Views of one resolution go through a network in one batch, so BatchNorm's statistics are over all of them: the one
+    departure that all methods share from code that calls the network view by view.
+    """
+
+    def __init__(self, config: TrainConfig, n_classes: int):
+        super().__init__()
+        self.backbone = models.backbone(config.backbone, config.stem, config.size)
+        self.epoch, self.epochs = 0, config.epochs
+        self.build(config, self.backbone.num_features, n_classes)
+
+    def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
+        """Make heads and losses, for a backbone of so many features."""
+
+    def views(self, size: int) -> list[View]:
+        """The views that are drawn of an image of `size` pixels."""
+        raise NotImplementedError
+
+    def forward(self, views: list[Tensor], labels: Tensor) -> dict:
+        """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections` if it has some."""
+        raise NotImplementedError
+
+    def after_backward(self) -> None:
+        """Called between the backward pass and the optimiser's step."""
+
+    def project(self, views: list[Tensor]) -> list[Tensor]:
+        """Backbone, once per resolution, then `self.projector` on all views at once: V tensors (B, D)."""
+        features = models.forward_views(self.backbone, views)
+        return list(self.projector(torch.cat(features)).chunk(len(views)))
+
+
+class MomentumMethod(Method):
+    """A method with a teacher, the moving average of backbone and projector.
+
+    The momentum rises from 0.996 to 1 by a half cosine over the epochs.
+    """
+
+    def make_teacher(self) -> None:
+        """Copy backbone and projector, once both are there."""
+        from lightly.models.utils import deactivate_requires_grad
+
+        self.teacher = nn.ModuleList([deepcopy(self.backbone), deepcopy(self.projector)])
+        deactivate_requires_grad(self.teacher)
+
+    @torch.no_grad()
+    def teach(self, views: list[Tensor]) -> list[Tensor]:
+        """Move the teacher, then the V tensors (B, D) that it makes of the views, without gradient."""
+        from lightly.models.utils import update_momentum
+        from lightly.utils.scheduler import cosine_schedule
+
+        momentum = cosine_schedule(self.epoch, self.epochs, 0.996, 1.0)
+        for network, average in zip((self.backbone, self.projector), self.teacher, strict=True):
+            update_momentum(network, average, momentum)
+        features = models.forward_views(self.teacher[0], views)
+        return list(self.teacher[1](torch.cat(features)).chunk(len(views)))

@@ -1,0 +1,39 @@
+"""DINO (Caron et al. 2021)."""
+
+import torch
+
+from ..views import from_lightly, local_size
+from .base import MomentumMethod
+
+
+class DINO(MomentumMethod):
+    """The teacher's centred softmax of the global views, against the student's of all others.
+
+    The head is 512-64-2048 where the published one is 2048-256-65536; five warm-up epochs of the teacher's
+    temperature, the last layer frozen for one. Below 64 pixels there are two global crops (50 to 100%) and no local
+    ones, below 224 local crops take 30 to 50%. The teacher's head starts as a copy of the student's, as in the
+    publication; the evaluation code draws it anew.
+    """
+
+    def build(self, config, features, n_classes):
+        from lightly.loss import DINOLoss
+        from lightly.models.modules import DINOProjectionHead
+
+        with torch.no_grad():  # else its weight normalisation leaves a tensor that cannot be copied
+            self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
+        self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)
+        self.make_teacher()
+
+    def views(self, size):
+        from lightly.transforms import DINOTransform
+
+        blur = {} if size >= 96 else {"gaussian_blur": (0.0, 0.0, 0.0)}
+        areas = {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
+        crops = {"global_crop_size": size, "local_crop_size": local_size(size), "n_local_views": 0 if size < 64 else 6}
+        return from_lightly(DINOTransform(**crops, **areas, **blur))
+
+    def forward(self, views, labels):
+        return {"loss": self.criterion(self.teach(views[:2]), self.project(views), epoch=self.epoch)}
+
+    def after_backward(self):
+        self.projector.cancel_last_layer_gradients(self.epoch)

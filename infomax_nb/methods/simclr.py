@@ -1,0 +1,26 @@
+"""SimCLR (Chen et al. 2020)."""
+
+from ..views import from_lightly
+from .base import Method
+
+
+class SimCLR(Method):
+    """Two views, NT-Xent at lightly's default temperature 0.5.
+
+    The head is lightly's (2048-128, BatchNorm). The published method uses LARS and batches of thousands; here all
+    methods have AdamW and the same batch.
+    """
+
+    def build(self, config, features, n_classes):
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import SimCLRProjectionHead
+
+        self.projector, self.criterion = SimCLRProjectionHead(features), NTXentLoss()
+
+    def views(self, size):
+        from lightly.transforms import SimCLRTransform
+
+        return from_lightly(SimCLRTransform(input_size=size))
+
+    def forward(self, views, labels):
+        return {"loss": self.criterion(*self.project(views))}
