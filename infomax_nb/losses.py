@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from scipy.special import gammaln, logsumexp, xlogy
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
 _PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
@@ -57,13 +58,28 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     return float(nu * math.log(2) - (nu + 1) * math.log(2 * math.pi) + gammaln(nu + 1) - logsumexp(log_terms))
 
 
+class _Normalize(torch.autograd.Function):
+    """x / |x|, scaled first so that squares neither overflow nor underflow; few passes, as small batches need."""
+
+    @staticmethod
+    def forward(ctx, x):
+        scale = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True)
+        z = x / torch.where(scale > 0, scale, 1)
+        inverse = torch.where(scale > 0, torch.linalg.vector_norm(z, dim=-1, keepdim=True).reciprocal(), 0)
+        z *= inverse
+        ctx.save_for_backward(z, inverse / torch.where(scale > 0, scale, 1))
+        return z
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        z, inverse = ctx.saved_tensors
+        return torch.addcmul(grad, z, (grad * z).sum(-1, keepdim=True), value=-1).mul_(inverse)
+
+
 def normalize(x: Tensor) -> Tensor:
     """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
-    x = x if x.dtype == torch.float64 else x.float()
-    scale = x.detach().abs().amax(-1, keepdim=True)  # so that squares neither overflow nor underflow
-    x = x / torch.where(scale > 0, scale, 1)
-    square = x.square().sum(-1, keepdim=True)
-    return x * torch.where(scale > 0, torch.where(scale > 0, square, 1).rsqrt(), 0)
+    return _Normalize.apply(x if x.dtype == torch.float64 else x.float())
 
 
 def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | None, skip: int = 0):
