@@ -15,6 +15,7 @@ from torch import Tensor
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 _ORDERS = list(permutations(range(4)))
+_CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
 
 
@@ -147,12 +148,13 @@ def _resize_weights(
     tap = torch.arange(pixels, device=start.device) - start[..., None]
     inside = (tap >= 0) & (tap < length[..., None])
     x = ((tap[..., None, :] + 0.5 - centre[..., None]) / scale.clamp(min=1)[..., None]).abs_()
+    near = (1 - x).clamp_(min=0)
     if kernel == "bilinear":
-        weights = (1 - x).clamp_(min=0).mul_(inside[..., None, :])
-    else:
-        near = (1.5 * x - 2.5) * x * x + 1
-        far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-        weights = torch.where(x < 1, near, far).mul_((x < 2) & inside[..., None, :])
+        weights = near
+    else:  # Keys' cubic with a = -0.5, both pieces at once
+        far = (2 - x).clamp_(min=0)
+        weights = far.mul_(far).mul_(1 - x).mul_(0.5).add_(near.mul_(near).mul_(x.mul_(2).sub_(1)))
+    weights.mul_(inside[..., None, :])
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
@@ -167,19 +169,22 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bic
     n_views, (batch, _, height, width) = len(drawn["top"]), images.shape
     d = {name: drawn[name].to(images.device, non_blocking=True) for name in ("top", "left", "height", "width", "flip")}
     wx = _resize_weights(d["left"], d["width"], size, width, kernel, d["flip"])
-    wy = _resize_weights(d["top"], d["height"], size, height, kernel).view(-1, size, height)
-    both = wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size)
-    x = torch.bmm(images.reshape(batch, 3 * height, width).float(), both).clamp_(0, 255).round_()
-    x = x.view(batch, 3, height, n_views, size).permute(3, 0, 2, 1, 4).reshape(n_views * batch, height, 3 * size)
-    y = torch.bmm(wy, x).clamp_(0, 255).round_().view(-1, size, 3, size)
+    wy = _resize_weights(d["top"], d["height"], size, height, kernel)
+    pixels = images.float()
+    x = torch.bmm(pixels.view(batch, 3 * height, width), wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size))
+    x = x.clamp_(0, 255).round_().view(batch, 3, height, n_views, size)
+    y = x.new_empty(3, n_views, batch, size, size)
+    for v in range(n_views):
+        for c in range(3):
+            torch.bmm(wy[v], x[:, c, :, v], out=y[c, v])
     # Pillow goes along the columns first where that shrinks more.
-    rows = ((drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)).flatten().nonzero()[:, 0]
-    if len(rows):
-        rows = rows.to(images.device, non_blocking=True)
-        x = images[rows % batch].float().transpose(1, 2).reshape(-1, height, 3 * width)
-        x = torch.bmm(wy[rows], x).clamp_(0, 255).round_().view(-1, 3 * size, width)
-        y[rows] = torch.bmm(x, wx.view(-1, size, width)[rows].mT).clamp_(0, 255).round_().view(-1, size, 3, size)
-    return y.view(n_views, batch, size, 3, size).permute(3, 0, 1, 2, 4).contiguous()
+    first = (drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)
+    for v in range(n_views):
+        rows = first[v].nonzero()[:, 0].to(images.device, non_blocking=True)
+        if len(rows):
+            x = torch.matmul(wy[v, rows, None], pixels[rows]).clamp_(0, 255).round_()
+            y[:, v, rows] = torch.matmul(x, wx[v, rows, None].mT).transpose(0, 1)
+    return y.clamp_(0, 255).round_()
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -205,20 +210,19 @@ def _saturation(x: Tensor, factor: Tensor) -> Tensor:
 
 def _hue(x: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue, through Pillow's 8-bit HSV."""
-    value, chroma = x.amax(0), x.amax(0) - x.amin(0)
+    value, (r, g, b) = x.amax(0), x
+    chroma = value - x.amin(0)
     safe = chroma.clamp(min=1)
-    r, g, b = x
     sector = torch.where(value == r, (g - b) / safe, torch.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
-    hue = ((sector / 6 + 1).frac_() * 255).floor_()
-    saturation = (chroma / value.clamp(min=1) * 255).floor_() / 255
-    turned = (hue + (turns * 255).trunc()).remainder_(256) * (6 / 255)
-    n = torch.tensor([5.0, 3.0, 1.0], device=x.device).view(3, *[1] * value.ndim)
-    k = (turned + n).remainder_(6)
-    k = torch.minimum(k, 4 - k).clamp_(0, 1)
-    return (value - value * saturation * k).add_(0.5).floor_()
+    hue = ((sector / 6 + 1).frac_() * 255).floor_().add_((turns * 255).trunc())
+    hue = torch.add(hue, (hue / 256).floor_(), alpha=-256).mul_(6 / 255)  # modulo 256, in sixths of a turn
+    saturation = (chroma / value.clamp(min=1) * 255).floor_().div_(255)
+    # Each channel is at its lowest within a sixth of `far`, at its highest beyond two sixths, linear between.
+    far = torch.tensor([3.0, 5.0, 1.0], device=x.device).view(3, *[1] * value.ndim)
+    k = (hue - far).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
+    return torch.addcmul(value, k, value * saturation, value=-1).add_(0.5).floor_()
 
 
-_COLOURS = ("brightness", "contrast", "saturation", "hue", "jitter", "gray", "solarize")
 _OPERATIONS = (
     (_brightness, "brightness"),
     (_contrast, "contrast"),
@@ -248,21 +252,31 @@ def colour(x: Tensor, drawn: dict[str, Tensor], solarize_first: bool = False) ->
 
     `drawn` is (n,), on the CPU. The four jitter operations come in the order that the first row has drawn, for all.
     """
-    d = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for name in _COLOURS}
+    d = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for _, name in _OPERATIONS}
     jittered = x
     for k in _ORDERS[int(drawn["order"][0])]:
         operation, name = _OPERATIONS[k]
         jittered = operation(jittered, d[name])
-    x = torch.where(d["jitter"], jittered, x)
-    x = torch.where(d["gray"], _grey(x), x)
-    if solarize_first and drawn["solarize"].any():
-        x = torch.where(d["solarize"] & (x >= 128), 255 - x, x)
-    if drawn["blur"].any():
-        rows = drawn["blur"].nonzero()[:, 0]
+    rows = (~drawn["jitter"]).nonzero()[:, 0]
+    jittered[:, rows] = x[:, rows]
+    x = jittered
+
+    def solarize() -> None:
+        rows = drawn["solarize"].nonzero()[:, 0]
+        if len(rows):
+            x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
+
+    rows = drawn["gray"].nonzero()[:, 0]
+    x[:, rows] = _grey(x[:, rows])
+    if solarize_first:
+        solarize()
+    rows = drawn["blur"].nonzero()[:, 0]
+    if len(rows):
         blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
-        x[:, rows] = (blur @ x[:, rows] @ blur.mT).round_()
-    if drawn["solarize"].any() and not solarize_first:
-        x = torch.where(d["solarize"] & (x >= 128), 255 - x, x)
+        for channel in x:
+            channel[rows] = (blur @ channel[rows] @ blur.mT).round_()
+    if not solarize_first:
+        solarize()
     return x
 
 
@@ -286,21 +300,21 @@ class Views:
         """Draw with `generator`, on the CPU so that every device makes the same views, and make them."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
-        drawn = draw(self.views, len(images), *images.shape[2:], generator)
-        out: list[Tensor] = [torch.empty(0)] * len(self.views)
+        batch, (height, width), device = len(images), images.shape[2:], images.device
+        drawn = draw(self.views, batch, height, width, generator)
+        drawn["order"] = drawn["order"][:, torch.arange(batch) // self.rows * self.rows]
+        out = [
+            torch.empty(batch, 3, v.size, v.size, device=device, memory_format=torch.channels_last) for v in self.views
+        ]
         for (size, kernel, solarize_first), members in self.groups.items():
-            part = {name: t[members] for name, t in drawn.items()}
-            x = crop(images, part, size, kernel).flatten(1, 2)
-            flat = {name: t.flatten() for name, t in part.items()}
-            made = torch.empty_like(x[0, :, None].expand(-1, 3, -1, -1), memory_format=torch.channels_last)
-            for start in range(0, x.shape[1], self.rows):
-                i = slice(start, start + self.rows)
-                piece = x[:, i]
-                if self.coloured:
-                    piece = colour(piece, {name: t[i] for name, t in flat.items()}, solarize_first)
-                made[i] = normalise(piece, self.mean, self.std).transpose(0, 1)
-            for k, view in zip(members, made.split(len(images)), strict=True):
-                out[k] = view
+            step = self.rows if device.type == "cuda" else max(1, min(self.rows, _CACHED // (3 * size**2)))
+            blocks = [range(b, min(b + self.rows, batch), step) for b in range(0, batch, self.rows)]
+            for i in [slice(s, min(s + step, block.stop)) for block in blocks for s in block]:
+                x = crop(images[i], {name: t[members, i] for name, t in drawn.items()}, size, kernel)
+                for view, piece in zip(members, x.unbind(1), strict=True):
+                    if self.coloured:
+                        piece = colour(piece, {name: t[view, i] for name, t in drawn.items()}, solarize_first)
+                    out[view][i] = normalise(piece, self.mean, self.std).transpose(0, 1)
         return out
 
 
