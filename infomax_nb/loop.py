@@ -111,29 +111,6 @@ class Recorder(pl.callbacks.Checkpoint):
         self.save(self.folder, trainer, self)
 
 
-class Progress(pl.Callback):
-    """One bar over all steps, with the time left; in a terminal and in a notebook, not in a log."""
-
-    def on_train_start(self, trainer, loop) -> None:
-        from tqdm.auto import tqdm
-
-        steps = trainer.num_training_batches
-        self.bar = tqdm(
-            total=steps * trainer.max_epochs,
-            initial=steps * trainer.current_epoch,
-            desc=loop.config.name,
-            unit="step",
-            disable=not (live() or sys.stderr.isatty()),
-        )
-
-    def on_train_batch_end(self, trainer, loop, *_) -> None:
-        self.bar.update()
-
-    def teardown(self, trainer, loop, stage) -> None:
-        if hasattr(self, "bar"):
-            self.bar.close()
-
-
 def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, folder: Path, save: Callable) -> Recorder:
     """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -153,8 +130,8 @@ def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, fo
             devices=1,
             precision="bf16-mixed" if device.type == "cuda" else "32-true",
             logger=False,
-            callbacks=[recorder, Progress()],
-            enable_progress_bar=False,
+            callbacks=[recorder],
+            enable_progress_bar=live() or sys.stderr.isatty(),  # a log stays quiet
             enable_model_summary=False,
             use_distributed_sampler=False,
         )

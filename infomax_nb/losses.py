@@ -334,11 +334,6 @@ def diagnostics(views: Sequence[Tensor], loss: InfoMaxLoss) -> dict[str, float]:
         z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
         grad = torch.autograd.grad(loss(list(z)), z)[0]  # loss normalises again: this gradient is tangential
     rows, n_images = z.detach().float().flatten(0, 1), z.shape[1]
-    nearest = torch.full((len(rows),), -torch.inf, device=rows.device)
-    index = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
-    for i, j, s in _tiles(rows, rows.view_as(rows), 1.0, 0, None):  # a view: all tiles, not half
-        best, where = s.max(1)
-        index[i] = torch.where(best > nearest[i], where + j.start, index[i])
-        nearest[i] = torch.maximum(best, nearest[i])
+    index = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
     same = index % n_images == torch.arange(len(rows), device=rows.device) % n_images
     return {"nn_positive": float(same.float().mean()), "grad_over_kappa": float(grad.norm()) / loss.kappa}

@@ -63,10 +63,7 @@ def compare(represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_
     and the test features' effective rank."""
     n_classes, rows = int(train_labels.max()) + 1, {}
     for name, (train, test) in represented.items():
-        ranked = {
-            "probe": converged_probe(train, train_labels, test),
-            "knn": knn(train, train_labels, test, n_classes),
-        }
+        ranked = {"probe": converged_probe(train, train_labels, test), "knn": knn(train, train_labels, test, n_classes)}
         rows[name] = {f"{kind}_top{k}": topk_accuracy(r, test_labels, k) for kind, r in ranked.items() for k in (1, 5)}
         rows[name]["effective_rank"] = effective_rank(test)
     return pd.DataFrame(rows).T

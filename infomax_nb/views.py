@@ -16,6 +16,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 _ORDERS = list(permutations(range(4)))
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
+_PARTS = ("RandomResizedCrop", "ColorJitter", "GaussianBlur", "RandomSolarization")
+_SWITCHES = ("flip", "jitter", "gray", "blur", "solarize")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
 
 
@@ -49,25 +51,14 @@ def from_lightly(transform) -> list[View]:
     for view in transform.transforms:
         steps = [t.transforms[0] if hasattr(t, "transforms") else t for t in view.transform.transforms]
         part = {type(t).__name__: t for t in steps}
-        crop, jitter, blur = part["RandomResizedCrop"], part["ColorJitter"], part["GaussianBlur"]
-        solarize, order = part.get("RandomSolarization"), list(part)
+        crop, jitter, blur, solarize = (part.get(name) for name in _PARTS)
+        apply = next(t for t in view.transform.transforms if hasattr(t, "transforms"))
         strengths = [round(getattr(jitter, n)[1] - 1, 6) for n in ("brightness", "contrast", "saturation")]
-        made.append(
-            View(
-                crop.size[0],
-                tuple(crop.scale),
-                tuple(crop.ratio),
-                part["RandomHorizontalFlip"].p,
-                (*strengths, jitter.hue[1]),
-                next(t.p for t in view.transform.transforms if hasattr(t, "transforms")),
-                part["RandomGrayscale"].p,
-                blur.prob,
-                tuple(blur.sigmas),
-                solarize.prob if solarize else 0.0,
-                getattr(crop.interpolation, "value", crop.interpolation),
-                bool(solarize) and order.index("RandomSolarization") < order.index("GaussianBlur"),
-            )
-        )
+        shape = (crop.size[0], tuple(crop.scale), tuple(crop.ratio), part["RandomHorizontalFlip"].p)
+        colours = ((*strengths, jitter.hue[1]), apply.p, part["RandomGrayscale"].p, blur.prob, tuple(blur.sigmas))
+        order, kernel = list(part.values()), getattr(crop.interpolation, "value", crop.interpolation)
+        swapped = solarize is not None and order.index(solarize) < order.index(blur)
+        made.append(View(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))
     return made
 
 
@@ -97,42 +88,30 @@ def draw(views: Sequence[View], batch: int, height: int, width: int, generator: 
     (V, B), an index into the 24 orders of the four jitter operations.
     """
     u = torch.rand((2 * _ATTEMPTS + 13, len(views), batch), generator=generator)
-
-    def column(read) -> Tensor:
-        return torch.tensor([read(v) for v in views], dtype=torch.float32)[:, None]
-
-    def between(u: Tensor, low, high) -> Tensor:
-        return column(low) + u * (column(high) - column(low))
-
-    area = height * width * between(u[:_ATTEMPTS], lambda v: v.area[0], lambda v: v.area[1])
-    log = torch.log(torch.tensor([v.ratio for v in views]))
-    ratio = torch.exp(log[:, :1] + u[_ATTEMPTS : 2 * _ATTEMPTS] * (log[:, 1:] - log[:, :1]))
+    chances = [(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]
+    ranges = [(*v.area, *v.ratio, *v.sigma) for v in views]
+    smallest, largest, narrow, wide, sharp, soft = torch.tensor(ranges).T[..., None]
+    area = height * width * (smallest + u[:_ATTEMPTS] * (largest - smallest))
+    ratio = torch.exp(narrow.log() + u[_ATTEMPTS : 2 * _ATTEMPTS] * (wide.log() - narrow.log()))
     w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    central = (
-        column(lambda v: min(width, round(height * v.ratio[1]))),
-        column(lambda v: min(height, round(width / v.ratio[0]))),
-    )
     first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
-    w = torch.where(any_fits, w.gather(0, first)[0], central[0])
-    h = torch.where(any_fits, h.gather(0, first)[0], central[1])
-    flip, jitter, gray, blur, solarize, top, left, order, sigma, *factors = u[2 * _ATTEMPTS :]
+    w = torch.where(any_fits, w.gather(0, first)[0], (height * wide).round().clamp(max=width))
+    h = torch.where(any_fits, h.gather(0, first)[0], (width / narrow).round().clamp(max=height))
+    *switches, top, left, order, sigma = u[2 * _ATTEMPTS : -4]
     drawn = {
         "top": torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor()),
         "left": torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor()),
         "height": h,
         "width": w,
-        "flip": flip < column(lambda v: v.flip),
-        "jitter": jitter < column(lambda v: v.jitter_p),
-        "gray": gray < column(lambda v: v.gray_p),
-        "blur": blur < column(lambda v: v.blur_p),
-        "solarize": solarize < column(lambda v: v.solarize_p),
         "order": (order * len(_ORDERS)).long(),
-        "sigma": between(sigma, lambda v: v.sigma[0], lambda v: v.sigma[1]),
+        "sigma": sharp + sigma * (soft - sharp),
     }
-    for k, name in enumerate(("brightness", "contrast", "saturation", "hue")):
-        centre = 0.0 if name == "hue" else 1.0
-        drawn[name] = centre + between(factors[k], lambda v, k=k: -v.jitter[k], lambda v, k=k: v.jitter[k])
+    for name, x, p in zip(_SWITCHES, switches, torch.tensor(chances).T[..., None], strict=True):
+        drawn[name] = x < p
+    strengths = torch.tensor([v.jitter for v in views]).T[..., None]
+    for (_, name), x, strength in zip(_OPERATIONS, u[-4:], strengths, strict=True):
+        drawn[name] = (0.0 if name == "hue" else 1.0) + (x * (strength + strength) - strength)
     return drawn
 
 
@@ -223,12 +202,7 @@ def _hue(x: Tensor, turns: Tensor) -> Tensor:
     return torch.addcmul(value, k, value * saturation, value=-1).add_(0.5).floor_()
 
 
-_OPERATIONS = (
-    (_brightness, "brightness"),
-    (_contrast, "contrast"),
-    (_saturation, "saturation"),
-    (_hue, "hue"),
-)
+_OPERATIONS = ((_brightness, "brightness"), (_contrast, "contrast"), (_saturation, "saturation"), (_hue, "hue"))
 
 
 def _box_blur(size: int, sigma: Tensor) -> Tensor:
