@@ -43,12 +43,12 @@ rule html:
 rule index:
     input:
         expand("reports/notebooks/{name}.ipynb", name=NOTEBOOKS),
-        "infomax_nb/report.py",
-        "infomax_nb/index.html.j2",
+        "workflow/index.py",
+        "workflow/index.html.j2",
         glob_wildcards("reports/{result,\\w+}/caption.txt") and expand(
             "reports/{result}/caption.txt", result=glob_wildcards("reports/{result,\\w+}/caption.txt").result
         ),
     output:
         "reports/index.html",
     shell:
-        "python -m infomax_nb.report"
+        "python workflow/index.py"

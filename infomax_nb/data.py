@@ -1,96 +1,171 @@
-"""Data sets in their publishers' layouts, as uint8 tensors that live on the training device.
+"""Data sets as uint8 images: tensors that live on the training device or, where a set is large, files.
 
 `load(name, root, split)` returns an `ImageSet`. `root` is where the data lie; nothing is read for `glyphs`.
 """
 
-import gzip
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from . import glyphs
 from .config import ParameterError, project_root
 
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
+MEMORY = 2 * 2**30  # bytes; images in files that need more stay there and are decoded each time they are used
+
+
+class Files:
+    """Images uint8 (N, 3, H, W) that stay in their files; threads decode the ones that are asked for.
+
+    Args:
+        paths: the files (N,), an array of strings; any format of Pillow's with 8 bits a channel, made RGB.
+        size: the images are scaled (bicubic, the short side to `size` pixels) and cropped to their central square;
+            None takes them as they are, all as large as the first.
+
+    Raises ParameterError that names a file that cannot be read, here or when its image is asked for.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, paths: np.ndarray, size: int | None = None):
+        self.paths, self.scaled, self.frame = paths, size is not None, (size, size)
+        if size is None:
+            with reading(paths[0]), Image.open(paths[0]) as image:
+                self.frame = image.size
+        self.shape = torch.Size((len(paths), 3, *self.frame[::-1]))
+        self.nbytes = self.shape.numel()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: Tensor | slice | int) -> Tensor:
+        chosen = np.asarray(self.paths[rows.cpu().numpy() if isinstance(rows, Tensor) else rows], object)
+        out = np.empty((chosen.size, *self.shape[1:]), np.uint8)
+        tasks = [np.array_split(each, 1 + len(out) // 16) for each in (chosen.reshape(-1), out)]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._decode, *tasks))
+        return torch.from_numpy(out.reshape(*chosen.shape, *self.shape[1:]))
+
+    def split(self, n: int) -> Iterator[Tensor]:
+        """Chunks of n images, each decoded while the caller works on the one before."""
+        return _ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
+
+    def to(self, device: torch.device | str) -> "Files":
+        """Itself: files stay where they are."""
+        return self
+
+    def _decode(self, paths: np.ndarray, out: np.ndarray) -> None:
+        for path, place in zip(paths, out, strict=True):
+            with reading(path), Image.open(path) as image:
+                if image.mode[0] in "IF":  # Pillow would cut off what exceeds 255
+                    raise ValueError(f"it has mode {image.mode}, not 8 bits a channel")
+                if not self.scaled and image.size != self.frame:
+                    raise ValueError(f"it has {image.size} pixels, the first one {self.frame}")
+                image.draft(None, (2 * self.frame[0], 2 * self.frame[1]))  # a large JPEG, at 1/2, 1/4 or 1/8: fast
+                rgb = image.convert("RGB")
+                rgb = rgb if rgb.size == self.frame else ImageOps.fit(rgb, self.frame, Image.Resampling.BICUBIC)
+                place[:] = np.asarray(rgb).transpose(2, 0, 1)
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """What goes wrong in here becomes one ParameterError that names the file."""
+    try:
+        yield
+    except Exception as error:  # pandas and Pillow raise OSError, ValueError, SyntaxError, struct.error and others
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ParameterError(f"data_root: {path} cannot be used, it may be damaged or incomplete: {reason}.") from None
+
+
+def _ahead(read: Callable, parts: Iterable) -> Iterator:
+    """`read(part)` of each part, by a thread, while the caller works on the one before."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = chain((reader.submit(read, part) for part in parts), [None])
+        for ready, _ in pairwise(coming):
+            yield ready.result()
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images uint8 (N, 3, H, W), labels int64 (N,), -1 where there is none; names of the classes.
 
-    `coarse`: (classes,) superclass of each class, or None; `coarse_names`. `masks`: bool (N, H, W), or None.
+    `images`: `Files` where a set is large. `coarse`: (classes,) superclass of each class, or None; `coarse_names`.
+    `masks`: bool (N, H, W), or None. `boxes`: float32 (N, 4), x0 y0 x1 y1 in the images' pixels, or None.
     """
 
-    images: Tensor
+    images: Tensor | Files
     labels: Tensor
     classes: list[str]
     coarse: Tensor | None = None
     coarse_names: list[str] | None = None
     masks: Tensor | None = None
+    boxes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows: Tensor) -> "ImageSet":
-        masks = None if self.masks is None else self.masks[rows]
-        return replace(self, images=self.images[rows], labels=self.labels[rows], masks=masks)
+    def __getitem__(self, rows: Tensor | slice) -> "ImageSet":
+        each = {k: v for k in ("images", "labels", "masks", "boxes") if (v := getattr(self, k)) is not None}
+        return replace(self, **{k: v[rows] for k, v in each.items()})
 
     def to(self, device: torch.device | str) -> "ImageSet":
-        """The same set with images and labels on `device`."""
+        """The same set with labels and images (files excepted) on `device`."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 def load(
-    name: str,
-    root: str | Path = "data",
-    split: str = "train",
-    n: int | None = None,
-    seed: int = 0,
-    n_classes: int = 48,
-    image_size: int | None = None,
-) -> ImageSet:
+    name: str, root: str | Path = "data", split: str = "train", n: int | None = None,
+    seed: int = 0, n_classes: int = 48, image_size: int | None = None,
+) -> ImageSet:  # fmt: skip
     """Load a split of a data set.
 
     Args:
-        name: `glyphs`, `glyphs_textured`, `fashion_mnist`, `cifar10` or `stl10`.
+        name: `glyphs`, `glyphs_textured`, or one of `readers.READERS`.
         root: the folder that holds the data; a relative one is looked for from here, then from the project.
         split: `train` or `test`; STL-10 has `unlabeled` (train + unlabeled, labels -1 there), too.
         n: images to keep, the same number of each class as far as possible, drawn by `seed`; None keeps all.
         seed: of the subset; for glyphs, `split="test"` with `n=None` is the same whatever the seed.
         n_classes: number of classes of glyphs.
-        image_size: pixels; None keeps the data set's own size.
+        image_size: pixels; None keeps the data set's own size, or `readers.SIZES` where its images differ in size.
 
-    Raises ParameterError that says what is missing, where it was looked for and how to get it.
+    Images in files of their own are decoded here, or, if that would take more than `MEMORY`, when they are used.
+
+    Raises ParameterError that says what is missing, where it was looked for and how to get it, or names the file
+    that is damaged.
     """
+    from torchvision.transforms.v2.functional import InterpolationMode, resize
+
+    from .readers import READERS, SIZES
+
     splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
     if split not in splits:
         raise ParameterError(f"split = {split!r} is not allowed: {name} has {', '.join(splits)}.")
-
-    def pick(labels: Tensor) -> Tensor:
-        if n is None:
-            return torch.arange(len(labels))
-        if n > len(labels):
-            raise ParameterError(f"n_train = {n} is not allowed: the {split} split of {name} has {len(labels)} images.")
-        return stratified(labels, n, seed)
-
     if name in ("glyphs", "glyphs_textured"):
         data = _glyphs(split, n_classes, image_size or 32, name == "glyphs_textured")
-    elif name in _READERS:
-        data = _READERS[name](_find(root), split, pick)
+    elif name in READERS:
+        places = (Path(root).expanduser(), project_root() / root)
+        data = READERS[name](next((p for p in places if p.is_dir()), places[0]), split)
     else:
-        raise ParameterError(
-            f"dataset = {name!r} is not allowed: it must be one of glyphs, glyphs_textured, {', '.join(_READERS)}."
-        )
-    if n is not None and len(data) != n:
-        data = data[pick(data.labels)]
-    if image_size and data.images.shape[-1] != image_size:
-        data = replace(data, images=_resize(data.images, image_size))
-    return data
+        raise ParameterError(f"dataset = {name!r} is not allowed; glyphs, glyphs_textured, {', '.join(READERS)} are.")
+    if n is not None and n > len(data):
+        raise ParameterError(f"n_train = {n} is not allowed: the {split} split of {name} has {len(data)} images.")
+    if n not in (None, len(data)):
+        data = data[stratified(data.labels, n, seed)]
+    if isinstance(data.images, np.ndarray):
+        files = Files(data.images, image_size or SIZES.get(name))
+        data = replace(data, images=files if files.nbytes > MEMORY else files[:])
+    elif image_size and data.images.shape[-1] != image_size:
+        chunks = [resize(c, [image_size] * 2, InterpolationMode.BICUBIC) for c in data.images.split(512)]
+        data = replace(data, images=torch.cat(chunks))
+    return data if data.boxes is None else replace(data, boxes=data.boxes * data.images.shape[-1])
 
 
 def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
@@ -98,10 +173,7 @@ def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
     rng = np.random.default_rng([7, seed])
     order = rng.permutation(len(labels))
     shuffled = labels.cpu().numpy()[order]
-    by_class = np.argsort(shuffled, kind="stable")
-    starts = np.searchsorted(shuffled[by_class], shuffled[by_class])
-    rank = np.empty(len(labels), int)
-    rank[by_class] = np.arange(len(labels)) - starts  # how many of the class came before
+    rank = pd.Series(shuffled).groupby(shuffled).cumcount().to_numpy()  # how many of the class came before
     chosen = np.argsort(rank, kind="stable")[:n]
     return torch.from_numpy(order[np.sort(chosen)])
 
@@ -116,12 +188,13 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled (images, labels) of `size`, the last incomplete one dropped; the order depends on (seed, epoch) alone.
 
-    With several processes each takes its share of every global batch of `size` images.
+    With several processes each takes its share of every global batch of `size` images. `Files` are decoded one batch
+    ahead.
     """
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(stream(seed, epoch, 0)))
-    for start in range(0, len(data) - size + 1, size):
-        rows = order[start : start + size].tensor_split(world)[rank].to(data.images.device)
-        yield data.images[rows], data.labels[rows]
+    wholes = (order[start : start + size] for start in range(0, len(data) - size + 1, size))
+    shares = (whole.tensor_split(world)[rank].to(data.images.device) for whole in wholes)
+    yield from (_ahead if isinstance(data.images, Files) else map)(lambda k: (data.images[k], data.labels[k]), shares)
 
 
 def _glyphs(split: str, n_classes: int, size: int, textured: bool) -> ImageSet:
@@ -131,128 +204,3 @@ def _glyphs(split: str, n_classes: int, size: int, textured: bool) -> ImageSet:
     coarse = torch.tensor([groups.index(g) for g, _ in pairs])
     names = [symbol for _, symbol in pairs]
     return ImageSet(torch.from_numpy(images), torch.from_numpy(labels), names, coarse, groups, torch.from_numpy(masks))
-
-
-def _find(root: str | Path) -> Path:
-    folder = Path(root).expanduser()
-    for place in (folder, project_root() / folder):
-        if place.is_dir():
-            return place
-    return folder
-
-
-def _missing(what: str, looked: list[Path], get: str) -> ParameterError:
-    places = " and ".join(str(p.resolve()) for p in looked)
-    return ParameterError(f"data_root: {what} was not found; looked for {places}. {get}")
-
-
-def _fashion_mnist(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageSet:
-    """torchvision's layout `<root>/FashionMNIST/raw`, or Debian's package dataset-fashion-mnist."""
-    from torchvision.datasets import FashionMNIST
-
-    prefix = "train" if split == "train" else "t10k"
-    places = [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST]
-    for folder in places:
-        images, labels = (
-            _idx(folder / f"{prefix}-images-idx3-ubyte"),
-            _idx(folder / f"{prefix}-labels-idx1-ubyte"),
-        )
-        if images is not None and labels is not None:
-            if len(images) != len(labels):
-                raise ParameterError(
-                    f"data_root: {folder} holds {len(images)} {prefix} images but {len(labels)} labels."
-                )
-            images = torch.nn.functional.pad(images, (2, 2, 2, 2))  # 28 to 32 pixels, as is usual
-            return ImageSet(
-                images[:, None].expand(-1, 3, -1, -1).contiguous(), labels.long(), list(FashionMNIST.classes)
-            )
-    get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) or Debian's dataset-fashion-mnist has it."
-    raise _missing("Fashion-MNIST", places, get)
-
-
-def _idx(path: Path) -> Tensor | None:
-    """A file in MNIST's IDX format, packed as `<path>.gz` or not; None if there is neither."""
-    found = next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
-    if found is None:
-        return None
-    try:
-        raw = (gzip.open if found.suffix == ".gz" else open)(found, "rb").read()
-        shape = np.frombuffer(raw, ">i4", raw[3], 4)
-        return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy())
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise ParameterError(f"data_root: {found} is damaged: {error}") from None
-
-
-def _cifar10(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageSet:
-    """torchvision's pickles (`<root>/cifar-10-batches-py`), or folders `<root>[/cifar10]/<split>/<class>` of images."""
-    from torchvision.datasets import CIFAR10
-
-    if (root / CIFAR10.base_folder).is_dir():
-        try:
-            data = CIFAR10(str(root), train=split == "train")  # checks the published MD5 sums before it unpickles
-        except RuntimeError:
-            raise ParameterError(
-                f"data_root: a file of {root / CIFAR10.base_folder} is damaged: its MD5 differs from the published one."
-            ) from None
-        return ImageSet(
-            torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(),
-            torch.tensor(data.targets),
-            data.classes,
-        )
-    for folder in (root / "cifar10" / split, root / split):
-        if folder.is_dir():
-            return _folder(folder, pick)
-    get = f"torchvision.datasets.CIFAR10({str(root)!r}, download=True) fetches it."
-    raise _missing("CIFAR-10", [root / CIFAR10.base_folder, root / "cifar10" / split], get)
-
-
-def _folder(folder: Path, pick: Callable[[Tensor], Tensor]) -> ImageSet:
-    """A folder of class folders of equally large images; only those that `pick` chooses are decoded."""
-    from PIL import Image
-    from torchvision.datasets import ImageFolder
-
-    try:
-        listing = ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise ParameterError(f"data_root: {error}") from None
-    targets = torch.tensor(listing.targets)
-    rows, images = pick(targets), []
-    for path in [listing.samples[i][0] for i in rows.tolist()]:
-        try:
-            with Image.open(path) as image:
-                images.append(torch.from_numpy(np.array(image.convert("RGB"))))
-            if images[-1].shape != images[0].shape:
-                sizes = f"{tuple(images[-1].shape[:2])} pixels, the first image {tuple(images[0].shape[:2])}"
-                raise ParameterError(f"data_root: {path} has {sizes}; they must be of one size.")
-        except OSError as error:
-            raise ParameterError(f"data_root: {path} cannot be read as an image: {error}") from None
-    return ImageSet(torch.stack(images).permute(0, 3, 1, 2).contiguous(), targets[rows], listing.classes)
-
-
-def _stl10(root: Path, split: str, pick: Callable[[Tensor], Tensor]) -> ImageSet:
-    """torchvision's layout of the publisher's binaries, `<root>/stl10_binary`."""
-    from torchvision.datasets import STL10
-
-    try:
-        data = STL10(str(root), split="train+unlabeled" if split == "unlabeled" else split)
-    except RuntimeError:
-        get = f"torchvision.datasets.STL10({str(root)!r}, download=True) fetches it."
-        raise _missing("STL-10, or one of its files with the published MD5,", [root / STL10.base_folder], get) from None
-    return ImageSet(
-        torch.from_numpy(data.data),
-        torch.from_numpy(data.labels).long(),
-        getattr(data, "classes", None) or [str(k) for k in range(10)],
-    )
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    """Bicubic, antialiased, in chunks."""
-    from torch.nn.functional import interpolate
-
-    return torch.cat([
-        interpolate(chunk.float(), (size, size), mode="bicubic", antialias=True).round_().clamp_(0, 255).byte()
-        for chunk in images.split(512)
-    ])  # fmt: skip
-
-
-_READERS = {"fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "stl10": _stl10}

@@ -20,19 +20,18 @@ def inputs(images: Tensor, device: torch.device | str = "cpu", batch: int = 512)
 
 @torch.no_grad()
 def features(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics."""
-    modes, device = [(m, m.training) for m in backbone.modules()], next(backbone.parameters()).device
+    """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics.
+
+    `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.
+    """
+    modes = [(m, m.training) for m in backbone.modules()]
+    device = next(backbone.parameters(), torch.empty(0)).device
     backbone.eval()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         out = torch.cat([backbone(x).float() for x in inputs(images, device)])
     for module, training in modes:
         module.training = training
     return out
-
-
-def pixels(images: Tensor) -> Tensor:
-    """Raw pixels as features (N, 3 H W), normalised as the networks' input is: the baseline without a network."""
-    return torch.cat([x.flatten(1) for x in inputs(images)])
 
 
 def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
@@ -83,13 +82,13 @@ class OnlineEvaluation:
             self.head = nn.Linear(n_features, self.n_classes).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
 
-    def __call__(self, backbone: nn.Module, epoch: int) -> dict[str, float]:
+    def __call__(self, backbone: nn.Module, epoch: int, passes: int = 2) -> dict[str, float]:
         """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from five classes on);
         `knn_few_top1` with k = images per class, where some class has fewer than 200; `effective_rank` of the test
         features."""
-        x, y = features(backbone, self.train.images), self.train.labels
-        queries, labels = features(backbone, self.test.images), self.test.labels
-        self._fit(x, y, epoch)
+        x, queries = features(backbone, self.train.images), features(backbone, self.test.images)
+        y, labels = self.train.labels.to(x.device), self.test.labels.to(x.device)
+        self._fit(x, y, epoch, passes)
         with torch.no_grad():
             linear = self.head(queries).argsort(dim=1, descending=True)
         measured: dict[str, float] = {}
@@ -103,10 +102,10 @@ class OnlineEvaluation:
                 measured[f"{name}_top5"] = topk_accuracy(ranked, labels, 5)
         return measured | {"effective_rank": effective_rank(queries)}
 
-    def _fit(self, x: Tensor, y: Tensor, epoch: int) -> None:
+    def _fit(self, x: Tensor, y: Tensor, epoch: int, passes: int) -> None:
         generator = torch.Generator().manual_seed(stream(self.seed, epoch, 4))
         with torch.enable_grad():
-            for _ in range(2):
+            for _ in range(passes):
                 for rows in torch.randperm(len(x), generator=generator).split(256):
                     self.optimizer.zero_grad()
                     cross_entropy(self.head(x[rows]), y[rows]).backward()

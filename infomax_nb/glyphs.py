@@ -4,28 +4,14 @@ Groups of symbols are the coarse classes, symbols the fine ones. The generator i
 of its pixels, and results in `reports/` depend on it.
 """
 
+import json
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-GROUPS: dict[str, str] = {
-    "digits": "012345678⅓⅔⅛⅜⅝⅞¼½¾②⑤⑧ⅣⅦ9",
-    "arrows": "↑→↔↷⇅⇶↓↕⇒⇑⇓⇔↗↘↺⇄⇉⇊⇧⇨⇩↝↯↱⇕⇛⇝⇢➔➘➙➜➟➠➢➤➥➧➲➸",
-    "chess": "♔♕♖♗♘♙♚♛♜♝♞♟",
-    "zodiac": "♈♉♊♋♌♍♎♏♐♑♒♓☿♀♂♃♄♅♆♇☉☽⚳⚴⚵⚶",
-    "cards": "♠♥♦♣♡♢♤♧",
-    "dice": "⚀⚁⚂⚃⚄⚅",
-    "stars": "★✡✦✱✺❄☆✧✩✪✫✬✭✮✯✰✲✳✴✵✶✷✸✹✻✼✽✾✿❀❁❂❃❅❆❇❈❉❊❋",
-    "shapes": "●■▲▶◆◖○□△◇▰▬◐◑◒◓◧◨◩◪◫◉◎◍▣▤▥▦▧▨▩▱▮▯◢◣◈◊◌◔◕",
-    "latin": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "greek": "ΓΔΘΛΞΠΣΦΨΩαβγδεζηθλμξπρσφχψω",
-    "cyrillic": "БДЖЗИЙЛУФЦЧШЩЪЫЬЭЮЯ",
-    "maths": "∀∂∃∅∇∈∑√∞∠∧∨∩∪∫∮≈≡≤≥⊂⊃⊕⊗⊥⋈",
-    "music": "♩♪♫♬♭♮♯",
-    "signs": "☹☺☻☠☢☣☮☯☪☬☸✝☭⚓⚔⚕⚖⚙⚛⚜⚡⚠",
-    "money": "$€£¥₩₪₫₮₱₲₴₵¢₤₦",
-}
+GROUPS: dict[str, str] = json.loads(Path(__file__).with_name("glyphs.json").read_text("utf-8"))
 MAX_CLASSES = sum(map(len, GROUPS.values()))
 PER_CLASS = {"train": 100, "test": 50}
 _SPLIT_SEED = {"train": 11, "test": 12}

@@ -115,7 +115,7 @@ def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, fo
     """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda" and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
-        train, test = train.to(device), test.to(device)
+        train, test = train.to(device), test.to(device)  # else Lightning moves each batch
     method.to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)

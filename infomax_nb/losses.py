@@ -82,7 +82,7 @@ def normalize(x: Tensor) -> Tensor:
     return _Normalize.apply(x if x.dtype == torch.float64 else x.float())
 
 
-def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | None, skip: int = 0):
+def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, skip: int = 0):
     """Yield (row slice, column slice, kappa * s_ij) over tiles, with -inf where the pair (i, j) does not count.
 
     When `cols is rows` only tiles on and above the diagonal come: s is symmetric. Every tile is written
@@ -100,26 +100,24 @@ def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, ids: Tensor | 
             right, j = cols[b : b + size], slice(b, min(b + size, len(cols)))
             s = torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
             s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
-            if ids is not None:
-                s.masked_fill_(ids[i, None] != ids[None, j], -torch.inf)
             yield i, j, s
 
 
 class _LogSumExp(torch.autograd.Function):
-    """log sum_j exp(kappa s_ij) for every row i, over j != i (and of the same id, where ids are given).
+    """log sum_j exp(kappa s_ij) for every row i, over j != i.
 
     Backward recomputes the tiles instead of keeping N x N numbers, but for the first few, `_KEEP` numbers. With
     `cols=None` the rows are compared with themselves and each tile above the diagonal serves its rows and columns.
     """
 
     @staticmethod
-    def forward(ctx, rows, cols, kappa, offset, ids):
+    def forward(ctx, rows, cols, kappa, offset):
         ctx.kappa, ctx.offset, ctx.symmetric, ctx.kept = kappa, offset, cols is None, []
         cols = rows if cols is None else cols
         room = _KEEP if any(ctx.needs_input_grad) else 0
         total = rows.new_zeros(len(rows))
         if kappa <= _PLAIN_EXP_MAX:
-            for i, j, s in _tiles(rows, cols, kappa, offset, ids):
+            for i, j, s in _tiles(rows, cols, kappa, offset):
                 room -= s.numel()
                 e = torch.exp(s) if room >= 0 else s.exp_()
                 total[i] += e.sum(1)
@@ -130,22 +128,22 @@ class _LogSumExp(torch.autograd.Function):
             lse = total.log_()
         else:  # sharp kernels: running maximum, as exp(kappa s) leaves the range of floats
             lse = torch.full_like(total, -torch.inf)
-            for i, j, s in _tiles(rows, cols, kappa, offset, ids):
+            for i, j, s in _tiles(rows, cols, kappa, offset):
                 lse[i] = torch.logaddexp(lse[i], s.logsumexp(1))
                 if ctx.symmetric and j.start > i.start:
                     lse[j] = torch.logaddexp(lse[j], s.logsumexp(0))
-        ctx.save_for_backward(rows, cols, lse, ids)
+        ctx.save_for_backward(rows, cols, lse)
         return lse
 
     @staticmethod
     def backward(ctx, grad):
-        rows, cols, lse, ids = ctx.saved_tensors
+        rows, cols, lse = ctx.saved_tensors
         cols = rows if ctx.symmetric else cols
         grad_rows = torch.zeros_like(rows)
         grad_cols = grad_rows if ctx.symmetric else torch.zeros_like(cols)
         plain = ctx.kappa <= _PLAIN_EXP_MAX
         weight = grad * (-lse).exp() if plain else grad
-        tiles = _tiles(rows, cols, ctx.kappa, ctx.offset, ids, skip=len(ctx.kept))
+        tiles = _tiles(rows, cols, ctx.kappa, ctx.offset, skip=len(ctx.kept))
         scratch, zero = rows.new_empty(0), rows.new_zeros(len(cols))
         for n, (i, j, s) in enumerate(itertools.chain(ctx.kept, tiles)):
             if plain:
@@ -159,9 +157,7 @@ class _LogSumExp(torch.autograd.Function):
             if not ctx.symmetric or j.start > i.start:
                 grad_cols[j].addmm_(force.T, rows[i])
         grad_rows *= ctx.kappa
-        if ctx.symmetric:
-            return grad_rows, None, None, None, None
-        return grad_rows, grad_cols.mul_(ctx.kappa), None, None, None
+        return grad_rows, None if ctx.symmetric else grad_cols.mul_(ctx.kappa), None, None
 
 
 def _positives(groups: Tensor, kappa: float) -> Tensor:
@@ -192,7 +188,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
     Returns: a scalar with gradient; memory grows linearly in N.
     """
     z, kappa = _check_rows(z), check_positive("kappa", kappa)
-    return _entropy(_LogSumExp.apply(z, None, kappa, 0, None), z, kappa)
+    return _entropy(_LogSumExp.apply(z, None, kappa, 0), z, kappa)
 
 
 def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
@@ -215,10 +211,15 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     values, counts = ids.unique(return_counts=True)
     if (counts < 2).any():
         raise ValueError(f"image_ids: image {values[counts < 2][0].item()} has one view: at least two are needed.")
-    if (counts == counts[0]).all() and counts[0] <= 64:
-        log_sum = _positives(z[ids.argsort()].view(len(counts), -1, z.shape[1]), kappa)
-    else:
-        log_sum = _LogSumExp.apply(z, None, kappa, 0, ids)
+    parts = []
+    for count in counts.unique():
+        rows = torch.isin(ids, values[counts == count]).nonzero()[:, 0]
+        groups = z[rows[ids[rows].argsort()]].view(-1, int(count), z.shape[1])
+        small = count <= 64  # a table of all pairs of one image's views is small, too
+        parts += (
+            [_positives(groups, kappa).flatten()] if small else [_LogSumExp.apply(g, None, kappa, 0) for g in groups]
+        )
+    log_sum = torch.cat(parts)
     return _entropy(log_sum, z, kappa)
 
 
@@ -289,7 +290,7 @@ class InfoMaxLoss(torch.nn.Module):
                 counts = [int(c) for c in counts]
                 cols, offset, total = _Gather.apply(rows, counts), sum(counts[: dist.get_rank()]), sum(counts)
             constant = math.log(total - 1) - log_vmf_normalizer(z.shape[2], self.kappa)
-            log_all = _LogSumExp.apply(rows, cols, self.kappa, offset, None)
+            log_all = _LogSumExp.apply(rows, cols, self.kappa, offset)
             log_own = _positives(z.transpose(0, 1), self.kappa)
             return constant - _mean(log_all, total), constant - _mean(log_own, total)
 

@@ -57,12 +57,14 @@ def curves(metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None
     Where runs differ in their seed alone, the line is their mean and the band one standard deviation.
     """
     figure, axes = plt.subplots(1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight")
-    data = metrics.assign(**{hue: metrics[hue].map("{:g}".format)}) if hue else metrics
-    order = [f"{v:g}" for v in sorted(metrics[hue].unique())] if hue else None
+    numbers = hue and pd.api.types.is_numeric_dtype(metrics[hue])
+    data = metrics.assign(**{hue: metrics[hue].map("{:g}".format)}) if numbers else metrics
+    order = (
+        [f"{v:g}" for v in sorted(metrics[hue].unique())] if numbers else list(metrics[hue].unique()) if hue else None
+    )
+    palette = "viridis" if numbers else "colorblind"
     for axis, column in zip(axes[0], columns, strict=True):
-        style = (
-            {"hue": hue, "hue_order": order, "style": hue, "style_order": order, "palette": "viridis"} if hue else {}
-        )
+        style = {"hue": hue, "hue_order": order, "style": hue, "style_order": order, "palette": palette} if hue else {}
         sns.lineplot(data, x="epoch", y=column, errorbar="sd", ax=axis, legend=axis is axes[0, -1], **style)
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))
         axis.xaxis.get_major_locator().set_params(integer=True)

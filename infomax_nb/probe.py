@@ -1,6 +1,7 @@
 """Probing frozen features: the converged linear probe, k-NN over k, and the references beside them."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from torch.optim.swa_utils import update_bn
 
 from . import data
 from .config import TrainConfig
-from .evaluation import effective_rank, features, inputs, knn, pixels, topk_accuracy
+from .evaluation import OnlineEvaluation, effective_rank, features, inputs, knn, topk_accuracy
 from .methods import build
 
 
@@ -26,16 +27,34 @@ def untrained(config: TrainConfig, train: data.ImageSet) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
-    update_bn(inputs(train.images[:5000]), net)
+    update_bn(itertools.islice(inputs(train.images), 10), net)  # some 5,000 images
     return net.eval()
 
 
 def represent(backbones: Mapping[str, nn.Module | None], *sets: data.ImageSet) -> dict[str, list[Tensor]]:
     """For each named backbone the features (N, D) of each set; None stands for raw pixels."""
-    return {
-        name: [pixels(s.images) if net is None else features(net, s.images) for s in sets]
-        for name, net in backbones.items()
-    }
+    return {name: [features(net or nn.Flatten(), s.images) for s in sets] for name, net in backbones.items()}
+
+
+def protocol(
+    backbones: Mapping[str, nn.Module | None], train: data.ImageSet, test: data.ImageSet, passes: int
+) -> pd.DataFrame:
+    """What `OnlineEvaluation` measures of networks that don't train: one row each, the head fitted in `passes`.
+
+    Two passes an epoch are what a trained method's head has had. None stands for raw pixels.
+    """
+    rows = {}
+    for name, net in backbones.items():
+        width = features(net or nn.Flatten(), train.images[:1]).shape[1]
+        rows[name] = OnlineEvaluation(train, test, width, 0, torch.device("cpu"))(net or nn.Flatten(), 0, passes)
+    return pd.DataFrame(rows).T
+
+
+def colour_statistics(images: Tensor) -> Tensor:
+    """Twelve numbers for each of the uint8 images (N, 3, H, W): mean, deviation, 10% and 90% quantile per channel."""
+    parts = [chunk.float().flatten(2) for chunk in images.split(256)]
+    levels = torch.tensor([0.1, 0.9])
+    return torch.cat([torch.cat([x.mean(2), x.std(2), *x.quantile(levels, dim=2)], 1) for x in parts])
 
 
 def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
@@ -67,20 +86,3 @@ def compare(represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_
         rows[name] = {f"{kind}_top{k}": topk_accuracy(r, test_labels, k) for kind, r in ranked.items() for k in (1, 5)}
         rows[name]["effective_rank"] = effective_rank(test)
     return pd.DataFrame(rows).T
-
-
-def knn_curve(
-    represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_labels: Tensor, ks: Iterable[int]
-) -> pd.DataFrame:
-    """k-NN top-1 in percent over k: columns `features`, `k`, `knn_top1`."""
-    n_classes = int(train_labels.max()) + 1
-    rows = [
-        {
-            "features": name,
-            "k": k,
-            "knn_top1": topk_accuracy(knn(train, train_labels, test, n_classes, k), test_labels, 1),
-        }
-        for name, (train, test) in represented.items()
-        for k in ks
-    ]
-    return pd.DataFrame(rows)

@@ -6,12 +6,10 @@ The circle is S^1 (D = 2), the sphere S^2 (D = 3). Angles are in degrees, densit
 
 import math
 
-import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from .config import live
 from .losses import log_vmf_normalizer, normalize
 
 
@@ -79,20 +77,3 @@ def draw_sphere(axes: np.ndarray, points: torch.Tensor, kappas: list[float]) -> 
         axis.plot(*points[points[:, 0] > 0, 1:].T, "wo", mec="black")
         axis.set(title=f"κ = {kappa:g}", aspect="equal", frame_on=False, xticks=[], yticks=[])
     plt.colorbar(shown, ax=axes, label="density / uniform density", format="%g")
-
-
-def explore(degrees: list[float], points: torch.Tensor, kappa: float) -> None:
-    """The densities of both point sets with a slider for kappa, where a person is at the other end of the kernel.
-
-    Programs that run notebooks (papermill, nbconvert, nbval) tell the kernel that nobody can type an answer;
-    then only the picture for `kappa` is drawn, so that a stored notebook has a picture and no dead widget.
-    """
-
-    def draw(kappa: float) -> None:
-        _, axes = plt.subplots(1, 3, figsize=(12, 3.6), width_ratios=[1, 2, 1.4], layout="constrained")
-        draw_circle(axes[:2], degrees, [kappa])
-        draw_sphere(axes[2:], points, [kappa])
-        plt.show()  # now, inside the widget's output
-
-    slider = ipywidgets.FloatLogSlider(kappa, min=-2, max=4, description="κ", continuous_update=False)
-    ipywidgets.interact(draw, kappa=slider) if live() else draw(kappa)

@@ -4,9 +4,12 @@
 times; `checkpoint.ckpt` while it trains; `model.pt` when it is done.
 """
 
+import argparse
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +56,10 @@ class Run:
         path = self.path / "record.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
+    def write(self, name: str, text: str) -> None:
+        """A file of the run, whole or not at all."""
+        write_whole(self.path / name, lambda p: p.write_text(text, encoding="utf-8"))
+
     def method(self) -> nn.Module:
         """The trained method, in evaluation mode, on the CPU."""
         weights = torch.load(self.path / "model.pt", map_location="cpu", weights_only=True)
@@ -74,10 +81,10 @@ def fit(config: TrainConfig) -> Run:
         raise ParameterError(f"runs_dir: {run.path} holds a run of another configuration; move it away.")
     if run.finished:
         return run
+    if config.dataset == "imagenet100":
+        return _evaluate(config, run)
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError(
-            "device = 'cuda' is not allowed here: torch sees no CUDA device; allowed are auto and cpu."
-        )
+        raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; use auto or cpu.")
     train, test = datasets(config)
     run.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.path / ".lock")
@@ -91,6 +98,24 @@ def fit(config: TrainConfig) -> Run:
         return run if run.finished else _train(config, run, train, test)
 
 
+def _evaluate(config: TrainConfig, run: Run) -> Run:
+    """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
+    from .evaluation import OnlineEvaluation
+
+    train, test = datasets(config)
+    trained = fit(config.but(dataset="imagenet"))
+    backbone = trained.method().backbone
+    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, torch.device("cpu"))
+    metrics = evaluation(backbone, config.epochs, passes=2 * config.epochs)
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+    run.write("metrics.csv", pd.DataFrame([{"epoch": config.epochs, **metrics}]).to_csv(index=False))
+    shutil.copy(trained.path / "model.pt", run.path)
+    record = {"name": config.name, "of": trained.path.name, **environment(), "finished": _now()}
+    run.write("record.json", json.dumps(record, indent=1))
+    return run
+
+
 def datasets(config: TrainConfig) -> tuple[data.ImageSet, data.ImageSet]:
     """The training and the test split that the configuration names."""
     shape = {"n_classes": config.n_classes, "image_size": config.image_size}
@@ -98,8 +123,7 @@ def datasets(config: TrainConfig) -> tuple[data.ImageSet, data.ImageSet]:
     train = data.load(config.dataset, config.data_root, first, config.n_train, config.seed, **shape)
     if len(train) < config.batch_size:
         raise ParameterError(
-            f"batch_size = {config.batch_size} is not allowed: the training split has {len(train)} images, "
-            "and it must fit in once at least."
+            f"batch_size = {config.batch_size} is not allowed: the training split has only {len(train)} images."
         )
     return train, data.load(config.dataset, config.data_root, "test", **shape)
 
@@ -133,14 +157,14 @@ def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.Image
     with torch.random.fork_rng():
         torch.manual_seed(data.stream(config.seed, 0, 2))
         method = build(config, len(train.classes))
-    write_whole(run.path / "config.yaml", lambda p: p.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False)))
+    run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
     record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
     recorder = loop.run(config, method, train, test, run.path, _save)
     weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
     write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
     seconds = [round(sum(s), 1) for s in zip(*recorder.seconds, strict=True)]
     record |= {"finished": _now(), "train_seconds": seconds[0], "evaluation_seconds": seconds[1]}
-    write_whole(run.path / "record.json", lambda p: p.write_text(json.dumps(record, indent=1)))
+    run.write("record.json", json.dumps(record, indent=1))
     (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
     return run
 
@@ -172,18 +196,32 @@ def environment() -> dict:
         command = ["git", "-C", str(project_root()), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
-    commit = git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else "")
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    cpuinfo = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
     return {
-        "commit": commit,
+        "commit": git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else ""),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
-        "cpu": cpu,
+        "cpu": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def main() -> None:
+    """`python -m infomax_nb.train params/x.yaml -p epochs 1 -p data_root DIR`: train what a file describes."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("file", help="a parameter file")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
+    arguments = parser.parse_args()
+    try:
+        config = TrainConfig.from_yaml(arguments.file, **{k: yaml.safe_load(v) for k, v in arguments.p})
+        print(fit(config).path)
+    except ParameterError as error:
+        sys.exit(f"{arguments.file}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.datasets import load_sample_images
 from torchvision.datasets import CIFAR10, STL10, FashionMNIST
 
-from infomax_nb import data
+from infomax_nb import data, readers
 from infomax_nb.config import ParameterError
 from infomax_nb.data import ImageSet, batches, load, stratified
 
@@ -31,7 +31,7 @@ def sentence(error: pytest.ExceptionInfo) -> str:
 @pytest.fixture
 def somewhere(tmp_path, monkeypatch):
     """An empty working folder, and no data elsewhere on this machine."""
-    monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    monkeypatch.setattr(readers, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
     monkeypatch.setattr(data, "project_root", lambda: tmp_path / "project")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -365,6 +365,13 @@ def test_stl10(somewhere, monkeypatch):
         ),
         ("cifar10", ["nowhere/cifar-10-batches-py", "nowhere/cifar10/train"], ["CIFAR10('nowhere', download=True)"]),
         ("stl10", ["nowhere/stl10_binary"], ["STL10('nowhere', download=True)"]),
+        ("cifar100", ["nowhere/cifar-100-python"], ["CIFAR100('nowhere', download=True)"]),
+        ("lc25000", ["nowhere/lung_colon_image_set/lung_image_sets", "nowhere/lc25000", "nowhere/lung_n"], ["https:"]),
+        ("lc25000_groups", ["nowhere/lung_colon_image_set/lung_image_sets", "nowhere/lc25000"], ["https:"]),
+        ("imagenet", ["nowhere/imagenet/train", "nowhere/train"], ["image-net.org", "class folders"]),
+        ("imagenet100", ["nowhere/imagenet100.txt", "nowhere/imagenet/imagenet100.txt"], ["hundred classes", "line"]),
+        ("tiny_imagenet", ["nowhere/tiny-imagenet-200", "nowhere/tiny_imagenet"], ["tiny-imagenet-200.zip"]),
+        ("folder", ["nowhere"], ["a folder of images for each class"]),
     ],
 )  # fmt: skip
 def test_missing_data(somewhere, name, places, get):
@@ -392,7 +399,8 @@ def test_what_load_refuses(somewhere):
         ("cifar10", {"split": "val"}, ["split = 'val'", "train, test"]),
         ("cifar10", {"split": "unlabeled"}, ["split = 'unlabeled'", "train, test"]),
         ("stl10", {"split": "val"}, ["split = 'val'", "train, test, unlabeled"]),
-        ("cifar11", {}, ["dataset = 'cifar11'", "glyphs", "fashion_mnist", "cifar10", "stl10"]),
+        ("tiny_imagenet", {"split": "val"}, ["split = 'val'", "train, test"]),
+        ("cifar11", {}, ["dataset = 'cifar11'", "glyphs", "tiny_imagenet", "cifar10", "folder"]),
     ):
         with pytest.raises(ParameterError) as error:
             load(name, somewhere, **arguments)
@@ -414,6 +422,17 @@ def test_image_size_resizes_as_pillow(somewhere, size):
     off = np.abs(got[0].permute(1, 2, 0).numpy().astype(int) - reference)
     assert (off <= 1).mean() >= 0.999
     assert load("cifar10", somewhere, image_size=48).images.equal(load("cifar10", somewhere).images)
+
+
+@pytest.mark.parametrize("size", [16, 48, 64])
+def test_image_size_of_a_set_in_one_file_resizes_as_pillow(somewhere, size):
+    write_fashion(somewhere, packed=False)
+    whole, got = load("fashion_mnist", somewhere), load("fashion_mnist", somewhere, image_size=size)
+    for before, after in zip(whole.images, got.images, strict=True):
+        image = Image.fromarray(before.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.BICUBIC)
+        off = np.abs(after.permute(1, 2, 0).numpy().astype(int) - np.asarray(image))
+        assert off.max() <= 1 and (off == 0).mean() > 0.99
+    assert got.labels.equal(whole.labels)
 
 
 def test_glyphs_load(somewhere):

@@ -1,5 +1,9 @@
 """Evaluation of frozen features against scikit-learn, NumPy and plain PyTorch loops."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from infomax_nb.data import ImageSet, stream
-from infomax_nb.evaluation import OnlineEvaluation, effective_rank, features, knn, nearest, pixels, topk_accuracy
+from infomax_nb.evaluation import OnlineEvaluation, effective_rank, features, knn, nearest, topk_accuracy
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -102,7 +106,9 @@ def test_effective_rank_of_known_cases():
 
 def test_pixels():
     images = image_set(4, 0).images
-    assert torch.allclose(pixels(images), vision.normalize(images / 255, MEAN, STD).flatten(1), atol=1e-5)
+    assert torch.allclose(
+        features(torch.nn.Flatten(), images), vision.normalize(images / 255, MEAN, STD).flatten(1), atol=1e-5
+    )
 
 
 # --- Features -----------------------------------------------------------------------------------------------
@@ -177,10 +183,46 @@ def test_online_evaluation_equals_a_plain_loop(interrupted):
     assert got[2]["knn_top1"] == pytest.approx(100 * (votes[:, 0] == test.labels).float().mean().item(), abs=1e-4)
     assert got[2]["knn_top5"] >= got[2]["knn_top1"] > 30
     assert got[2]["effective_rank"] == pytest.approx(effective_rank(queries), rel=1e-4)
-    assert set(got[2]) == {"linear_top1", "linear_top5", "knn_top1", "knn_top5", "effective_rank"}
+    assert set(got[2]) == {"linear_top1", "linear_top5", "knn_top1", "knn_top5", "knn_few_top1", "effective_rank"}
+    fewest = min(np.bincount(train.labels))
+    votes = with_sklearn(x, train.labels, queries, 6, k=fewest)
+    assert got[2]["knn_few_top1"] == pytest.approx(100 * (votes == test.labels.numpy()).mean(), abs=1e-4)
+
+
+def with_sklearn(bank, labels, queries, n_classes, k, temperature=0.1):
+    """Cosine neighbours of scikit-learn, votes weighted by exp(similarity / temperature)."""
+    distance, index = NearestNeighbors(n_neighbors=k, metric="cosine").fit(bank.double()).kneighbors(queries.double())
+    votes = np.zeros((len(queries), n_classes))
+    for row in range(len(queries)):
+        np.add.at(votes[row], labels.numpy()[index[row]], np.exp((1 - distance[row]) / temperature))
+    return votes.argmax(1)
+
+
+def test_knn_equals_scikit_learns_neighbours():
+    draw = generator(3)
+    bank, queries = torch.randn(2000, 32, generator=draw), torch.randn(500, 32, generator=draw)
+    labels = torch.randint(0, 7, (2000,), generator=draw)
+    assert np.array_equal(knn(bank, labels, queries, 7)[:, 0].numpy(), with_sklearn(bank, labels, queries, 7, 200))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' peak memory")
+def test_knn_of_60000_by_10000_takes_less_than_a_gigabyte():
+    code = """if True:
+        import re, torch
+        from lightly.utils.benchmarking.knn import knn_predict
+        from infomax_nb.evaluation import knn
+        peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e6
+        bank, queries, labels = torch.randn(60_000, 128), torch.randn(10_000, 128), torch.arange(60_000) % 100
+        knn(bank[:500], labels[:500], queries[:10], 100)
+        before = peak()
+        knn(bank, labels, queries, 100)
+        print(peak() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < float(done.stdout) < 1.0  # GB
 
 
 def test_fewer_than_five_classes_have_no_top5():
     few = [image_set(40, seed, classes=3) for seed in (1, 2)]
     got = OnlineEvaluation(*few, 12, 0, torch.device("cpu"))(network(), 0)
-    assert set(got) == {"linear_top1", "knn_top1", "effective_rank"}
+    assert set(got) == {"linear_top1", "knn_top1", "knn_few_top1", "effective_rank"}

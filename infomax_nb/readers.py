@@ -1,0 +1,214 @@
+"""Publishers' layouts: `READERS[name](root, split)` is an `ImageSet`.
+
+Where each image is a file of its own, `images` are the paths (N,) and `boxes` are fractions of the image's side.
+All raise ParameterError.
+"""
+
+import gzip
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+from .config import ParameterError
+from .data import ImageSet, reading
+
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
+
+
+def _first(what: str, places: list[Path], get: str) -> Path:
+    """The first of the places that exists."""
+    found = next((p for p in places if p.exists()), None)
+    if found is None:
+        looked = " and ".join(str(p.resolve()) for p in places)
+        raise ParameterError(f"data_root: {what} was not found; looked for {looked}. {get}")
+    return found
+
+
+# --- All images in a few files --------------------------------------------------------------------------------
+
+
+def _fashion_mnist(root: Path, split: str) -> ImageSet:
+    """torchvision's layout `<root>/FashionMNIST/raw`, or Debian's package dataset-fashion-mnist; packed or not."""
+    get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) or Debian's dataset-fashion-mnist has it."
+    places, part = [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST], "train" if split == "train" else "t10k"
+    images, folder = _idx(f"{part}-images-idx3-ubyte", places, get)
+    labels, _ = _idx(f"{part}-labels-idx1-ubyte", [folder], get)
+    if len(images) != len(labels):
+        raise ParameterError(f"data_root: {folder} holds {len(images)} {part} images but {len(labels)} labels.")
+    images = torch.nn.functional.pad(images[:, None].expand(-1, 3, -1, -1), (2, 2, 2, 2))  # to 32 pixels, as is usual
+    return ImageSet(images, labels.long(), list(FashionMNIST.classes))
+
+
+def _idx(name: str, folders: list[Path], get: str) -> tuple[Tensor, Path]:
+    """A file in MNIST's IDX format, and the folder that it is in."""
+    path = _first("Fashion-MNIST", [p / f"{name}{end}" for p in folders for end in ("", ".gz")], get)
+    with reading(path):
+        raw = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
+        shape = np.frombuffer(raw, ">i4", raw[3], 4)
+        return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()), path.parent
+
+
+def _published(kind: type, root: Path, **arguments):
+    """A data set of torchvision's, which compares each file's MD5 with the published one before it unpickles it."""
+    get = f"torchvision.datasets.{kind.__name__}({str(root)!r}, download=True) fetches it."
+    folder, meta = _first(kind.__name__, [root / kind.base_folder], get), getattr(kind, "meta", None)
+    try:
+        return kind(str(root), **arguments)
+    except RuntimeError:
+        sums = kind.train_list + kind.test_list + ([[meta["filename"], meta["md5"]]] if meta else [])
+        bad = next((folder / name for name, md5 in sums if not utils.check_integrity(folder / name, md5)), folder)
+        raise ParameterError(f"data_root: {bad} is missing, or its MD5 is not the published one. {get}") from None
+
+
+def _cifar(kind: type, root: Path, split: str) -> ImageSet:
+    data = _published(kind, root, train=split == "train")
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(images, torch.tensor(data.targets), data.classes)
+
+
+def _cifar10(root: Path, split: str) -> ImageSet:
+    """torchvision's pickles, `<root>/cifar-10-batches-py`, or folders `<root>[/cifar10]/{train,test}/<class>`."""
+    pickles = root / CIFAR10.base_folder
+    if pickles.exists():
+        return _cifar(CIFAR10, root, split)
+    get = f"torchvision.datasets.CIFAR10({str(root)!r}, download=True) fetches it to {pickles.resolve()}."
+    return _parts("CIFAR-10", "cifar10", "test", get, root, split)
+
+
+def _cifar100(root: Path, split: str) -> ImageSet:
+    """torchvision's pickles, `<root>/cifar-100-python`, with the 20 superclasses."""
+    data, folder = _cifar(CIFAR100, root, split), root / CIFAR100.base_folder
+    batch, meta = (pickle.loads((folder / name).read_bytes(), encoding="latin1") for name in ("test", "meta"))
+    coarse = dict(sorted(zip(batch["fine_labels"], batch["coarse_labels"], strict=True)))
+    return replace(data, coarse=torch.tensor([*coarse.values()]), coarse_names=meta["coarse_label_names"])
+
+
+def _stl10(root: Path, split: str) -> ImageSet:
+    """The publisher's binaries, `<root>/stl10_binary`."""
+    data = _published(STL10, root, split="train+unlabeled" if split == "unlabeled" else split)
+    names = getattr(data, "classes", None) or [str(k) for k in range(10)]
+    return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), names)
+
+
+# --- Each image in a file -------------------------------------------------------------------------------------
+
+
+def _listing(*folders: Path, names: list[str] | None = None) -> ImageSet:
+    """Images in the class folders `<first folder>/<name>`, however deep; the other folders must have the same ones.
+
+    `names`: all that are there and not hidden, unless given.
+    """
+    with reading(folders[0]):
+        names = sorted({n for p in folders for n in find_classes(p)[0] if n[0] != "."}) if names is None else names
+        for path in [p / name for p in folders for name in names]:
+            if not path.is_dir():
+                raise ValueError(f"the class folder {path} is missing")
+        paths, labels = zip(*make_dataset(folders[0], {n: k for k, n in enumerate(names)}, IMG_EXTENSIONS), strict=True)
+    return ImageSet(np.array(paths, object), torch.tensor(labels), [Path(name).name for name in names])
+
+
+def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, names: list | None = None) -> ImageSet:
+    """`<root>[/<place>]/{train,<test>}/<class>/*`; the classes must be the same in both, where both are there."""
+    part = "train" if split == "train" else test
+    folder = _first(what, [root / place / part, root / part], get)
+    other = folder.with_name(test if split == "train" else "train")
+    return _listing(folder, *([other] if other.is_dir() else []), names=names)
+
+
+def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> ImageSet:
+    """80% or 20% of the images, stratified, always the same ones; whole groups of them if there are groups."""
+    apart = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    division = StratifiedShuffleSplit(1, test_size=0.2, random_state=0) if groups is None else apart
+    with reading(os.path.commonpath(list(data.images))):
+        parts = next(division.split(data.images, data.labels.numpy(), groups))
+    return data[torch.from_numpy(np.sort(parts[split == "test"]))]
+
+
+def _folder(root: Path, split: str) -> ImageSet:
+    """`<root>/{train,test}/<class>/*`, or `<root>/<class>/*`, divided 80/20 at random."""
+    get = "It is a folder with a folder of images for each class."
+    if (root / "train").is_dir() or (root / "test").is_dir():
+        return _parts("the data set", "", "test", get, root, split)
+    return _divided(_listing(_first("the data set", [root], get)), split)
+
+
+def _imagenet(root: Path, split: str, names: list[str] | None = None) -> ImageSet:
+    """`<root>[/imagenet]/{train,val}/<WordNet id>/*.JPEG`."""
+    get = "ImageNet (ILSVRC 2012) comes from its publishers; val, too, must be sorted into class folders."
+    return _parts("ImageNet", "imagenet", "val", get, root, split, names)
+
+
+def _imagenet100(root: Path, split: str) -> ImageSet:
+    """The classes of ImageNet that `<root>[/imagenet]/imagenet100.txt` names."""
+    get = "It is a text file with the WordNet ids of a hundred classes of ImageNet, one a line."
+    path = _first("ImageNet-100's list", [root / "imagenet100.txt", root / "imagenet" / "imagenet100.txt"], get)
+    return _imagenet(root, split, sorted(set(path.read_text(errors="replace").split())))
+
+
+def _lines(keys: list[str], paths: list[Path], others: bool = False, **options) -> pd.DataFrame:
+    """The lines for `keys` in text tables whose index is the key; there may be `others`."""
+    tables = []
+    for path in paths:
+        with reading(path):
+            tables.append(pd.read_csv(path, **options))
+    with reading(os.path.commonpath(paths)):
+        lines = (table := pd.concat(tables)).reindex(keys)
+        lost = [*lines.index[lines.isna().any(axis=1)], *(set() if others else set(table.index) - set(keys))]
+        if lost:
+            raise ValueError(f"there is no whole line, or no image, for {lost[0]}")
+    return lines
+
+
+def _lc25000(root: Path, split: str, grouped: bool = False) -> ImageSet:
+    """The publisher's `<root>/lung_colon_image_set/{lung,colon}_image_sets/<class>`, or `<root>[/lc25000]/<class>`.
+
+    80/20 at random, or with whole groups of images held out: `groups.csv` (image = `<class>/<file>`, group).
+    """
+    get = "Borkowski et al. (2019) publish it as lung_colon_image_set."
+    names = ["colon_aca", "colon_n", "lung_aca", "lung_n", "lung_scc"]
+    nested = [f"lung_colon_image_set/{name.split('_')[0]}_image_sets/{name}" for name in names]
+    layouts = {root / layout[3]: layout for layout in (nested, [f"lc25000/{name}" for name in names], names)}
+    names = layouts[_first("LC25000", list(layouts), get)]
+    # Without the colon half it is a data set of three classes.
+    data = _listing(root, names=names if any((root / name).is_dir() for name in names[:2]) else names[2:])
+    if not grouped:
+        return _divided(data, split)
+    get = "It is a table with columns image (<class>/<file>) and group (the tile that the image is a copy of)."
+    places = ("lc25000/groups.csv", "groups.csv", "lc25000_groups.csv", "lung_colon_image_set/groups.csv")
+    table = _first("LC25000's table of groups", [root / place for place in places], get)
+    keys = ["/".join(Path(path).parts[-2:]) for path in data.images]
+    lines = _lines(keys, [table], others=True, index_col="image", usecols=["image", "group"], dtype=str)
+    return _divided(data, split, lines["group"])
+
+
+def _tiny_imagenet(root: Path, split: str) -> ImageSet:
+    """The publisher's `<root>/tiny-imagenet-200`; boxes are in a frame of 64 pixels, whatever the images' size."""
+    get = "Stanford's course CS231n publishes it as tiny-imagenet-200."
+    wnids = _first("Tiny-ImageNet", [root / p / "wnids.txt" for p in ("tiny-imagenet-200", "tiny_imagenet")], get)
+    names, train = wnids.read_text(errors="replace").split(), split == "train"
+    folder = wnids.with_name("train" if train else "val")
+    data = _listing(folder, names=names if train else ["images"])
+    texts = [folder / name / f"{name}_boxes.txt" for name in names] if train else [folder / "val_annotations.txt"]
+    form = {"index_col": 0, "sep": "\t", "header": None, "dtype": {k - train: np.float32 for k in (2, 3, 4, 5)}}
+    lines = _lines([os.path.basename(path) for path in data.images], texts, **form)
+    with reading(texts[0]):
+        if not train:
+            data = replace(data, labels=torch.tensor([names.index(wnid) for wnid in lines[1]]), classes=names)
+    return replace(data, boxes=torch.tensor(lines.iloc[:, -4:].to_numpy() / 64))
+
+
+SIZES = {"lc25000": 96, "lc25000_groups": 96, "imagenet": 224, "imagenet100": 224, "folder": 96}
+READERS = {
+    "fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "cifar100": _cifar100, "stl10": _stl10, "folder": _folder,
+    "lc25000": _lc25000, "lc25000_groups": lambda root, split: _lc25000(root, split, grouped=True),
+    "tiny_imagenet": _tiny_imagenet, "imagenet": _imagenet, "imagenet100": _imagenet100,
+}  # fmt: skip

@@ -1,0 +1,51 @@
+"""`python workflow/index.py` writes `reports/index.html` from the committed results and the executed notebooks."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+from jinja2 import Template
+
+from infomax_nb.config import project_root
+from infomax_nb.report import committed
+from infomax_nb.train import write_whole
+
+
+def index() -> Path:
+    """Write `reports/index.html`; returns its path."""
+    reports = project_root() / "reports"
+    results = []
+    for folder in sorted(p.parent for p in reports.glob("*/caption.txt")):
+        table = committed(folder.name).to_html(border=0)
+        records = json.loads((folder / "records.json").read_text())
+        made = {
+            f"{r['commit'][:10]} on {r['gpu'] or r['cpu']}, {r['threads']} threads, {r['started'][:10]}"
+            for r in records
+        }
+        results.append(
+            {"name": folder.name, "caption": (folder / "caption.txt").read_text(), "table": table, "made": sorted(made)}
+        )
+    notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
+    page = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
+    write_whole(
+        reports / "index.html", lambda p: p.write_text(page.render(results=results, notebooks=notebooks), "utf-8")
+    )
+    return reports / "index.html"
+
+
+def _sections(path: Path) -> dict:
+    """Title, introduction and figures, each with the caption that follows it, of an executed notebook."""
+    cells = nbformat.read(path, 4).cells
+    title = cells[0].source.splitlines()[0].lstrip("# ")
+    figures = []
+    for cell, after in zip(cells, [*cells[1:], cells[-1]], strict=True):
+        for out in cell.get("outputs", []):
+            if "image/png" in out.get("data", {}):
+                caption = re.match(r"\*([^*]+)\*", after.source if after.cell_type == "markdown" else "")
+                figures.append({"png": out["data"]["image/png"], "caption": caption[1] if caption else ""})
+    return {"title": title, "file": f"notebooks/{path.stem}.html", "figures": figures}
+
+
+if __name__ == "__main__":
+    print(index())
