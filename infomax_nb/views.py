@@ -149,9 +149,9 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bic
     d = {name: drawn[name].to(images.device, non_blocking=True) for name in ("top", "left", "height", "width", "flip")}
     wx = _resize_weights(d["left"], d["width"], size, width, kernel, d["flip"])
     wy = _resize_weights(d["top"], d["height"], size, height, kernel)
-    pixels = images.float()
+    pixels = images.float()  # halves are rounded up, as Pillow does it
     x = torch.bmm(pixels.view(batch, 3 * height, width), wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size))
-    x = x.clamp_(0, 255).round_().view(batch, 3, height, n_views, size)
+    x = x.add_(0.5).floor_().clamp_(0, 255).view(batch, 3, height, n_views, size)
     y = x.new_empty(3, n_views, batch, size, size)
     for v in range(n_views):
         for c in range(3):
@@ -161,9 +161,9 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bic
     for v in range(n_views):
         rows = first[v].nonzero()[:, 0].to(images.device, non_blocking=True)
         if len(rows):
-            x = torch.matmul(wy[v, rows, None], pixels[rows]).clamp_(0, 255).round_()
+            x = torch.matmul(wy[v, rows, None], pixels[rows]).add_(0.5).floor_().clamp_(0, 255)
             y[:, v, rows] = torch.matmul(x, wx[v, rows, None].mT).transpose(0, 1)
-    return y.clamp_(0, 255).round_()
+    return y.add_(0.5).floor_().clamp_(0, 255)
 
 
 def _grey(x: Tensor) -> Tensor:
