@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: setup report test bench lock clean
+.PHONY: setup report test bench table1-cifar10 lock clean
 
 setup: $(READY)
 
@@ -39,6 +39,12 @@ bench: $(READY)
 	cd benchmarks && for name in loss views step epoch report; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
 	done
+
+# The seven CIFAR-10 rows of the paper's Table 1: 200 epochs each, for a GPU; resumable row by row.
+# A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
+table1-cifar10: $(READY)
+	$(RUN) snakemake --quiet rules --cores $(CORES) table1_cifar10 --config data_root="$(or $(DATA_ROOT),data)" \
+	  $(if $(EPOCHS),epochs=$(EPOCHS)) $(if $(N_TRAIN),n_train=$(N_TRAIN))
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \

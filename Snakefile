@@ -1,10 +1,13 @@
 """One rule for each step of the report. `make report` calls it; notebooks run one after another, each uses all cores."""
 
+import shlex
+
 NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so that its runs are reused)
     "00_loss_derivation": (None, []),
     "01_train": ("fast", []),
     "02_probe": ("fast", ["01_train"]),
     "03_ablate_kappa": ("kappa", []),
+    "08_compare_methods": ("sweep", []),
 }
 PACKAGE = glob_wildcards("infomax_nb/{module,[a-z_/]+}.py").module
 
@@ -52,3 +55,33 @@ rule index:
         "reports/index.html",
     shell:
         "python workflow/index.py"
+
+
+# Rows of the paper's Table 1, one job each; `--config epochs=1 n_train=512` for a trial, `data_root=DIR` for the data.
+CHANGES = {k: config[k] for k in ("epochs", "n_train", "batch_size") if k in config}
+PLACES = {k: config[k] for k in ("data_root", "device", "runs_dir") if k in config}
+FLAGS = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
+TRIAL = "".join(f"-{k}{v}" for k, v in CHANGES.items())
+
+
+rule row:
+    input:
+        "params/paper/{file}.yaml",
+    output:
+        touch("runs/rows/{file}" + TRIAL),
+    params:
+        changes=FLAGS,
+    threads: workflow.cores
+    shell:
+        "python -m infomax_nb.train {input} {params.changes}"
+
+
+rule table1_cifar10:
+    input:
+        expand("runs/rows/{file}" + TRIAL, file=glob_wildcards("params/paper/{file,cifar10_.+}.yaml").file),
+    output:
+        f"reports/table1_cifar10{TRIAL}.csv",
+    params:
+        changes=FLAGS,
+    shell:
+        "python workflow/table1.py CIFAR-10 {output} {params.changes}"

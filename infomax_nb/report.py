@@ -60,7 +60,7 @@ def committed(name: str) -> pd.DataFrame:
     table, baselines = summary(pd.read_csv(folder / "metrics.csv")), folder / "baselines.csv"
     if baselines.exists():
         table = pd.concat([table, pd.read_csv(baselines, index_col=0)[list(CLAIM)].map("{:.1f}".format)])
-    return table.fillna("")
+    return table.replace("nan", "").fillna("")
 
 
 def table1(**changes) -> pd.DataFrame:

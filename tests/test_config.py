@@ -230,6 +230,6 @@ def test_unreadable_parameter_files(tmp_path):
 
 def test_the_committed_parameter_files_are_configurations():
     files = sorted((config.project_root() / "params").glob("*.yaml"))
-    assert {"sweep.yaml", "fast.yaml", "cifar10.yaml"} <= {f.name for f in files}
+    assert {"sweep.yaml", "fast.yaml", "kappa.yaml"} <= {f.name for f in files}
     for file in files:
         TrainConfig(**{k: v for k, v in read_yaml(file).items() if k in TrainConfig.model_fields})

@@ -263,15 +263,6 @@ def test_a_file_is_a_configuration(path):
     assert len(keys) == len(set(keys))  # YAML's reader takes the last of two in silence
 
 
-@pytest.mark.parametrize("stem", ["cifar10", "stl10"])
-def test_the_profiles_at_the_papers_scale_are_the_papers_runs(stem):
-    profile, row = (
-        TrainConfig.from_yaml(PARAMS / f"{stem}.yaml"),
-        TrainConfig.from_yaml(FILES[f"{stem}_infomax_resnet18"]),
-    )
-    assert profile.name == row.name
-
-
 def test_the_readme_lists_the_files():
     readme = (PARAMS / "README.md").read_text()
     mentioned = set(re.findall(r"`(?:params/)?([\w./]+\.yaml)`", readme))
