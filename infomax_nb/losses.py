@@ -63,11 +63,12 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        scale = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True)
-        z = x / torch.where(scale > 0, scale, 1)
-        inverse = torch.where(scale > 0, torch.linalg.vector_norm(z, dim=-1, keepdim=True).reciprocal(), 0)
+        largest = x.abs().amax(-1, keepdim=True)
+        scale = torch.where(largest > 0, largest, 1)
+        z = x / scale
+        inverse = torch.where(largest > 0, z.square().sum(-1, keepdim=True).rsqrt(), 0)
         z *= inverse
-        ctx.save_for_backward(z, inverse / torch.where(scale > 0, scale, 1))
+        ctx.save_for_backward(z, inverse / scale)
         return z
 
     @staticmethod
@@ -162,6 +163,8 @@ class _LogSumExp(torch.autograd.Function):
 
 def _positives(groups: Tensor, kappa: float) -> Tensor:
     """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns (images, views)."""
+    if groups.shape[1] == 2:
+        return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
     s = kappa * groups @ groups.mT
     return s.masked_fill(torch.eye(s.shape[-1], dtype=torch.bool, device=s.device), -torch.inf).logsumexp(-1)
 
