@@ -449,3 +449,16 @@ def test_stems_set_the_resolution(name, stem, sides):
         stage.register_forward_hook(lambda module, given, out: seen.append(tuple(out.shape[2:])))
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, net.num_features)
     assert seen == [(s, s) for s in sides]
+
+
+def test_vicregs_terms_are_lightlys():
+    """Loss and gradient of lightly's `VICRegLoss`, whose covariance term is computed with a mask."""
+    from lightly.loss import VICRegLoss
+
+    method = build(TrainConfig(method="vicreg"), 10)
+    z = [torch.randn(24, 2048, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    method.project = lambda views: views
+    mine, peer = method(z, None)["loss"], VICRegLoss()(*z)
+    assert mine.item() == pytest.approx(peer.item(), rel=1e-12)
+    for a, b in zip(torch.autograd.grad(mine, z), torch.autograd.grad(peer, z), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
