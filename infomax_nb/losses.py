@@ -10,10 +10,8 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from scipy.special import gammaln, logsumexp, xlogy
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -53,9 +51,10 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     nu = dim / 2 - 1
     peak = (math.hypot(nu, kappa) - nu) / 2  # where consecutive terms are equal: k (k + nu) = kappa^2 / 4
     width = 60 + 40 * math.sqrt(peak)
-    k = np.arange(max(0, math.floor(peak - width)), math.ceil(peak + width))
-    log_terms = xlogy(2 * k, kappa / 2) - gammaln(k + 1) - (gammaln(nu + 1 + k) - gammaln(nu + 1))
-    return float(nu * math.log(2) - (nu + 1) * math.log(2 * math.pi) + gammaln(nu + 1) - logsumexp(log_terms))
+    k = torch.arange(max(0, math.floor(peak - width)), math.ceil(peak + width), dtype=torch.float64)
+    own = math.lgamma(nu + 1)
+    log_terms = 2 * k * math.log(kappa / 2) - torch.lgamma(k + 1) - (torch.lgamma(nu + 1 + k) - own)
+    return nu * math.log(2) - (nu + 1) * math.log(2 * math.pi) + own - log_terms.logsumexp(0).item()
 
 
 class _Normalize(torch.autograd.Function):

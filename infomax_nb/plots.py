@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -25,7 +24,7 @@ LABELS = {
     "nn_positive": "nearest is a positive (share)",
     "grad_over_kappa": "gradient norm / κ",
 }
-sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 90})
+plt.style.use(["seaborn-v0_8-whitegrid", "seaborn-v0_8-colorblind", {"figure.dpi": 90}])
 
 
 def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong: Sequence[bool] = ()) -> Figure:
@@ -56,6 +55,8 @@ def curves(metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None
 
     Where runs differ in their seed alone, the line is their mean and the band one standard deviation.
     """
+    import seaborn as sns  # takes a second
+
     figure, axes = plt.subplots(1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight")
     numbers = hue and pd.api.types.is_numeric_dtype(metrics[hue])
     data = metrics.assign(**{hue: metrics[hue].map("{:g}".format)}) if numbers else metrics
