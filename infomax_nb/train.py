@@ -104,8 +104,9 @@ def _evaluate(config: TrainConfig, run: Run) -> Run:
 
     train, test = datasets(config)
     trained = fit(config.but(dataset="imagenet"))
-    backbone = trained.method().backbone
-    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, torch.device("cpu"))
+    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    backbone = trained.method().backbone.to(device)
+    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)
     metrics = evaluation(backbone, config.epochs, passes=2 * config.epochs)
     run.path.mkdir(parents=True, exist_ok=True)
     run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))

@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from PIL import Image
 
 from infomax_nb import data
 from infomax_nb.config import ParameterError, TrainConfig
 from infomax_nb.evaluation import features, knn, topk_accuracy
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import build
+from infomax_nb.report import table1
 from infomax_nb.train import Run, collect, datasets, fit, siblings, write_whole
 from infomax_nb.views import Views, dino_views
 
@@ -156,3 +160,66 @@ def test_a_directory_of_another_configuration_is_not_taken_for_this_one(finished
     with pytest.raises(ParameterError, match="another configuration"):
         fit(config)
     assert (config.run_dir / "config.yaml").read_text() == stored
+
+
+def test_the_command_line_trains_what_a_file_says(tmp_path, finished):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump({**SMALL, "seed": 0, "epochs": 9}))
+    command = [sys.executable, "-m", "infomax_nb.train", str(file), "-p", "runs_dir", str(tmp_path / "runs; touch x")]
+    done = subprocess.run([*command, "-p", "epochs", "3"], capture_output=True, text=True, check=True)
+    run = Run(Path(done.stdout.strip()))
+    assert run.path.name == finished.path.name and run.metrics.equals(finished.metrics)
+    for name, value, words in (("kappa", "-1", "kappa = -1"), ("kapa", "1", "did you mean 'kappa'")):
+        refused = subprocess.run([*command, "-p", name, value], capture_output=True, text=True)
+        assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1 and words in refused.stderr
+
+
+def test_imagenet100_is_an_evaluation_of_the_imagenet_run(tmp_path):
+    """Four classes, two of them on the list: the second run trains nothing but a head."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 16), ("val", 4)):
+        for wnid in ("n01", "n02", "n03", "n04"):
+            folder = tmp_path / "imagenet" / part / wnid
+            folder.mkdir(parents=True)
+            for k in range(count):
+                pixels = rng.integers(0, 256, (40, 36, 3), np.uint8) // 4 + 48 * int(wnid[-1]) - 40
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{wnid}_{k}.JPEG")
+    (tmp_path / "imagenet100.txt").write_text("n02\nn04\n")
+    shape = {"image_size": 32, "batch_size": 16, "proj_dim": 16, "epochs": 2}
+    config = TrainConfig(dataset="imagenet100", data_root=str(tmp_path), runs_dir=str(tmp_path / "runs"), **shape)
+    few, whole = fit(config), Run(config.but(dataset="imagenet").run_dir)
+    assert whole.finished and few.finished and few.record["of"] == whole.path.name
+    mine, theirs = few.method().state_dict(), whole.method().state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+    train, test = datasets(config)
+    assert (len(train), len(test), train.classes) == (32, 8, ["n02", "n04"])
+    x, queries = (features(whole.method().backbone, s.images) for s in (train, test))
+    votes = knn(x, train.labels, queries, 2)
+    assert few.metrics.knn_top1.tolist() == pytest.approx([topk_accuracy(votes, test.labels, 1)])
+    assert few.metrics.epoch.tolist() == [2]
+    written = (few.path / "record.json").stat().st_mtime_ns
+    assert fit(config) == few and (few.path / "record.json").stat().st_mtime_ns == written
+
+
+def test_table1_is_filled_from_the_runs(tmp_path, monkeypatch):
+    """A row's run, found by its configuration; all others stay empty; seeds are averaged."""
+    monkeypatch.setattr("infomax_nb.report.siblings", lambda config, *_: fake(config))
+
+    def fake(config):
+        if (config.dataset, config.method) != ("cifar10", "byol"):
+            return pd.DataFrame()
+        last = {"linear_top1": 60.0, "linear_top5": 90.0, "knn_top1": 50.0, "knn_top5": 80.0}
+        rows = [
+            {"epoch": e, "run": s, **{k: v + s - 10 * (e == 1) for k, v in last.items()}}
+            for s in (0, 2)
+            for e in (1, 2)
+        ]
+        return pd.DataFrame(rows)
+
+    table = table1(epochs=2)
+    row = table[table.seeds > 0]
+    assert len(table) == 25 and row[["dataset", "method"]].values.tolist() == [["CIFAR-10", "BYOL"]]
+    measured = [f"measured_{name}" for name in ("linear_top1", "linear_top5", "knn_top1", "knn_top5")]
+    assert row[[*measured, "seeds"]].values.tolist() == [[61.0, 91.0, 51.0, 81.0, 2]]
+    assert table[table.seeds == 0][measured].isna().all(axis=None)
