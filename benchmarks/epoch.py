@@ -47,7 +47,7 @@ class Stock(pl.LightningModule):
     def __init__(self):
         super().__init__()
         self.backbone = models.backbone("resnet18").to(memory_format=torch.contiguous_format)
-        self.projector = models.projector(512, 128)
+        self.projector = models.mlp(512, 128)
         self.criterion = NTXentLoss(temperature=0.1)
 
     def training_step(self, batch, _):

@@ -18,6 +18,16 @@ from infomax_nb.config import project_root
 from infomax_nb.losses import InfoMaxLoss
 
 KAPPA = 10.0
+SIZES = [
+    (256, 128, 100),
+    (1024, 128, 100),
+    (4096, 128, 6),
+    (8192, 128, 5),
+    (2048, 32, 20),
+    (2048, 512, 10),
+    (2048, 2048, 5),
+]
+SIZES += [(2048, 128, 20)]
 
 
 def candidate(name: str):
@@ -49,9 +59,9 @@ def memory(name: str, n: int, dim: int) -> float:
 
 
 def main() -> None:
-    """Time against N and D; memory against N; the values and gradients of the three compared."""
+    """Time and memory against N and D; the values and gradients of the three compared."""
     rows, names = [], ["ours", "lightly NTXentLoss", "SupConLoss"]
-    for n, dim, rounds in ((256, 128, 100), (1024, 128, 60), (1024, 1024, 20), (4096, 128, 6), (8192, 128, 3)):
+    for n, dim, rounds in SIZES:
         x = torch.randn(2, n // 2, dim, device=device()).requires_grad_()
         who = names if n <= 4096 else names[:2]
         losses = {name: candidate(name) for name in who}
@@ -59,7 +69,7 @@ def main() -> None:
         for row in timed({name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}, rounds):
             mine, peer = losses["ours"](x).item(), losses[row["candidate"]](x).item()
             off = max(abs(mine - peer), (gradient(losses[row["candidate"]], x) - reference).abs().max().item())
-            mb = memory(row["candidate"], n, dim) if n >= 1024 and dim == 128 else float("nan")
+            mb = memory(row["candidate"], n, dim) if n >= 1024 else float("nan")
             rows.append({"N": n, "D": dim, **row, "largest_difference": off, "extra_MB": mb})
     publish("loss", rows)
     scaling = []
@@ -69,17 +79,20 @@ def main() -> None:
             x = torch.randn(2, n // 2, 128, device=device()).requires_grad_()
             scaling[-1]["seconds"] = timed({"ours": lambda x=x: gradient(candidate("ours"), x)}, 2)[0]["seconds"]
     table = publish("loss_scaling", scaling)
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="tight")
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="tight")
     for name in names:
-        part = [r for r in rows if r["candidate"] == name and r["D"] == 128]
-        axes[0].loglog([r["N"] for r in part], [r["seconds"] for r in part], marker="o", label=name)
-        axes[1].loglog([r["N"] for r in part], [r["extra_MB"] for r in part], marker="o", label=name)
+        over_n = sorted((r for r in rows if r["candidate"] == name and r["D"] == 128), key=lambda r: r["N"])
+        over_d = sorted((r for r in rows if r["candidate"] == name and r["N"] == 2048), key=lambda r: r["D"])
+        for k, (part, x) in enumerate(((over_n, "N"), (over_d, "D"))):
+            for axis, y in zip(axes[2 * k : 2 * k + 2], ("seconds", "extra_MB"), strict=True):
+                axis.loglog([r[x] for r in part], [r[y] for r in part], marker="o", label=name)
     axes[1].loglog(table["N"], table.extra_MB, marker=".", ls="--", color="C0", label="ours, to N = 65,536")
-    axes[0].set(xlabel="N, views in the batch", ylabel="forward + backward (s)", title="time, D = 128")
-    axes[1].set(xlabel="N, views in the batch", ylabel="extra memory (MB)", title="memory, D = 128")
-    for axis in axes:
+    titles = ("time, D = 128", "memory, D = 128", "time, N = 2,048", "memory, N = 2,048")
+    labels = ("forward + backward (s)", "extra memory (MB)") * 2
+    for k, (axis, title, label) in enumerate(zip(axes, titles, labels, strict=True)):
         axis.set_xscale("log", base=2)
-        axis.legend()
+        axis.set(title=title, ylabel=label, xlabel="N, views in the batch" if k < 2 else "D, width of the projections")
+    axes[1].legend()
     figure.savefig(project_root() / "reports" / "benchmarks" / f"{device()}_loss.png", dpi=110)
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .glyphs import MAX_CLASSES
 from .losses import KAPPA_MAX
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-Method = Literal["infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino", "supervised"]
-Dataset = Literal[
-    *("glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "stl10", "lc25000", "lc25000_groups"),
-    *("tiny_imagenet", "imagenet", "imagenet100", "folder"),
-]
-Backbone = Literal["resnet_small", "resnet18", "resnet50", "vit_tiny", "vit_mini"]
-_PIXELS = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
+# Pixels that networks are made for (else 32), and that a set's images are scaled to where they differ in size.
+SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
+Dataset = Literal[*("glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"), *SIZES]
 
 
 class ParameterError(ValueError):
@@ -35,10 +31,8 @@ class ParameterError(ValueError):
 
 def project_root() -> Path:
     """The checkout's folder: the package's parent, or the nearest parent of the working folder with `params/`."""
-    for folder in (_PACKAGE, Path.cwd(), *Path.cwd().parents):
-        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    return Path.cwd()
+    places = (Path(__file__).resolve().parent.parent, Path.cwd(), *Path.cwd().parents)
+    return next((p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd())
 
 
 class TrainConfig(BaseModel):
@@ -52,13 +46,13 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
-    method: Method = "infomax"
+    method: Literal["infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino", "supervised"] = "infomax"
     dataset: Dataset = "glyphs"
     data_root: str = "data"
     n_train: int | None = Field(None, ge=2)
     n_classes: int = Field(48, ge=2, le=MAX_CLASSES)
     image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
-    backbone: Backbone = "resnet_small"
+    backbone: Literal["resnet_small", "resnet18", "resnet50", "vit_tiny", "vit_mini"] = "resnet_small"
     stem: Literal["imagenet", "small"] = "imagenet"
     epochs: int = Field(8, ge=1)
     batch_size: int = Field(128, ge=2)
@@ -81,31 +75,25 @@ class TrainConfig(BaseModel):
         return value
 
     def __init__(self, **values: Any):
-        unknown = [name for name in values if name not in type(self).model_fields]
-        if unknown:
-            raise ParameterError(_unknown(unknown[0], type(self).model_fields))
+        _refuse_unknown(values, type(self).model_fields)
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ParameterError(_explain(error, type(self))) from None
-        if self.n_train is not None and self.n_train < self.batch_size:
-            raise ParameterError(
-                f"n_train = {self.n_train} is not allowed: it must be at least batch_size = {self.batch_size}."
-            )
+        if (n := self.n_train) is not None and n < self.batch_size:
+            raise ParameterError(f"n_train = {n} is not allowed: it must be at least batch_size = {self.batch_size}.")
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on: all fields but where to read, compute and write, and those the method ignores."""
-        elsewhere = {"data_root", "device", "runs_dir"}
-        if self.method != "infomax":
-            elsewhere |= {"kappa", "alpha", "beta", "proj_dim"}
-        if not self.dataset.startswith("glyphs"):
-            elsewhere |= {"n_classes"}
-        return {k: v for k, v in self.model_dump().items() if k not in elsewhere}
+        ignored = {"data_root", "device", "runs_dir"}
+        ignored |= set() if self.method == "infomax" else {"kappa", "alpha", "beta", "proj_dim"}
+        ignored |= set() if self.dataset.startswith("glyphs") else {"n_classes"}
+        return self.model_dump(exclude=ignored)
 
     @property
     def size(self) -> int:
         """Pixels of the square images that networks are made for."""
-        return self.image_size or _PIXELS.get(self.dataset, 32)
+        return self.image_size or SIZES.get(self.dataset, 32)
 
     @property
     def name(self) -> str:
@@ -139,10 +127,7 @@ class TrainConfig(BaseModel):
 
         Raises ParameterError for a name that the injected cell assigns and nobody reads (papermill only warns).
         """
-        allowed = [*cls.model_fields, *extra]
-        for name in _assigned(namespace.get("In", [])):
-            if name not in allowed:
-                raise ParameterError(_unknown(name, allowed))
+        _refuse_unknown(_assigned(namespace.get("In", [])), [*cls.model_fields, *extra])
         return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
 
 
@@ -166,22 +151,19 @@ def live() -> bool:
 
 def _assigned(cells: list[str]) -> list[str]:
     """Names assigned in the newest block of cells that begin with '# Parameters' (papermill's begins so, too)."""
-    block: list[str] = []
-    for source in reversed(cells):
-        if source.lstrip().startswith("# Parameters"):
-            block.append(source)
-        elif block:
-            break
-    trees = [node for source in block for node in ast.parse(source).body]
+    blocks = groupby(reversed(cells), lambda source: source.lstrip().startswith("# Parameters"))
+    newest = next((list(block) for marked, block in blocks if marked), [])
+    trees = [node for source in newest for node in ast.parse(source).body]
     targets = [t for node in trees for t in getattr(node, "targets", [getattr(node, "target", None)])]
     return [t.id for t in targets if isinstance(t, ast.Name)]
 
 
-def _unknown(name: str, allowed: Iterable[str]) -> str:
-    allowed = list(allowed)
-    near = difflib.get_close_matches(name, allowed, 1, 0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"the parameters are {', '.join(allowed)}."
-    return f"There is no parameter '{name}': {hint}"
+def _refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
+    """ParameterError for the first of the names that is not allowed."""
+    for name in (n for n in names if n not in allowed):
+        near = difflib.get_close_matches(name, allowed, 1, 0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"the parameters are {', '.join(allowed)}."
+        raise ParameterError(f"There is no parameter '{name}': {hint}")
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from . import glyphs
-from .config import ParameterError, project_root
+from .config import SIZES, ParameterError, project_root
 
 MEMORY = 2 * 2**30  # bytes; images in files that need more stay there and are decoded each time they are used
 
@@ -122,9 +122,14 @@ class ImageSet:
 
 
 def load(
-    name: str, root: str | Path = "data", split: str = "train", n: int | None = None,
-    seed: int = 0, n_classes: int = 48, image_size: int | None = None,
-) -> ImageSet:  # fmt: skip
+    name: str,
+    root: str | Path = "data",
+    split: str = "train",
+    n: int | None = None,
+    seed: int = 0,
+    n_classes: int = 48,
+    image_size: int | None = None,
+) -> ImageSet:
     """Load a split of a data set.
 
     Args:
@@ -134,7 +139,7 @@ def load(
         n: images to keep, the same number of each class as far as possible, drawn by `seed`; None keeps all.
         seed: of the subset; for glyphs, `split="test"` with `n=None` is the same whatever the seed.
         n_classes: number of classes of glyphs.
-        image_size: pixels; None keeps the data set's own size, or `readers.SIZES` where its images differ in size.
+        image_size: pixels; None keeps the data set's own size, or `config.SIZES` where its images differ in size.
 
     Images in files of their own are decoded here, or, if that would take more than `MEMORY`, when they are used.
 
@@ -143,7 +148,7 @@ def load(
     """
     from torchvision.transforms.v2.functional import InterpolationMode, resize
 
-    from .readers import READERS, SIZES
+    from .readers import READERS
 
     splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
     if split not in splits:
@@ -170,8 +175,7 @@ def load(
 
 def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
     """Indices of n of the labels (N,), as many of each class as of any other (up to rounding), in random order."""
-    rng = np.random.default_rng([7, seed])
-    order = rng.permutation(len(labels))
+    order = np.random.default_rng([7, seed]).permutation(len(labels))
     shuffled = labels.cpu().numpy()[order]
     rank = pd.Series(shuffled).groupby(shuffled).cumcount().to_numpy()  # how many of the class came before
     chosen = np.argsort(rank, kind="stable")[:n]
@@ -183,9 +187,7 @@ def stream(seed: int, epoch: int, use: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, use]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def batches(
-    data: ImageSet, size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
-) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(data: ImageSet, size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple]:
     """Shuffled (images, labels) of `size`, the last incomplete one dropped; the order depends on (seed, epoch) alone.
 
     With several processes each takes its share of every global batch of `size` images. `Files` are decoded one batch
@@ -198,9 +200,7 @@ def batches(
 
 
 def _glyphs(split: str, n_classes: int, size: int, textured: bool) -> ImageSet:
-    images, masks, labels = glyphs.make(split, n_classes, size, textured=textured)
-    pairs = glyphs.classes(n_classes)
-    groups = list(dict.fromkeys(g for g, _ in pairs))
-    coarse = torch.tensor([groups.index(g) for g, _ in pairs])
-    names = [symbol for _, symbol in pairs]
-    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels), names, coarse, groups, torch.from_numpy(masks))
+    images, masks, labels = map(torch.from_numpy, glyphs.make(split, n_classes, size, textured=textured))
+    groups, symbols = zip(*glyphs.classes(n_classes), strict=True)
+    coarse, names = pd.factorize(np.array(groups, object))
+    return ImageSet(images, labels, list(symbols), torch.from_numpy(coarse), list(names), masks)

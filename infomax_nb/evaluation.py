@@ -7,14 +7,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from .data import ImageSet, stream
-from .views import IMAGENET_MEAN, IMAGENET_STD, normalise
+from .views import normalise
 
 
 def inputs(images: Tensor, device: torch.device | str = "cpu", batch: int = 512) -> Iterator[Tensor]:
     """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
     for chunk in images.split(batch):
-        x = normalise(chunk.to(device).transpose(0, 1).float(), mean, std).transpose(0, 1)
+        x = normalise(chunk.to(device).transpose(0, 1).float()).transpose(0, 1)
         yield x.contiguous(memory_format=torch.channels_last)
 
 
@@ -50,8 +49,7 @@ def knn(
 
     bank, queries, k = normalize(bank, dim=1).T.contiguous(), normalize(queries, dim=1), min(k, len(bank))
     chunk = max(8, min(1024, 50_000_000 // (k * n_classes + bank.shape[1])))
-    parts = [knn_predict(q, bank, bank_labels, n_classes, k, temperature) for q in queries.split(chunk)]
-    return torch.cat(parts)
+    return torch.cat([knn_predict(q, bank, bank_labels, n_classes, k, temperature) for q in queries.split(chunk)])
 
 
 def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
@@ -88,21 +86,6 @@ class OnlineEvaluation:
         features."""
         x, queries = features(backbone, self.train.images), features(backbone, self.test.images)
         y, labels = self.train.labels.to(x.device), self.test.labels.to(x.device)
-        self._fit(x, y, epoch, passes)
-        with torch.no_grad():
-            linear = self.head(queries).argsort(dim=1, descending=True)
-        measured: dict[str, float] = {}
-        rankings = {"linear": linear, "knn": knn(x, y, queries, self.n_classes)}
-        fewest = int(y.bincount(minlength=self.n_classes).min())
-        if 0 < fewest < 200:
-            measured["knn_few_top1"] = topk_accuracy(knn(x, y, queries, self.n_classes, fewest), labels, 1)
-        for name, ranked in rankings.items():
-            measured[f"{name}_top1"] = topk_accuracy(ranked, labels, 1)
-            if self.n_classes >= 5:
-                measured[f"{name}_top5"] = topk_accuracy(ranked, labels, 5)
-        return measured | {"effective_rank": effective_rank(queries)}
-
-    def _fit(self, x: Tensor, y: Tensor, epoch: int, passes: int) -> None:
         generator = torch.Generator().manual_seed(stream(self.seed, epoch, 4))
         with torch.enable_grad():
             for _ in range(passes):
@@ -110,6 +93,15 @@ class OnlineEvaluation:
                     self.optimizer.zero_grad()
                     cross_entropy(self.head(x[rows]), y[rows]).backward()
                     self.optimizer.step()
+        with torch.no_grad():
+            linear = self.head(queries).argsort(dim=1, descending=True)
+        measured, fewest = {}, int(y.bincount(minlength=self.n_classes).min())
+        if 0 < fewest < 200:
+            measured["knn_few_top1"] = topk_accuracy(knn(x, y, queries, self.n_classes, fewest), labels, 1)
+        for name, ranked in {"linear": linear, "knn": knn(x, y, queries, self.n_classes)}.items():
+            for k in (1, 5) if self.n_classes >= 5 else (1,):
+                measured[f"{name}_top{k}"] = topk_accuracy(ranked, labels, k)
+        return measured | {"effective_rank": effective_rank(queries)}
 
     def state_dict(self) -> dict:
         """The head and its optimiser, so that a resumed run continues with them."""

@@ -72,18 +72,14 @@ def draw(n: int, labels: np.ndarray, rng: np.random.Generator, size: int = 32, t
     ink, paper = np.stack([dark, light]) + rng.normal(0, 0.02, (2, count, 3))
     slope = rng.normal(0, 0.02, (2, count, 1, 1, 1))
     ramp = np.linspace(-1, 1, size)
-    images = np.empty((count, 3, size, size), np.uint8)
-    masks = np.empty((count, size, size), bool)
+    images, masks = np.empty((count, 3, size, size), np.uint8), np.empty((count, size, size), bool)
     for k, label in enumerate(labels):
         alpha = _cover(symbols[label][1], size, pixels[k], x[k], y[k], tilt[k])
         back = paper[k][:, None, None] + slope[0, k] * ramp + slope[1, k] * ramp[:, None]
         if textured:
-            coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize(
-                (size, size), Image.Resampling.BICUBIC
-            )
-            back = np.asarray(coarse).transpose(2, 0, 1) / 255
-        grain = rng.normal(0, 0.01, (3, size, size))
-        image = back * (1 - alpha) + ink[k][:, None, None] * alpha + grain
+            coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+            back = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1) / 255
+        image = back * (1 - alpha) + ink[k][:, None, None] * alpha + rng.normal(0, 0.01, (3, size, size))
         images[k] = np.clip(np.rint(image * 255), 0, 255)
         masks[k] = alpha > 0.5
     return images, masks

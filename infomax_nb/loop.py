@@ -43,8 +43,6 @@ class Loop(pl.LightningModule):
         self.config, self.method, self.train_set = config, method, train_set
         self.views = Views(method.views(train_set.images.shape[-1]))
         self.generator = torch.Generator()
-        self.sums: dict[str, torch.Tensor] = {}
-        self.projections: list[torch.Tensor] = []
 
     def train_dataloader(self) -> _Batches:
         return _Batches(self)
@@ -56,14 +54,13 @@ class Loop(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.method.epoch = self.current_epoch
         self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1 + 10 * self.global_rank))
-        self.sums = {}
+        self.sums: dict[str, torch.Tensor] = {}
 
     def training_step(self, batch, _):
         images, labels = batch
         out = self.method(self.views(images, self.generator), labels)
         self.projections = [p.detach() for p in out.pop("projections", [])]
-        for name, value in out.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.sums = {name: self.sums.get(name, 0) + value.detach() for name, value in out.items()}
         return out["loss"]
 
     def on_after_backward(self) -> None:
@@ -95,10 +92,9 @@ class Recorder(pl.callbacks.Checkpoint):
         config, steps = loop.config, len(loop.train_dataloader())
         row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.sums.items()}
         if row["loss"] != row["loss"]:
-            raise FloatingPointError(
-                f"the loss became NaN in epoch {row['epoch']} of {config.name} (lr = {config.lr:g}); "
-                f"the run stops, its last good epoch is kept in {self.folder}."
-            )
+            where = f"epoch {row['epoch']} of {config.name} (lr = {config.lr:g})"
+            kept = f"the run stops, its last good epoch is kept in {self.folder}"
+            raise FloatingPointError(f"the loss became NaN in {where}; {kept}.")
         trained = time.perf_counter()
         if "h_global" in row:
             views = len(loop.projections)
@@ -113,28 +109,21 @@ class Recorder(pl.callbacks.Checkpoint):
 
 def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, folder: Path, save: Callable) -> Recorder:
     """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
-    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-    if device.type == "cuda" and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    if cuda and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
         train, test = train.to(device), test.to(device)  # else Lightning moves each batch
     method.to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
-    recorder = Recorder(folder, evaluation, save)
-    checkpoint = folder / "checkpoint.ckpt"
+    recorder, checkpoint = Recorder(folder, evaluation, save), folder / "checkpoint.ckpt"
+    options = {"accelerator": device.type, "devices": 1, "precision": "bf16-mixed" if cuda else "32-true"}
+    options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
+    options["enable_progress_bar"] = live() or sys.stderr.isatty()  # a log stays quiet
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = pl.Trainer(
-            max_epochs=config.epochs,
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            precision="bf16-mixed" if device.type == "cuda" else "32-true",
-            logger=False,
-            callbacks=[recorder],
-            enable_progress_bar=live() or sys.stderr.isatty(),  # a log stays quiet
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
+        trainer = pl.Trainer(max_epochs=config.epochs, callbacks=[recorder], **options)
         loop = Loop(config, method, train)
         trainer.fit(loop, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     return recorder

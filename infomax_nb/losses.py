@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torch.distributed as dist
+from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -91,16 +91,13 @@ def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, skip: int = 0)
     size = _TILE.get(rows.device.type, 1024)
     scaled = rows * kappa
     buffer = rows.new_empty(min(size, len(rows)) * min(size, len(cols)))
-    for a in range(0, len(rows), size):
-        left, i = scaled[a : a + size], slice(a, min(a + size, len(rows)))
-        for b in range(a if cols is rows else 0, len(cols), size):
-            skip -= 1
-            if skip >= 0:
-                continue
-            right, j = cols[b : b + size], slice(b, min(b + size, len(cols)))
-            s = torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
-            s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
-            yield i, j, s
+    corners = [(a, b) for a in range(0, len(rows), size) for b in range(a if cols is rows else 0, len(cols), size)]
+    for a, b in corners[skip:]:
+        i, j = slice(a, a + size), slice(b, b + size)
+        left, right = scaled[i], cols[j]
+        s = torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
+        s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
+        yield i, j, s
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -113,42 +110,34 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows, cols, kappa, offset):
         ctx.kappa, ctx.offset, ctx.symmetric, ctx.kept = kappa, offset, cols is None, []
+        ctx.plain = kappa <= _PLAIN_EXP_MAX  # else running maximum, as exp(kappa s) leaves the range of floats
         cols = rows if cols is None else cols
-        room = _KEEP if any(ctx.needs_input_grad) else 0
-        total = rows.new_zeros(len(rows))
-        if kappa <= _PLAIN_EXP_MAX:
-            for i, j, s in _tiles(rows, cols, kappa, offset):
-                room -= s.numel()
-                e = torch.exp(s) if room >= 0 else s.exp_()
-                total[i] += e.sum(1)
-                if ctx.symmetric and j.start > i.start:
-                    total[j] += e.sum(0)
-                if room >= 0:
-                    ctx.kept.append((i, j, e))
-            lse = total.log_()
-        else:  # sharp kernels: running maximum, as exp(kappa s) leaves the range of floats
-            lse = torch.full_like(total, -torch.inf)
-            for i, j, s in _tiles(rows, cols, kappa, offset):
-                lse[i] = torch.logaddexp(lse[i], s.logsumexp(1))
-                if ctx.symmetric and j.start > i.start:
-                    lse[j] = torch.logaddexp(lse[j], s.logsumexp(0))
+        room = _KEEP if ctx.plain and any(ctx.needs_input_grad) else 0
+        lse = rows.new_full(rows.shape[:1], 0.0 if ctx.plain else -torch.inf)
+        for i, j, s in _tiles(rows, cols, kappa, offset):
+            room -= s.numel()
+            if ctx.plain:
+                s = torch.exp(s) if room >= 0 else s.exp_()
+            if room >= 0:
+                ctx.kept.append((i, j, s))
+            # A tile above the diagonal serves the rows of its columns, too.
+            for part, dim in ((i, 1), (j, 0)) if ctx.symmetric and j.start > i.start else ((i, 1),):
+                lse[part] = lse[part] + s.sum(dim) if ctx.plain else torch.logaddexp(lse[part], s.logsumexp(dim))
+        lse = lse.log_() if ctx.plain else lse
         ctx.save_for_backward(rows, cols, lse)
         return lse
 
     @staticmethod
     def backward(ctx, grad):
         rows, cols, lse = ctx.saved_tensors
-        cols = rows if ctx.symmetric else cols
         grad_rows = torch.zeros_like(rows)
-        grad_cols = grad_rows if ctx.symmetric else torch.zeros_like(cols)
-        plain = ctx.kappa <= _PLAIN_EXP_MAX
-        weight = grad * (-lse).exp() if plain else grad
+        cols, grad_cols = (rows, grad_rows) if ctx.symmetric else (cols, torch.zeros_like(cols))
+        weight = grad * (-lse).exp() if ctx.plain else grad
         tiles = _tiles(rows, cols, ctx.kappa, ctx.offset, skip=len(ctx.kept))
-        scratch, zero = rows.new_empty(0), rows.new_zeros(len(cols))
+        scratch, across = rows.new_empty(0), weight if ctx.symmetric else rows.new_zeros(len(cols))
         for n, (i, j, s) in enumerate(itertools.chain(ctx.kept, tiles)):
-            if plain:
-                across = (weight if ctx.symmetric else zero)[j]
-                force = torch.add(weight[i, None], across, out=scratch.resize_(s.shape))
+            if ctx.plain:
+                force = torch.add(weight[i, None], across[j], out=scratch.resize_(s.shape))
                 force.mul_(s if n < len(ctx.kept) else s.exp_())
             else:
                 down = torch.exp(s - lse[j]).mul_(weight[j]) if ctx.symmetric else 0
@@ -216,40 +205,15 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     parts = []
     for count in counts.unique():
         rows = torch.isin(ids, values[counts == count]).nonzero()[:, 0]
-        groups = z[rows[ids[rows].argsort()]].view(-1, int(count), z.shape[1])
+        sets = z[rows[ids[rows].argsort()]].view(-1, int(count), z.shape[1])
         small = count <= 64  # a table of all pairs of one image's views is small, too
-        parts += (
-            [_positives(groups, kappa).flatten()] if small else [_LogSumExp.apply(g, None, kappa, 0) for g in groups]
-        )
-    log_sum = torch.cat(parts)
-    return _entropy(log_sum, z, kappa)
+        parts += [_positives(sets, kappa).flatten()] if small else [_LogSumExp.apply(v, None, kappa, 0) for v in sets]
+    return _entropy(torch.cat(parts), z, kappa)
 
 
 def _entropy(log_sum: Tensor, z: Tensor, kappa: float) -> Tensor:
     constant = math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
     return (constant - log_sum.double().mean()).to(z.dtype)
-
-
-class _Gather(torch.autograd.Function):
-    """All processes' rows (unequal counts allowed); backward sums what every process wants of this one's rows."""
-
-    @staticmethod
-    def forward(ctx, rows, counts):
-        ctx.counts, padded = counts, rows.new_zeros(max(counts), rows.shape[1])
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
-        return torch.cat([p[:n] for p, n in zip(parts, counts, strict=True)])
-
-    @staticmethod
-    def backward(ctx, grad):
-        grad = grad.contiguous()
-        dist.all_reduce(grad)
-        return grad.split(ctx.counts)[dist.get_rank()], None
-
-
-def _several_processes() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class InfoMaxLoss(torch.nn.Module):
@@ -278,19 +242,17 @@ class InfoMaxLoss(torch.nn.Module):
         come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not inherit its rounding.
         """
         views = list(views)
-        shapes = {tuple(v.shape) for v in views}
+        shapes = sorted({tuple(v.shape) for v in views})
         if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]):
-            raise ValueError(
-                f"views: {len(views)} tensors of shapes {sorted(shapes)}: at least two of one shape (B, D)."
-            )
+            raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: at least two of one shape (B, D).")
         with torch.autocast(views[0].device.type, enabled=False):
             z = normalize(torch.stack(views))
             rows, cols, offset, total = z.flatten(0, 1), None, 0, z.shape[0] * z.shape[1]
-            if _several_processes():
-                counts = [torch.zeros((), dtype=torch.long, device=z.device) for _ in range(dist.get_world_size())]
-                dist.all_gather(counts, torch.tensor(len(rows), device=z.device))
-                counts = [int(c) for c in counts]
-                cols, offset, total = _Gather.apply(rows, counts), sum(counts[: dist.get_rank()]), sum(counts)
+            if world_size() > 1:  # all processes' rows, of which they may have unequal numbers
+                counts = [int(n) for n in gather(torch.tensor(len(rows), device=z.device))]
+                padded = gather(torch.nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows))))
+                cols = torch.cat([part[:n] for part, n in zip(padded, counts, strict=True)])
+                offset, total = sum(counts[: rank()]), sum(counts)
             constant = math.log(total - 1) - log_vmf_normalizer(z.shape[2], self.kappa)
             log_all = _LogSumExp.apply(rows, cols, self.kappa, offset)
             log_own = _positives(z.transpose(0, 1), self.kappa)
@@ -308,12 +270,10 @@ class InfoMaxLoss(torch.nn.Module):
 
 def _mean(x: Tensor, total: int) -> Tensor:
     """Mean over the `total` entries of all processes; its gradient is right after DDP has averaged."""
-    if not _several_processes():
+    if world_size() == 1:
         return x.double().mean()
-    own = x.double().sum() * (dist.get_world_size() / total)
-    value = own.detach().clone()
-    dist.all_reduce(value)
-    return own + (value / dist.get_world_size() - own).detach()
+    own = x.double().sum() * (world_size() / total)
+    return own + (torch.stack(gather(own.detach())).mean() - own).detach()
 
 
 def mutual_information(h_global: float, h_local: float, n_views: int, n_total: int) -> dict[str, float]:

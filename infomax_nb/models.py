@@ -20,25 +20,19 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
             3x3 without pooling, with stride 1 (stride 2 for `resnet_small`, whose cost it bounds).
     """
     import timm
-    from timm.models.resnet import BasicBlock, ResNet
-    from timm.models.vision_transformer import VisionTransformer
 
-    if name == "vit_tiny":
-        return timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=size, dynamic_img_size=True)
-    if name == "vit_mini":
-        shape = {"patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 4}
-        return VisionTransformer(img_size=size, num_classes=0, dynamic_img_size=True, **shape)
-
+    if name.startswith("vit"):
+        shape = {"patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 4} if name == "vit_mini" else {}
+        return timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=size, dynamic_img_size=True, **shape)
     if name == "resnet_small":
-        net = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256))
+        net = timm.create_model("resnet18", num_classes=0, layers=(1, 1, 1, 1), channels=(32, 64, 128, 256))
         net.conv1, net.bn1 = nn.Conv2d(3, 32, 7, 2, 3, bias=False), nn.BatchNorm2d(32)
-        net.layer1 = nn.Sequential(BasicBlock(32, 32))
+        net.layer1 = nn.Sequential(timm.models.resnet.BasicBlock(32, 32))
         net.init_weights()
     else:
         net = timm.create_model(name, num_classes=0)
     if stem == "small":
-        stride = 2 if name == "resnet_small" else 1
-        net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, stride, 1, bias=False)
+        net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, 2 if name == "resnet_small" else 1, 1, bias=False)
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
         net.maxpool = nn.Identity()
     return net.to(memory_format=torch.channels_last)
@@ -53,10 +47,8 @@ def mlp(features: int, dim: int) -> nn.Module:
 
 def forward_views(network: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
     """The network's output for each view (B, 3, S, S), with one forward pass for each resolution."""
-    out: list[Tensor] = [torch.empty(0)] * len(views)
-    for size in dict.fromkeys(v.shape[-1] for v in views):
-        members = [i for i, v in enumerate(views) if v.shape[-1] == size]
-        made = network(torch.cat([views[i] for i in members])).chunk(len(members))
-        for i, y in zip(members, made, strict=True):
-            out[i] = y
-    return out
+    sizes, made = [v.shape[-1] for v in views], {}
+    for size in dict.fromkeys(sizes):
+        alike = torch.cat([v for v in views if v.shape[-1] == size])
+        made[size] = iter(network(alike).chunk(sizes.count(size)))
+    return [next(made[size]) for size in sizes]

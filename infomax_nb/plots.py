@@ -11,28 +11,19 @@ from torch.nn.functional import interpolate
 
 from .views import IMAGENET_MEAN, IMAGENET_STD
 
-LABELS = {
-    "kappa": "κ",
-    "loss": "loss (nats)",
-    "h_global": "$H_{global}$ (nats)",
-    "h_local": "$H_{local}$ (nats)",
-    "mi_written": "mutual information, as written (nats)",
-    "mi_density": "mutual information, 1/|P| (nats)",
-    "linear_top1": "linear head, top-1 (%)",
-    "knn_top1": "k-NN, top-1 (%)",
-    "effective_rank": "effective rank of the features",
-    "nn_positive": "nearest is a positive (share)",
-    "grad_over_kappa": "gradient norm / κ",
-}
+LABELS = {"kappa": "κ", "loss": "loss (nats)", "h_global": "$H_{global}$ (nats)", "h_local": "$H_{local}$ (nats)"}
+LABELS |= {"mi_written": "mutual information, as written (nats)", "mi_density": "mutual information, 1/|P| (nats)"}
+LABELS |= {"linear_top1": "linear head, top-1 (%)", "knn_top1": "k-NN, top-1 (%)"}
+LABELS |= {"effective_rank": "effective rank of the features", "nn_positive": "nearest is a positive (share)"}
+LABELS |= {"grad_over_kappa": "gradient norm / κ"}
 plt.style.use(["seaborn-v0_8-whitegrid", "seaborn-v0_8-colorblind", {"figure.dpi": 90}])
 
 
 def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong: Sequence[bool] = ()) -> Figure:
     """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange, between dashes."""
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * 0.95, rows * (1.2 if titles else 0.97)), squeeze=False
-    )
+    inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
+    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -59,14 +50,11 @@ def curves(metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None
 
     figure, axes = plt.subplots(1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight")
     numbers = hue and pd.api.types.is_numeric_dtype(metrics[hue])
-    data = metrics.assign(**{hue: metrics[hue].map("{:g}".format)}) if numbers else metrics
-    order = (
-        [f"{v:g}" for v in sorted(metrics[hue].unique())] if numbers else list(metrics[hue].unique()) if hue else None
-    )
-    palette = "viridis" if numbers else "colorblind"
+    if numbers:  # in their order, by name: seaborn takes names in the order that they come in
+        metrics = metrics.sort_values(hue, kind="stable").assign(**{hue: lambda rows: rows[hue].map("{:g}".format)})
+    style = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"} if hue else {}
     for axis, column in zip(axes[0], columns, strict=True):
-        style = {"hue": hue, "hue_order": order, "style": hue, "style_order": order, "palette": palette} if hue else {}
-        sns.lineplot(data, x="epoch", y=column, errorbar="sd", ax=axis, legend=axis is axes[0, -1], **style)
+        sns.lineplot(metrics, x="epoch", y=column, errorbar="sd", ax=axis, legend=axis is axes[0, -1], **style)
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))
         axis.xaxis.get_major_locator().set_params(integer=True)
     if hue:

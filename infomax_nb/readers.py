@@ -8,6 +8,7 @@ import gzip
 import os
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,10 +157,7 @@ def _imagenet100(root: Path, split: str) -> ImageSet:
 
 def _lines(keys: list[str], paths: list[Path], others: bool = False, **options) -> pd.DataFrame:
     """The lines for `keys` in text tables whose index is the key; there may be `others`."""
-    tables = []
-    for path in paths:
-        with reading(path):
-            tables.append(pd.read_csv(path, **options))
+    tables = [reading(path)(pd.read_csv)(path, **options) for path in paths]
     with reading(os.path.commonpath(paths)):
         lines = (table := pd.concat(tables)).reindex(keys)
         lost = [*lines.index[lines.isna().any(axis=1)], *(set() if others else set(table.index) - set(keys))]
@@ -206,9 +204,5 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
     return replace(data, boxes=torch.tensor(lines.iloc[:, -4:].to_numpy() / 64))
 
 
-SIZES = {"lc25000": 96, "lc25000_groups": 96, "imagenet": 224, "imagenet100": 224, "folder": 96}
-READERS = {
-    "fashion_mnist": _fashion_mnist, "cifar10": _cifar10, "cifar100": _cifar100, "stl10": _stl10, "folder": _folder,
-    "lc25000": _lc25000, "lc25000_groups": lambda root, split: _lc25000(root, split, grouped=True),
-    "tiny_imagenet": _tiny_imagenet, "imagenet": _imagenet, "imagenet100": _imagenet100,
-}  # fmt: skip
+_ALL = (_fashion_mnist, _cifar10, _cifar100, _stl10, _folder, _lc25000, _tiny_imagenet, _imagenet, _imagenet100)
+READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": partial(_lc25000, grouped=True)}

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 _ORDERS = list(permutations(range(4)))
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
-_PARTS = ("RandomResizedCrop", "ColorJitter", "GaussianBlur", "RandomSolarization")
-_SWITCHES = ("flip", "jitter", "gray", "blur", "solarize")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
 
 
@@ -45,14 +44,18 @@ class View:
     solarize_first: bool = False
 
 
-def from_lightly(transform) -> list[View]:
-    """The views that one of lightly's transforms draws (`SimCLRTransform`, ...), read from its own objects."""
+def from_lightly(name: str, *parts, **options) -> list[View]:
+    """The views that one of lightly's transforms draws (`SimCLRTransform`, ...), read from its own objects.
+
+    `parts`, `options`: what the transform is made with.
+    """
+    from lightly import transforms
+
     made = []
-    for view in transform.transforms:
-        steps = [t.transforms[0] if hasattr(t, "transforms") else t for t in view.transform.transforms]
-        part = {type(t).__name__: t for t in steps}
-        crop, jitter, blur, solarize = (part.get(name) for name in _PARTS)
-        apply = next(t for t in view.transform.transforms if hasattr(t, "transforms"))
+    for view in getattr(transforms, name)(*parts, **options).transforms:
+        part = {type(t).__name__: t for t in view.transform.transforms}
+        crop, blur, solarize = part["RandomResizedCrop"], part["GaussianBlur"], part.get("RandomSolarization")
+        apply, jitter = part["RandomApply"], part["RandomApply"].transforms[0]
         strengths = [round(getattr(jitter, n)[1] - 1, 6) for n in ("brightness", "contrast", "saturation")]
         shape = (crop.size[0], tuple(crop.scale), tuple(crop.ratio), part["RandomHorizontalFlip"].p)
         colours = ((*strengths, jitter.hue[1]), apply.p, part["RandomGrayscale"].p, blur.prob, tuple(blur.sigmas))
@@ -67,12 +70,14 @@ def local_size(size: int) -> int:
     return 96 if size == 224 else size // 2
 
 
-def dino_views(size: int) -> list[View]:
-    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px."""
-    from lightly.transforms import DINOTransform
+def dino_views(size: int, **options) -> list[View]:
+    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px.
 
+    `options` of lightly's `DINOTransform` change them.
+    """
     blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
-    return from_lightly(DINOTransform(global_crop_size=size, local_crop_size=local_size(size), gaussian_blur=blur))
+    usual = {"global_crop_size": size, "local_crop_size": local_size(size), "gaussian_blur": blur}
+    return from_lightly("DINOTransform", **usual | options)
 
 
 def supervised_views(size: int) -> list[View]:
@@ -88,40 +93,30 @@ def draw(views: Sequence[View], batch: int, height: int, width: int, generator: 
     (V, B), an index into the 24 orders of the four jitter operations.
     """
     u = torch.rand((2 * _ATTEMPTS + 13, len(views), batch), generator=generator)
-    chances = [(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]
-    ranges = [(*v.area, *v.ratio, *v.sigma) for v in views]
-    smallest, largest, narrow, wide, sharp, soft = torch.tensor(ranges).T[..., None]
-    area = height * width * (smallest + u[:_ATTEMPTS] * (largest - smallest))
+    chances = torch.tensor([(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]).T[..., None]
+    small, large, narrow, wide, sharp, soft = torch.tensor([(*v.area, *v.ratio, *v.sigma) for v in views]).T[..., None]
+    area = height * width * (small + u[:_ATTEMPTS] * (large - small))
     ratio = torch.exp(narrow.log() + u[_ATTEMPTS : 2 * _ATTEMPTS] * (wide.log() - narrow.log()))
     w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
     w = torch.where(any_fits, w.gather(0, first)[0], (height * wide).round().clamp(max=width))
     h = torch.where(any_fits, h.gather(0, first)[0], (width / narrow).round().clamp(max=height))
-    *switches, top, left, order, sigma = u[2 * _ATTEMPTS : -4]
-    drawn = {
-        "top": torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor()),
-        "left": torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor()),
-        "height": h,
-        "width": w,
-        "order": (order * len(_ORDERS)).long(),
-        "sigma": sharp + sigma * (soft - sharp),
-    }
-    for name, x, p in zip(_SWITCHES, switches, torch.tensor(chances).T[..., None], strict=True):
-        drawn[name] = x < p
+    switches, (top, left, order, sigma) = u[2 * _ATTEMPTS : -8], u[-8:-4]
+    drawn = {"height": h, "width": w, "order": (order * len(_ORDERS)).long(), "sigma": sharp + sigma * (soft - sharp)}
+    drawn["top"] = torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor())
+    drawn["left"] = torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor())
+    drawn |= zip(("flip", "jitter", "gray", "blur", "solarize"), switches < chances, strict=True)
     strengths = torch.tensor([v.jitter for v in views]).T[..., None]
     for (_, name), x, strength in zip(_OPERATIONS, u[-4:], strengths, strict=True):
         drawn[name] = (0.0 if name == "hue" else 1.0) + (x * (strength + strength) - strength)
     return drawn
 
 
-def _resize_weights(
-    start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None
-) -> Tensor:
+def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None):
     """(..., size, pixels): rows are Pillow's weights (bicubic with a = -0.5) that resize a crop of `length`."""
-    out = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
     scale = (length / size)[..., None]
-    centre = out * scale
+    centre = (torch.arange(size, device=start.device, dtype=torch.float32) + 0.5) * scale
     if flip is not None:
         centre = torch.where(flip[..., None], length[..., None] - centre, centre)
     tap = torch.arange(pixels, device=start.device) - start[..., None]
@@ -150,19 +145,18 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bic
     wx = _resize_weights(d["left"], d["width"], size, width, kernel, d["flip"])
     wy = _resize_weights(d["top"], d["height"], size, height, kernel)
     pixels = images.float()  # halves are rounded up, as Pillow does it
-    x = torch.bmm(pixels.view(batch, 3 * height, width), wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size))
+    x = torch.bmm(pixels.reshape(batch, -1, width), wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size))
     x = x.add_(0.5).floor_().clamp_(0, 255).view(batch, 3, height, n_views, size)
     y = x.new_empty(3, n_views, batch, size, size)
-    for v in range(n_views):
-        for c in range(3):
-            torch.bmm(wy[v], x[:, c, :, v], out=y[c, v])
     # Pillow goes along the columns first where that shrinks more.
     first = (drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)
     for v in range(n_views):
+        for c in range(3):
+            torch.bmm(wy[v], x[:, c, :, v], out=y[c, v])
         rows = first[v].nonzero()[:, 0].to(images.device, non_blocking=True)
         if len(rows):
-            x = torch.matmul(wy[v, rows, None], pixels[rows]).add_(0.5).floor_().clamp_(0, 255)
-            y[:, v, rows] = torch.matmul(x, wx[v, rows, None].mT).transpose(0, 1)
+            columns = torch.matmul(wy[v, rows, None], pixels[rows]).add_(0.5).floor_().clamp_(0, 255)
+            y[:, v, rows] = torch.matmul(columns, wx[v, rows, None].mT).transpose(0, 1)
     return y.add_(0.5).floor_().clamp_(0, 255)
 
 
@@ -212,8 +206,7 @@ def _box_blur(size: int, sigma: Tensor) -> Tensor:
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
     radius = (whole + part)[:, None, None]
     reach = int(radius.max().ceil())
-    position = torch.arange(size, device=sigma.device)
-    distance = (torch.arange(-reach, size + reach, device=sigma.device) - position[:, None]).abs()
+    distance = (torch.arange(-reach, size + reach) - torch.arange(size)[:, None]).abs()
     box = (radius + 1 - distance).clamp_(0, 1) / (2 * radius + 1)
     inner = box[..., reach : reach + size].clone()
     inner[..., 0] += box[..., :reach].sum(-1)
@@ -226,31 +219,21 @@ def colour(x: Tensor, drawn: dict[str, Tensor], solarize_first: bool = False) ->
 
     `drawn` is (n,), on the CPU. The four jitter operations come in the order that the first row has drawn, for all.
     """
-    d = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for _, name in _OPERATIONS}
-    jittered = x
-    for k in _ORDERS[int(drawn["order"][0])]:
-        operation, name = _OPERATIONS[k]
-        jittered = operation(jittered, d[name])
+    plain = x
+    for operation, name in [_OPERATIONS[k] for k in _ORDERS[int(drawn["order"][0])]]:
+        x = operation(x, drawn[name].to(x.device, non_blocking=True)[:, None, None])
     rows = (~drawn["jitter"]).nonzero()[:, 0]
-    jittered[:, rows] = x[:, rows]
-    x = jittered
-
-    def solarize() -> None:
-        rows = drawn["solarize"].nonzero()[:, 0]
-        if len(rows):
-            x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
-
+    x[:, rows] = plain[:, rows]
     rows = drawn["gray"].nonzero()[:, 0]
     x[:, rows] = _grey(x[:, rows])
-    if solarize_first:
-        solarize()
-    rows = drawn["blur"].nonzero()[:, 0]
-    if len(rows):
-        blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
-        for channel in x:
-            channel[rows] = (blur @ channel[rows] @ blur.mT).round_()
-    if not solarize_first:
-        solarize()
+    for name in ("solarize", "blur") if solarize_first else ("blur", "solarize"):
+        rows = drawn[name].nonzero()[:, 0]
+        if name == "blur" and len(rows):
+            blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
+            for channel in x:
+                channel[rows] = (blur @ channel[rows] @ blur.mT).round_()
+        elif len(rows):
+            x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
     return x
 
 
@@ -263,9 +246,8 @@ class Views:
             come shuffled, so each one's order is uniform over the 24 and independent of its own other numbers.
     """
 
-    def __init__(self, views: Sequence[View], rows: int = 128, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    def __init__(self, views: Sequence[View], rows: int = 128):
         self.views, self.rows = list(views), rows
-        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
         alike = [(v.size, v.kernel, v.solarize_first) for v in self.views]
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
@@ -274,25 +256,23 @@ class Views:
         """Draw with `generator`, on the CPU so that every device makes the same views, and make them."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
-        batch, (height, width), device = len(images), images.shape[2:], images.device
-        drawn = draw(self.views, batch, height, width, generator)
+        batch, layout = len(images), {"device": images.device, "memory_format": torch.channels_last}
+        drawn = draw(self.views, batch, *images.shape[2:], generator)
         drawn["order"] = drawn["order"][:, torch.arange(batch) // self.rows * self.rows]
-        out = [
-            torch.empty(batch, 3, v.size, v.size, device=device, memory_format=torch.channels_last) for v in self.views
-        ]
+        out = [torch.empty(batch, 3, v.size, v.size, **layout) for v in self.views]
         for (size, kernel, solarize_first), members in self.groups.items():
-            step = self.rows if device.type == "cuda" else max(1, min(self.rows, _CACHED // (3 * size**2)))
+            step = self.rows if images.is_cuda else max(1, min(self.rows, _CACHED // (3 * size**2)))
             blocks = [range(b, min(b + self.rows, batch), step) for b in range(0, batch, self.rows)]
             for i in [slice(s, min(s + step, block.stop)) for block in blocks for s in block]:
                 x = crop(images[i], {name: t[members, i] for name, t in drawn.items()}, size, kernel)
                 for view, piece in zip(members, x.unbind(1), strict=True):
                     if self.coloured:
                         piece = colour(piece, {name: t[view, i] for name, t in drawn.items()}, solarize_first)
-                    out[view][i] = normalise(piece, self.mean, self.std).transpose(0, 1)
+                    out[view][i] = normalise(piece).transpose(0, 1)
         return out
 
 
-def normalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
     """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of ImageNet's statistics."""
     shape = (3,) + (1,) * (x.ndim - 1)
     scale = (1 / (255 * std)).to(x.device).view(shape)

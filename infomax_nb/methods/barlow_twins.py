@@ -11,13 +11,9 @@ class BarlowTwins(Method):
     The head has two layers, 2048-2048, where the published one has three of 8192.
     """
 
+    views = staticmethod(byol_views)
+
     def build(self, config, features, n_classes):
         from lightly.loss import BarlowTwinsLoss
 
         self.projector, self.criterion = models.mlp(features, 2048), BarlowTwinsLoss()
-
-    def views(self, size):
-        return byol_views(size)
-
-    def forward(self, views, labels):
-        return {"loss": self.criterion(*self.project(views))}

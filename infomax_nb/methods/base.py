@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..config import TrainConfig
-from ..views import View
+from ..views import View, from_lightly
 
 
 class Method(nn.Module):
@@ -27,20 +27,23 @@ class Method(nn.Module):
         """Make heads and losses, for a backbone of so many features."""
 
     def views(self, size: int) -> list[View]:
-        """The views that are drawn of an image of `size` pixels."""
-        raise NotImplementedError
+        """The views that are drawn of an image of `size` pixels; those of lightly's `transform` if it names one."""
+        return from_lightly(self.transform, input_size=size)
 
     def forward(self, views: list[Tensor], labels: Tensor) -> dict:
-        """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections` if it has some."""
-        raise NotImplementedError
+        """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections` if it has some.
+
+        Unless a method has a way of its own: `criterion` of the views' projections.
+        """
+        return {"loss": self.criterion(*self.project(views))}
 
     def after_backward(self) -> None:
         """Called between the backward pass and the optimiser's step."""
 
-    def project(self, views: list[Tensor]) -> list[Tensor]:
-        """Backbone, once per resolution, then `self.projector` on all views at once: V tensors (B, D)."""
-        features = models.forward_views(self.backbone, views)
-        return list(self.projector(torch.cat(features)).chunk(len(views)))
+    def project(self, views: list[Tensor], networks: nn.ModuleList | None = None) -> list[Tensor]:
+        """Backbone, once per resolution, then projector (or other two `networks`) on all views: V tensors (B, D)."""
+        backbone, projector = networks or (self.backbone, self.projector)
+        return list(projector(torch.cat(models.forward_views(backbone, views))).chunk(len(views)))
 
 
 class MomentumMethod(Method):
@@ -49,12 +52,9 @@ class MomentumMethod(Method):
     The momentum rises from 0.996 to 1 by a half cosine over the epochs.
     """
 
-    def make_teacher(self) -> None:
-        """Copy backbone and projector, once both are there."""
-        from lightly.models.utils import deactivate_requires_grad
-
-        self.teacher = nn.ModuleList([deepcopy(self.backbone), deepcopy(self.projector)])
-        deactivate_requires_grad(self.teacher)
+    def __init__(self, config: TrainConfig, n_classes: int):
+        super().__init__(config, n_classes)
+        self.teacher = nn.ModuleList([deepcopy(self.backbone), deepcopy(self.projector)]).requires_grad_(False)
 
     @torch.no_grad()
     def teach(self, views: list[Tensor]) -> list[Tensor]:
@@ -63,7 +63,5 @@ class MomentumMethod(Method):
         from lightly.utils.scheduler import cosine_schedule
 
         momentum = cosine_schedule(self.epoch, self.epochs, 0.996, 1.0)
-        for network, average in zip((self.backbone, self.projector), self.teacher, strict=True):
-            update_momentum(network, average, momentum)
-        features = models.forward_views(self.teacher[0], views)
-        return list(self.teacher[1](torch.cat(features)).chunk(len(views)))
+        update_momentum(nn.ModuleList([self.backbone, self.projector]), self.teacher, momentum)
+        return self.project(views, self.teacher)

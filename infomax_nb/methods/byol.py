@@ -11,7 +11,7 @@ def byol_views(size: int) -> list[View]:
     from lightly.transforms import byol_transform as byol
 
     first, second = byol.BYOLView1Transform(input_size=size), byol.BYOLView2Transform(input_size=size)
-    return from_lightly(byol.BYOLTransform(first, second))
+    return from_lightly("BYOLTransform", first, second)
 
 
 class BYOL(MomentumMethod):
@@ -21,16 +21,14 @@ class BYOL(MomentumMethod):
     learning rate of 1e-4, the paper says 1e-3 for all: the configuration's default is the paper's.
     """
 
+    views = staticmethod(byol_views)
+
     def build(self, config, features, n_classes):
         from lightly.loss import NegativeCosineSimilarity
         from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 
         self.projector, self.predictor = BYOLProjectionHead(features, 1024, 256), BYOLPredictionHead(256, 1024, 256)
         self.criterion = NegativeCosineSimilarity()
-        self.make_teacher()
-
-    def views(self, size):
-        return byol_views(size)
 
     def forward(self, views, labels):
         targets = self.teach(views)

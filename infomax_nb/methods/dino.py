@@ -2,7 +2,7 @@
 
 import torch
 
-from ..views import from_lightly, local_size
+from ..views import dino_views
 from .base import MomentumMethod
 
 
@@ -22,15 +22,10 @@ class DINO(MomentumMethod):
         with torch.no_grad():  # else its weight normalisation leaves a tensor that cannot be copied
             self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
         self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)
-        self.make_teacher()
 
     def views(self, size):
-        from lightly.transforms import DINOTransform
-
-        blur = {} if size >= 96 else {"gaussian_blur": (0.0, 0.0, 0.0)}
         areas = {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
-        crops = {"global_crop_size": size, "local_crop_size": local_size(size), "n_local_views": 0 if size < 64 else 6}
-        return from_lightly(DINOTransform(**crops, **areas, **blur))
+        return dino_views(size, n_local_views=0 if size < 64 else 6, **areas)
 
     def forward(self, views, labels):
         return {"loss": self.criterion(self.teach(views[:2]), self.project(views), epoch=self.epoch)}

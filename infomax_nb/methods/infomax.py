@@ -9,12 +9,11 @@ from .base import Method
 class InfoMax(Method):
     """Two global and six local views, one network, no asymmetry; the loss is Eq. 4 (Section 3)."""
 
+    views = staticmethod(dino_views)
+
     def build(self, config, features, n_classes):
         self.projector = models.mlp(features, config.proj_dim)
         self.objective = InfoMaxLoss(config.kappa, config.alpha, config.beta)
-
-    def views(self, size):
-        return dino_views(size)
 
     def forward(self, views, labels):
         projections = self.project(views)

@@ -1,6 +1,5 @@
 """SimCLR (Chen et al. 2020)."""
 
-from ..views import from_lightly
 from .base import Method
 
 
@@ -11,16 +10,10 @@ class SimCLR(Method):
     methods have AdamW and the same batch.
     """
 
+    transform = "SimCLRTransform"
+
     def build(self, config, features, n_classes):
         from lightly.loss import NTXentLoss
         from lightly.models.modules import SimCLRProjectionHead
 
         self.projector, self.criterion = SimCLRProjectionHead(features), NTXentLoss()
-
-    def views(self, size):
-        from lightly.transforms import SimCLRTransform
-
-        return from_lightly(SimCLRTransform(input_size=size))
-
-    def forward(self, views, labels):
-        return {"loss": self.criterion(*self.project(views))}

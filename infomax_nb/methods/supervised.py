@@ -10,11 +10,10 @@ from .base import Method
 class Supervised(Method):
     """One randomly resized crop and flip, one linear classifier on the pooled features."""
 
+    views = staticmethod(supervised_views)
+
     def build(self, config, features, n_classes):
         self.classifier = nn.Linear(features, n_classes)
-
-    def views(self, size):
-        return supervised_views(size)
 
     def forward(self, views, labels):
         return {"loss": cross_entropy(self.classifier(self.backbone(views[0])), labels)}

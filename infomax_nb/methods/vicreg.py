@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from ..views import from_lightly
 from .base import Method
 
 
@@ -24,15 +23,12 @@ class VICReg(Method):
     functions, the third is computed in another way.
     """
 
+    transform = "VICRegTransform"
+
     def build(self, config, features, n_classes):
         from lightly.models.modules.heads import VICRegProjectionHead
 
         self.projector = VICRegProjectionHead(features, 2048, 2048, num_layers=2)
-
-    def views(self, size):
-        from lightly.transforms import VICRegTransform
-
-        return from_lightly(VICRegTransform(input_size=size))
 
     def forward(self, views, labels):
         from lightly.loss.vicreg_loss import invariance_loss, variance_loss
