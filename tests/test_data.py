@@ -366,7 +366,7 @@ def test_stl10(somewhere, monkeypatch):
         ("cifar10", ["nowhere/cifar-10-batches-py", "nowhere/cifar10/train"], ["CIFAR10('nowhere', download=True)"]),
         ("stl10", ["nowhere/stl10_binary"], ["STL10('nowhere', download=True)"]),
         ("cifar100", ["nowhere/cifar-100-python"], ["CIFAR100('nowhere', download=True)"]),
-        ("lc25000", ["nowhere/lung_colon_image_set/lung_image_sets", "nowhere/lc25000", "nowhere/lung_n"], ["Borkowski"]),
+        ("lc25000", ["nowhere/lung_colon_image_set", "nowhere/lc25000", "nowhere/lung_n"], ["Borkowski"]),
         ("lc25000_groups", ["nowhere/lung_colon_image_set/lung_image_sets", "nowhere/lc25000"], ["Borkowski"]),
         ("imagenet", ["nowhere/imagenet/train", "nowhere/train"], ["publishers", "class folders"]),
         ("imagenet100", ["nowhere/imagenet100.txt", "nowhere/imagenet/imagenet100.txt"], ["hundred classes", "line"]),
