@@ -16,7 +16,9 @@ LABELS |= {"mi_written": "mutual information, as written (nats)", "mi_density": 
 LABELS |= {"linear_top1": "linear head, top-1 (%)", "knn_top1": "k-NN, top-1 (%)"}
 LABELS |= {"effective_rank": "effective rank of the features", "nn_positive": "nearest is a positive (share)"}
 LABELS |= {"grad_over_kappa": "gradient norm / κ"}
-plt.style.use(["seaborn-v0_8-whitegrid", "seaborn-v0_8-colorblind", {"figure.dpi": 90}])
+COLORBLIND = ["0173B2", "DE8F05", "029E73", "D55E00", "CC78BC", "CA9161", "FBAFE4", "949494"]  # seaborn's
+plt.style.use(["seaborn-v0_8-whitegrid", {"figure.dpi": 90, "figure.figsize": (7, 4), "legend.frameon": True}])
+plt.rcParams["axes.prop_cycle"] = plt.cycler(color=[f"#{colour}" for colour in COLORBLIND])
 
 
 def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong: Sequence[bool] = ()) -> Figure:

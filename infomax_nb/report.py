@@ -51,7 +51,7 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby(by, sort="method" not in by)
     mean, sd = last[list(CLAIM)].mean(), last[list(CLAIM)].std()
     table = mean.map("{:.1f}".format) + sd.map(lambda v: "" if pd.isna(v) else f" ± {v:.1f}")
-    return table.assign(seeds=last.size()).rename(index=lambda v: f"{v:g}" if isinstance(v, float) else v)
+    return table.assign(seeds=last.size().astype(str)).rename(index=lambda v: f"{v:g}" if isinstance(v, float) else v)
 
 
 def committed(name: str) -> pd.DataFrame:
@@ -60,6 +60,7 @@ def committed(name: str) -> pd.DataFrame:
     table, baselines = summary(pd.read_csv(folder / "metrics.csv")), folder / "baselines.csv"
     if baselines.exists():
         table = pd.concat([table, pd.read_csv(baselines, index_col=0)[list(CLAIM)].map("{:.1f}".format)])
+    table.index = [", ".join(i) if isinstance(i, tuple) else i for i in table.index]
     return table.replace("nan", "").fillna("")
 
 

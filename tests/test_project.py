@@ -97,3 +97,21 @@ def test_the_readmes_numbers_are_the_reports(result):
     for kappa, rows in last.groupby("kappa"):
         cells = [f"{rows[c].mean():.1f}" + (f" ± {rows[c].std():.1f}" if len(rows) > 1 else "") for c in CLAIM]
         assert f"| {kappa:g} | {cells[0]} | {cells[1]} |" in readme
+
+
+@pytest.mark.parametrize("result, seeds", [("methods_cifar10", 3), ("methods_glyphs", 3)])
+def test_the_readmes_table_of_methods_is_the_reports(result, seeds):
+    """All seven methods at one budget, the same seeds for each; every cell of the README's table computed anew."""
+    folder = ROOT / "reports" / result
+    metrics, baselines = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "baselines.csv", index_col=0)
+    records = json.loads((folder / "records.json").read_text())
+    same = [{k: v for k, v in r["config"].items() if k in ("epochs", "n_train", "lr", "batch_size")} for r in records]
+    assert len(records) == 7 * seeds and all(s == same[0] for s in same) and all(r["commit"] for r in records)
+    last, readme = metrics[metrics.epoch == metrics.epoch.max()], (ROOT / "README.md").read_text()
+    assert last.groupby("method").size().tolist() == [seeds] * 7
+    for method, rows in last.groupby("method"):
+        cells = [f"{rows[c].mean():.1f} ± {rows[c].std():.1f}" for c in CLAIM]
+        assert f"| {method} | {cells[0]} | {cells[1]} |" in readme
+    for name, row in baselines.iterrows():
+        cells = ["–" if pd.isna(row[c]) else f"{row[c]:.1f}" for c in CLAIM]
+        assert f"| {name} | {cells[0]} | {cells[1]} |" in readme
