@@ -75,6 +75,6 @@ def table1(**changes) -> pd.DataFrame:
     for file in paper.params:
         found = siblings(TrainConfig.from_yaml(project_root() / "params" / "paper" / f"{file}.yaml", **changes), "seed")
         last = found[found.epoch == found.epoch.max()] if len(found) else pd.DataFrame(columns=CLAIM)
-        scores = last[[c for c in paper if c in last]].mean().add_prefix("measured_")
+        scores = last[[c for c in paper if "_top" in c and c in last]].mean().add_prefix("measured_")
         rows.append({**scores, "seeds": len(last)})
     return pd.concat([paper, pd.DataFrame(rows)], axis=1)

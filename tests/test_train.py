@@ -215,7 +215,7 @@ def test_table1_is_filled_from_the_runs(tmp_path, monkeypatch):
             for s in (0, 2)
             for e in (1, 2)
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows).assign(method=config.method, backbone=config.backbone)
 
     table = table1(epochs=2)
     row = table[table.seeds > 0]
