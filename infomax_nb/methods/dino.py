@@ -1,5 +1,7 @@
 """DINO (Caron et al. 2021)."""
 
+import warnings
+
 import torch
 
 from ..views import dino_views
@@ -19,7 +21,8 @@ class DINO(MomentumMethod):
         from lightly.loss import DINOLoss
         from lightly.models.modules import DINOProjectionHead
 
-        with torch.no_grad():  # else its weight normalisation leaves a tensor that cannot be copied
+        # Without a gradient, or its weight normalisation (outdated, warns torch) leaves a tensor that can't be copied.
+        with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
             self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
         self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)
 
