@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .config import ParameterError, TrainConfig, project_root
-from .train import Run, siblings, write_whole
+from .train import Run, environment, siblings, write_whole
 
 CLAIM = ("linear_top1", "knn_top1")  # the columns of the summary tables
 
@@ -23,26 +24,37 @@ def export_runs(
         caption: names data, number of images, epochs, network and seeds.
         baselines: accuracies of what did not train, a row each.
     """
+    fixed = [c for c in TrainConfig.model_fields if metrics[c].nunique(dropna=False) == 1] + ["data_root", "runs_dir"]
+    runs = [Run(project_root() / metrics.runs_dir.iloc[0] / run) for run in metrics.run.unique()]
+    tables = {"metrics": metrics.drop(columns=fixed).set_index("epoch"), "baselines": baselines}
+    return export_tables(name, tables, figure, caption, runs)
+
+
+def export_tables(
+    name: str, tables: Mapping[str, pd.DataFrame | None], figure: Figure, caption: str, sources: Sequence[Run]
+) -> str:
+    """Write `reports/<name>/`: each of the tables as `<its name>.csv`, a figure, its caption, and `records.json`.
+
+    Args:
+        name: a folder's name of letters, digits and underscores.
+        tables: with their index; one called `table` is what the report page shows.
+        caption: names data, number of images, epochs, network and seeds.
+        sources: the runs that the tables were computed from.
+    """
     if not re.fullmatch(r"\w+", str(name)):
         raise ParameterError(
             f"export = {name!r} is not allowed: it must be a folder's name of letters, digits and '_'."
         )
     folder = project_root() / "reports" / name
     folder.mkdir(parents=True, exist_ok=True)
-    constant = [
-        c for c in TrainConfig.model_fields if metrics[c].nunique(dropna=False) == 1 or c in ("data_root", "runs_dir")
-    ]
-    runs = [Run(project_root() / metrics.runs_dir.iloc[0] / run) for run in metrics.run.unique()]
-    records = [{"config": run.config.identity(), **run.record} for run in runs]
-    write_whole(
-        folder / "metrics.csv", lambda p: metrics.drop(columns=constant).to_csv(p, index=False, float_format="%.6g")
-    )
-    if baselines is not None:
-        write_whole(folder / "baselines.csv", lambda p: baselines.to_csv(p, float_format="%.6g"))
+    for part, table in tables.items():
+        if table is not None:
+            write_whole(folder / f"{part}.csv", lambda p, t=table: t.to_csv(p, float_format="%.6g"))
+    records = [{"config": run.config.identity(), **run.record} for run in sources] or [environment()]
     write_whole(folder / "records.json", lambda p: p.write_text(json.dumps(records, indent=1)))
     write_whole(folder / "figure.png", lambda p: figure.savefig(p, format="png", dpi=110))
     write_whole(folder / "caption.txt", lambda p: p.write_text(caption + "\n"))
-    return f"reports/{name} holds {len(runs)} runs"
+    return f"reports/{name} holds {len(sources)} runs"
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -55,8 +67,10 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def committed(name: str) -> pd.DataFrame:
-    """The summary of `reports/<name>`, its baselines (networks that did not train) below."""
+    """What `reports/<name>` shows: its `table.csv`, or the summary of its runs, baselines (did not train) below."""
     folder = project_root() / "reports" / name
+    if (folder / "table.csv").exists():
+        return pd.read_csv(folder / "table.csv", index_col=0)
     table, baselines = summary(pd.read_csv(folder / "metrics.csv")), folder / "baselines.csv"
     if baselines.exists():
         table = pd.concat([table, pd.read_csv(baselines, index_col=0)[list(CLAIM)].map("{:.1f}".format)])

@@ -20,7 +20,7 @@ def index() -> Path:
         table = committed(folder.name).to_html(border=0)
         records = json.loads((folder / "records.json").read_text())
         made = {
-            f"{r['commit'][:10]} on {r['gpu'] or r['cpu']}, {r['threads']} threads, {r['started'][:10]}"
+            f"{r['commit'][:10]} on {r['gpu'] or r['cpu']}, {r['threads']} threads, {r.get('started', '')[:10]}"
             for r in records
         }
         results.append(
