@@ -11,7 +11,14 @@ from torch.nn.functional import interpolate
 
 from .views import IMAGENET_MEAN, IMAGENET_STD
 
-LABELS = {"kappa": "κ", "loss": "loss (nats)", "h_global": "$H_{global}$ (nats)", "h_local": "$H_{local}$ (nats)"}
+LABELS = {
+    "kappa": "κ",
+    "beta": "β",
+    "proj_dim": "projector's width",
+    "loss": "loss (nats)",
+    "h_global": "$H_{global}$ (nats)",
+    "h_local": "$H_{local}$ (nats)",
+}
 LABELS |= {"mi_written": "mutual information, as written (nats)", "mi_density": "mutual information, 1/|P| (nats)"}
 LABELS |= {"linear_top1": "linear head, top-1 (%)", "knn_top1": "k-NN, top-1 (%)"}
 LABELS |= {"effective_rank": "effective rank of the features", "nn_positive": "nearest is a positive (share)"}

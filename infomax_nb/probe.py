@@ -1,18 +1,23 @@
 """Probing frozen features: the converged linear probe, k-NN over k, and the references beside them."""
 
 import itertools
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
+from scipy.stats import bootstrap, pearsonr, rankdata
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from . import data
 from .config import TrainConfig
 from .evaluation import OnlineEvaluation, effective_rank, features, inputs, knn, topk_accuracy
-from .methods import build
+from .losses import InfoMaxLoss, mutual_information
+from .methods import Method, build
+from .views import Views, dino_views
 
 
 def untrained(config: TrainConfig, train: data.ImageSet) -> nn.Module:
@@ -86,3 +91,33 @@ def compare(represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_
         rows[name] = {f"{kind}_top{k}": topk_accuracy(r, test_labels, k) for kind, r in ranked.items() for k in (1, 5)}
         rows[name]["effective_rank"] = effective_rank(test)
     return pd.DataFrame(rows).T
+
+
+@torch.no_grad()
+def held_out_information(
+    method: Method, test: data.ImageSet, kappa: float = 10.0, batches: int = 4
+) -> dict[str, float]:
+    """Eq. 2, 3 and 4 on held-out images: what a method's projections say at one kappa, whatever it was trained with.
+
+    Means over `batches` of 128 test images, eight views of each (the paper's), so N = 1,024 views in every sum; the
+    same images and views for every method. Returns nats: `h_global`, `h_local`, `mi_written`, `mi_density` (the two
+    normalisations of `losses.mutual_information`).
+    """
+    views, loss, generator = Views(dino_views(test.images.shape[-1])), InfoMaxLoss(kappa), torch.Generator()
+    generator.manual_seed(data.stream(0, 0, 5))
+    rows = data.stratified(test.labels, batches * 128, 0).split(128)
+    drawn = [loss.entropies(method.eval().project(views(test.images[r], generator))) for r in rows]
+    h_global, h_local = torch.tensor(drawn).mean(0).tolist()
+    return {"h_global": h_global, "h_local": h_local, **mutual_information(h_global, h_local, 8, 8 * 128)}
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    """Spearman's `rho` of paired values (n,), (n,) with its 95% bootstrap interval `low`, `high` over the pairs."""
+
+    def statistic(a, b, axis):
+        return pearsonr(rankdata(a, axis=axis), rankdata(b, axis=axis), axis=axis).statistic
+
+    with warnings.catch_warnings(action="ignore"):  # a resample in which all values are equal has no rank correlation
+        resampled = bootstrap((x, y), statistic, paired=True, n_resamples=1999, rng=0).bootstrap_distribution
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return {"rho": statistic(x, y, 0), "low": low, "high": high}

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from .config import ParameterError, TrainConfig, project_root
 from .train import Run, environment, siblings, write_whole
 
-CLAIM = ("linear_top1", "knn_top1")  # the columns of the summary tables
+CLAIM = ("linear_top1", "knn_top1")
+SHOWN = (*CLAIM, "mi_held_out")  # the columns of the summary tables
 
 
 def export_runs(
@@ -58,11 +59,14 @@ def export_tables(
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Accuracies after the last epoch, mean ± standard deviation over seeds, a row for each method, κ and rate."""
-    by = [c for c in ("method", "kappa", "lr") if c in metrics and metrics[c].nunique() > 1] or ["run"]
+    """Accuracies after the last epoch, mean ± standard deviation over seeds, a row for each of what else differs."""
+    by = [c for c in ("method", "kappa", "beta", "proj_dim", "lr") if c in metrics and metrics[c].nunique() > 1]
+    by, columns = by or ["run"], [c for c in SHOWN if c in metrics]
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby(by, sort="method" not in by)
-    mean, sd = last[list(CLAIM)].mean(), last[list(CLAIM)].std()
-    table = mean.map("{:.1f}".format) + sd.map(lambda v: "" if pd.isna(v) else f" ± {v:.1f}")
+    mean, sd = last[columns].mean(), last[columns].std()
+    digits = {c: 1 if c in CLAIM else 2 for c in columns}
+    table = mean.apply(lambda c: [f"{v:.{digits[c.name]}f}" for v in c])
+    table += sd.apply(lambda c: ["" if pd.isna(v) else f" ± {v:.{digits[c.name]}f}" for v in c])
     return table.assign(seeds=last.size().astype(str)).rename(index=lambda v: f"{v:g}" if isinstance(v, float) else v)
 
 
