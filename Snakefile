@@ -7,7 +7,13 @@ NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so tha
     "01_train": ("fast", []),
     "02_probe": ("fast", ["01_train"]),
     "03_ablate_kappa": ("kappa", []),
+    "04_ablate_beta": ("beta", ["03_ablate_kappa"]),
+    "05_ablate_projector": ("projector", ["03_ablate_kappa"]),
+    "06_saliency": ("sweep", ["08_compare_methods"]),
+    "07_centroids": ("sweep", ["08_compare_methods"]),
     "08_compare_methods": ("sweep", []),
+    "09_coarse_vs_fine": ("sweep", ["08_compare_methods"]),
+    "10_estimator": (None, []),
 }
 PACKAGE = glob_wildcards("infomax_nb/{module,[a-z_/]+}.py").module
 

@@ -23,9 +23,10 @@ def index() -> Path:
             f"{r['commit'][:10]} on {r['gpu'] or r['cpu']}, {r['threads']} threads, {r.get('started', '')[:10]}"
             for r in records
         }
-        results.append(
-            {"name": folder.name, "caption": (folder / "caption.txt").read_text(), "table": table, "made": sorted(made)}
-        )
+        csv = "metrics.csv" if (folder / "metrics.csv").exists() else "table.csv"
+        caption = (folder / "caption.txt").read_text()
+        one = {"name": folder.name, "caption": caption, "table": table, "made": sorted(made), "csv": csv}
+        results.append(one | {"runs": not (folder / "table.csv").exists()})
     notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
     page = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
     write_whole(
@@ -35,16 +36,25 @@ def index() -> Path:
 
 
 def _sections(path: Path) -> dict:
-    """Title, introduction and figures, each with the caption that follows it, of an executed notebook."""
+    """Title, what was run, and figures, each with the caption that follows it, of an executed notebook."""
     cells = nbformat.read(path, 4).cells
     title = cells[0].source.splitlines()[0].lstrip("# ")
+    values: dict = {}
+    for cell in cells:
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            exec(cell.source, values)  # assignments of literals
+    ran = ""
+    if "dataset" in values:
+        seeds = ", ".join(map(str, values.get("seeds") or [values["seed"]]))
+        ran = f"{values['dataset']}, {values['n_train'] or 'all'} training images, {values['epochs']} epochs, "
+        ran += f"{values['backbone']}, seed {seeds}, unless the figure says otherwise"
     figures = []
     for cell, after in zip(cells, [*cells[1:], cells[-1]], strict=True):
         for out in cell.get("outputs", []):
             if "image/png" in out.get("data", {}):
                 caption = re.match(r"\*([^*]+)\*", after.source if after.cell_type == "markdown" else "")
                 figures.append({"png": out["data"]["image/png"], "caption": caption[1] if caption else ""})
-    return {"title": title, "file": f"notebooks/{path.stem}.html", "figures": figures}
+    return {"title": title, "file": f"notebooks/{path.stem}.html", "figures": figures, "ran": ran}
 
 
 if __name__ == "__main__":
