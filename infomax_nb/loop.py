@@ -93,8 +93,7 @@ class Recorder(pl.callbacks.Checkpoint):
         row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.sums.items()}
         if row["loss"] != row["loss"]:
             where = f"epoch {row['epoch']} of {config.name} (lr = {config.lr:g})"
-            kept = f"the run stops, its last good epoch is kept in {self.folder}"
-            raise FloatingPointError(f"the loss became NaN in {where}; {kept}.")
+            raise FloatingPointError(f"the loss became NaN in {where}; its last good epoch is kept in {self.folder}.")
         trained = time.perf_counter()
         if "h_global" in row:
             views = len(loop.projections)
