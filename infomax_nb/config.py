@@ -1,18 +1,18 @@
 """`TrainConfig`: the validated description of one run, and the way from notebook parameters to it."""
 
-import ast
 import difflib
 import hashlib
 import json
-import re
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from symtable import symtable
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .glyphs import MAX_CLASSES
 from .losses import KAPPA_MAX
@@ -67,15 +67,10 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs_dir: str = "runs"
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_booleans(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("must be a number or text, not a boolean")
-        return value
-
     def __init__(self, **values: Any):
         _refuse_unknown(values, type(self).model_fields)
+        for name in (n for n, v in values.items() if isinstance(v, bool)):
+            raise ParameterError(f"{name} = {values[name]} is not allowed: it must be a number or text, not a boolean.")
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -142,6 +137,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or nothing."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def live() -> bool:
     """Whether a person is at the other end of a notebook's kernel, not papermill, nbconvert or nbval."""
     ipython = sys.modules.get("IPython")
@@ -153,9 +158,8 @@ def _assigned(cells: list[str]) -> list[str]:
     """Names assigned in the newest block of cells that begin with '# Parameters' (papermill's begins so, too)."""
     blocks = groupby(reversed(cells), lambda source: source.lstrip().startswith("# Parameters"))
     newest = next((list(block) for marked, block in blocks if marked), [])
-    trees = [node for source in newest for node in ast.parse(source).body]
-    targets = [t for node in trees for t in getattr(node, "targets", [getattr(node, "target", None)])]
-    return [t.id for t in targets if isinstance(t, ast.Name)]
+    names = symtable("\n".join(reversed(newest)), "parameters", "exec").get_symbols()
+    return [name.get_name() for name in names if name.is_assigned()]
 
 
 def _refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
@@ -169,8 +173,9 @@ def _refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One sentence for pydantic's first complaint: the field, its value, and what is allowed."""
     first = error.errors()[0]
-    name, allowed = str(first["loc"][0]), first["msg"].replace("Input should", "must").removeprefix("Value error, ")
-    near = difflib.get_close_matches(str(first["input"]), re.findall("'([^']+)'", allowed), 1)
+    name, allowed = str(first["loc"][0]), first["msg"].replace("Input should", "must")
+    field = model.model_fields[name]
+    near = difflib.get_close_matches(str(first["input"]), map(str, get_args(field.annotation)), 1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
-    none = ", or none for the default" if model.model_fields[name].default is None else ""
+    none = ", or none for the default" if field.default is None else ""
     return f"{name} = {first['input']!r} is not allowed: it {allowed}{none}{hint}."

@@ -54,15 +54,19 @@ def _cover(symbol: str, size: int, pixels: float, x: float, y: float, degrees: f
     return np.asarray(turned.reduce(_OVERSAMPLE), dtype=np.float32) / 255
 
 
-def draw(n: int, labels: np.ndarray, rng: np.random.Generator, size: int = 32, textured: bool = False):
-    """Draw one image for each label: random position, size, tilt, colours; a nearly plain background.
+def make(split: str, n: int = 48, size: int = 32, seed: int = 0, textured: bool = False):
+    """The split's images, masks and labels, the same on every machine: `PER_CLASS[split]` of each class, mixed.
+
+    Each image has a random position, scale, tilt and colours, and a nearly plain background.
 
     Args:
-        n: number of classes. labels: (M,) numbers in 0..n-1. rng: source of all randomness.
-        size: pixels of the square images. textured: a coloured texture of its own behind each symbol.
+        n: number of classes. size: pixels of the square images. textured: a coloured texture of its own behind each
+            symbol. seed: names another draw of the same distribution (0 is the one that results refer to).
 
-    Returns: images (M, 3, size, size) uint8 and masks (M, size, size) bool, True on the symbol.
+    Returns: images (M, 3, size, size) uint8; masks (M, size, size) bool, True on the symbol; labels (M,) in 0..n-1.
     """
+    rng = np.random.default_rng([_SPLIT_SEED[split], seed, n, size])
+    labels = rng.permutation(np.repeat(np.arange(n), PER_CLASS[split]))
     symbols, count = classes(n), len(labels)
     pixels = rng.uniform(0.58, 0.88, count) * size
     free = 0.62 * (size - 0.9 * pixels) / 2
@@ -82,16 +86,4 @@ def draw(n: int, labels: np.ndarray, rng: np.random.Generator, size: int = 32, t
         image = back * (1 - alpha) + ink[k][:, None, None] * alpha + rng.normal(0, 0.01, (3, size, size))
         images[k] = np.clip(np.rint(image * 255), 0, 255)
         masks[k] = alpha > 0.5
-    return images, masks
-
-
-def make(split: str, n: int = 48, size: int = 32, seed: int = 0, textured: bool = False):
-    """The split's images, masks and labels, the same on every machine.
-
-    `seed` names another draw of the same distribution (0 is the one that results refer to).
-    Returns (images, masks, labels): `PER_CLASS[split]` of each class, in random order.
-    """
-    rng = np.random.default_rng([_SPLIT_SEED[split], seed, n, size])
-    labels = rng.permutation(np.repeat(np.arange(n), PER_CLASS[split]))
-    images, masks = draw(n, labels, rng, size, textured)
     return images, masks, labels

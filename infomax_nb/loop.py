@@ -4,13 +4,13 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 
-from .config import TrainConfig, live
+from .config import TrainConfig, live, write_whole
 from .data import ImageSet, batches, stream
 from .evaluation import OnlineEvaluation
 from .losses import diagnostics, mutual_information
@@ -73,8 +73,8 @@ class Recorder(pl.callbacks.Checkpoint):
     The history is part of the checkpoint; a killed run that goes on writes the same `metrics.csv`.
     """
 
-    def __init__(self, folder: Path, evaluation: OnlineEvaluation, save: Callable):
-        self.folder, self.evaluation, self.save = folder, evaluation, save
+    def __init__(self, folder: Path, evaluation: OnlineEvaluation):
+        self.folder, self.evaluation = folder, evaluation
         self.history: list[dict[str, float]] = []
         self.seconds: list[list[float]] = []
 
@@ -93,8 +93,7 @@ class Recorder(pl.callbacks.Checkpoint):
         row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.sums.items()}
         if row["loss"] != row["loss"]:
             where = f"epoch {row['epoch']} of {config.name} (lr = {config.lr:g})"
-            kept = f"the run stops, its last good epoch is kept in {self.folder}"
-            raise FloatingPointError(f"the loss became NaN in {where}; {kept}.")
+            raise FloatingPointError(f"the loss became NaN in {where}; its last good epoch is kept in {self.folder}.")
         trained = time.perf_counter()
         if "h_global" in row:
             views = len(loop.projections)
@@ -104,11 +103,13 @@ class Recorder(pl.callbacks.Checkpoint):
             row |= self.evaluation(loop.method.backbone, row["epoch"])
         self.history.append(row)
         self.seconds.append([round(trained - self.started, 3), round(time.perf_counter() - trained, 3)])
-        self.save(self.folder, trainer, self)
+        if trainer.is_global_zero:
+            write_whole(self.folder / "metrics.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
+        write_whole(self.folder / "checkpoint.ckpt", trainer.save_checkpoint)
 
 
-def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, folder: Path, save: Callable) -> Recorder:
-    """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one; `save` writes what is kept."""
+def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, folder: Path) -> Recorder:
+    """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one."""
     cuda = config.device != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     if cuda and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
@@ -116,13 +117,12 @@ def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, fo
     method.to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
-    recorder, checkpoint = Recorder(folder, evaluation, save), folder / "checkpoint.ckpt"
+    recorder, checkpoint = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
     options = {"accelerator": device.type, "devices": 1, "precision": "bf16-mixed" if cuda else "32-true"}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
     options["enable_progress_bar"] = live() or sys.stderr.isatty()  # a log stays quiet
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         trainer = pl.Trainer(max_epochs=config.epochs, callbacks=[recorder], **options)
         loop = Loop(config, method, train)
         trainer.fit(loop, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)

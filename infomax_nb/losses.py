@@ -5,7 +5,6 @@ concentration (bandwidth) kappa, P(i) the other views of the image that view i s
 All entropies are differential entropies in nats. `N` counts *views*: 8 views of 128 images are 1,024.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,10 +14,9 @@ from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .kernels import LogSumExp
+
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
-_PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
-_KEEP = 2**24  # numbers of exp(kappa s) kept from forward for backward: 64 MiB, all of them up to N = 5,000
-_TILE = {"cpu": 512, "cuda": 8192}  # a CPU tile of 1 MiB stays in the L2 cache
 
 
 def check_positive(name: str, value: float, high: float = math.inf, zero: bool = False) -> float:
@@ -82,73 +80,6 @@ def normalize(x: Tensor) -> Tensor:
     return _Normalize.apply(x if x.dtype == torch.float64 else x.float())
 
 
-def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, skip: int = 0):
-    """Yield (row slice, column slice, kappa * s_ij) over tiles, with -inf where the pair (i, j) does not count.
-
-    When `cols is rows` only tiles on and above the diagonal come: s is symmetric. Every tile is written
-    into the same buffer, so it must be used up before the next one is asked for. The first `skip` are left out.
-    """
-    size = _TILE.get(rows.device.type, 1024)
-    scaled = rows * kappa
-    buffer = rows.new_empty(min(size, len(rows)) * min(size, len(cols)))
-    corners = [(a, b) for a in range(0, len(rows), size) for b in range(a if cols is rows else 0, len(cols), size)]
-    for a, b in corners[skip:]:
-        i, j = slice(a, a + size), slice(b, b + size)
-        left, right = scaled[i], cols[j]
-        s = torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
-        s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
-        yield i, j, s
-
-
-class _LogSumExp(torch.autograd.Function):
-    """log sum_j exp(kappa s_ij) for every row i, over j != i.
-
-    Backward recomputes the tiles instead of keeping N x N numbers, but for the first few, `_KEEP` numbers. With
-    `cols=None` the rows are compared with themselves and each tile above the diagonal serves its rows and columns.
-    """
-
-    @staticmethod
-    def forward(ctx, rows, cols, kappa, offset):
-        ctx.kappa, ctx.offset, ctx.symmetric, ctx.kept = kappa, offset, cols is None, []
-        ctx.plain = kappa <= _PLAIN_EXP_MAX  # else running maximum, as exp(kappa s) leaves the range of floats
-        cols = rows if cols is None else cols
-        room = _KEEP if ctx.plain and any(ctx.needs_input_grad) else 0
-        lse = rows.new_full(rows.shape[:1], 0.0 if ctx.plain else -torch.inf)
-        for i, j, s in _tiles(rows, cols, kappa, offset):
-            room -= s.numel()
-            if ctx.plain:
-                s = torch.exp(s) if room >= 0 else s.exp_()
-            if room >= 0:
-                ctx.kept.append((i, j, s))
-            # A tile above the diagonal serves the rows of its columns, too.
-            for part, dim in ((i, 1), (j, 0)) if ctx.symmetric and j.start > i.start else ((i, 1),):
-                lse[part] = lse[part] + s.sum(dim) if ctx.plain else torch.logaddexp(lse[part], s.logsumexp(dim))
-        lse = lse.log_() if ctx.plain else lse
-        ctx.save_for_backward(rows, cols, lse)
-        return lse
-
-    @staticmethod
-    def backward(ctx, grad):
-        rows, cols, lse = ctx.saved_tensors
-        grad_rows = torch.zeros_like(rows)
-        cols, grad_cols = (rows, grad_rows) if ctx.symmetric else (cols, torch.zeros_like(cols))
-        weight = grad * (-lse).exp() if ctx.plain else grad
-        tiles = _tiles(rows, cols, ctx.kappa, ctx.offset, skip=len(ctx.kept))
-        scratch, across = rows.new_empty(0), weight if ctx.symmetric else rows.new_zeros(len(cols))
-        for n, (i, j, s) in enumerate(itertools.chain(ctx.kept, tiles)):
-            if ctx.plain:
-                force = torch.add(weight[i, None], across[j], out=scratch.resize_(s.shape))
-                force.mul_(s if n < len(ctx.kept) else s.exp_())
-            else:
-                down = torch.exp(s - lse[j]).mul_(weight[j]) if ctx.symmetric else 0
-                force = s.sub_(lse[i, None]).exp_().mul_(weight[i, None]).add_(down)
-            grad_rows[i].addmm_(force, cols[j])
-            if not ctx.symmetric or j.start > i.start:
-                grad_cols[j].addmm_(force.T, rows[i])
-        grad_rows *= ctx.kappa
-        return grad_rows, None if ctx.symmetric else grad_cols.mul_(ctx.kappa), None, None
-
-
 def _positives(groups: Tensor, kappa: float) -> Tensor:
     """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns (images, views)."""
     if groups.shape[1] == 2:
@@ -179,7 +110,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
     Returns: a scalar with gradient; memory grows linearly in N.
     """
     z, kappa = _check_rows(z), check_positive("kappa", kappa)
-    return _entropy(_LogSumExp.apply(z, None, kappa, 0), z, kappa)
+    return _entropy(LogSumExp.apply(z, None, kappa, 0), z, kappa)
 
 
 def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
@@ -207,7 +138,7 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
         rows = torch.isin(ids, values[counts == count]).nonzero()[:, 0]
         sets = z[rows[ids[rows].argsort()]].view(-1, int(count), z.shape[1])
         small = count <= 64  # a table of all pairs of one image's views is small, too
-        parts += [_positives(sets, kappa).flatten()] if small else [_LogSumExp.apply(v, None, kappa, 0) for v in sets]
+        parts += [_positives(sets, kappa).flatten()] if small else [LogSumExp.apply(v, None, kappa, 0) for v in sets]
     return _entropy(torch.cat(parts), z, kappa)
 
 
@@ -254,7 +185,7 @@ class InfoMaxLoss(torch.nn.Module):
                 cols = torch.cat([part[:n] for part, n in zip(padded, counts, strict=True)])
                 offset, total = sum(counts[: rank()]), sum(counts)
             constant = math.log(total - 1) - log_vmf_normalizer(z.shape[2], self.kappa)
-            log_all = _LogSumExp.apply(rows, cols, self.kappa, offset)
+            log_all = LogSumExp.apply(rows, cols, self.kappa, offset)
             log_own = _positives(z.transpose(0, 1), self.kappa)
             return constant - _mean(log_all, total), constant - _mean(log_own, total)
 

@@ -1,7 +1,5 @@
 """Backbones (timm) and projectors (lightly), by the names that `TrainConfig` admits."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +43,7 @@ def mlp(features: int, dim: int) -> nn.Module:
     return ProjectionHead([(features, HIDDEN, nn.BatchNorm1d(HIDDEN), nn.ReLU()), (HIDDEN, dim, None, None)])
 
 
-def forward_views(network: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
+def forward_views(network: nn.Module, views: list[Tensor]) -> list[Tensor]:
     """The network's output for each view (B, 3, S, S), with one forward pass for each resolution."""
     sizes, made = [v.shape[-1] for v in views], {}
     for size in dict.fromkeys(sizes):

@@ -1,6 +1,8 @@
 """Figures that several notebooks share. Each function draws and returns a matplotlib figure."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,21 +13,8 @@ from torch.nn.functional import interpolate
 
 from .views import IMAGENET_MEAN, IMAGENET_STD
 
-LABELS = {
-    "kappa": "κ",
-    "beta": "β",
-    "proj_dim": "projector's width",
-    "loss": "loss (nats)",
-    "h_global": "$H_{global}$ (nats)",
-    "h_local": "$H_{local}$ (nats)",
-}
-LABELS |= {"mi_written": "mutual information, as written (nats)", "mi_density": "mutual information, 1/|P| (nats)"}
-LABELS |= {"linear_top1": "linear head, top-1 (%)", "knn_top1": "k-NN, top-1 (%)"}
-LABELS |= {"effective_rank": "effective rank of the features", "nn_positive": "nearest is a positive (share)"}
-LABELS |= {"grad_over_kappa": "gradient norm / κ"}
-COLORBLIND = ["0173B2", "DE8F05", "029E73", "D55E00", "CC78BC", "CA9161", "FBAFE4", "949494"]  # seaborn's
-plt.style.use(["seaborn-v0_8-whitegrid", {"figure.dpi": 90, "figure.figsize": (7, 4), "legend.frameon": True}])
-plt.rcParams["axes.prop_cycle"] = plt.cycler(color=[f"#{colour}" for colour in COLORBLIND])
+LABELS: dict[str, str] = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))
+plt.style.use(["seaborn-v0_8-whitegrid", "infomax_nb.figures"])
 
 
 def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong: Sequence[bool] = ()) -> Figure:

@@ -1,6 +1,7 @@
 """Trained networks at hand: `reports/networks/<name>.pt`, backbones in half precision, each with its run's record.
 
 They show real features in seconds, without a data set or a training run: `pretrained("cifar10-infomax-resnet_small")`.
+`workflow/networks.py` keeps them there.
 """
 
 import json
@@ -8,12 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from . import models
 from .config import ParameterError, TrainConfig, project_root
-from .evaluation import features, knn, topk_accuracy
-from .train import Run, datasets, write_whole
 
 NETWORKS = project_root() / "reports" / "networks"
 
@@ -50,19 +48,3 @@ def pretrained(name: str) -> Network:
     backbone = models.backbone(config.backbone, config.stem, config.size)
     backbone.load_state_dict(weights)
     return Network(backbone.eval(), centroids, record["classes"], config, record)
-
-
-def store(run: Run) -> str:
-    """Keep a finished run's backbone under `reports/networks/`; returns its name."""
-    config, (train, test) = run.config, datasets(run.config)
-    backbone = run.method().backbone.half().float()
-    x, queries = features(backbone, train.images), features(backbone, test.images)
-    top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
-    centroids = torch.stack([normalize(x[train.labels == k]).mean(0) for k in range(len(train.classes))])
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.state_dict().items()}
-    name = f"{config.dataset}-{config.method}-{config.backbone}"
-    record = {"config": config.identity(), "classes": train.classes, "knn_top1": round(top1, 2), **run.record}
-    NETWORKS.mkdir(parents=True, exist_ok=True)
-    write_whole(NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": centroids.half()}, p))
-    write_whole(NETWORKS / f"{name}.json", lambda p: p.write_text(json.dumps(record, indent=1) + "\n"))
-    return name

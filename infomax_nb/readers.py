@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
-from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
@@ -49,7 +48,7 @@ def _fashion_mnist(root: Path, split: str) -> ImageSet:
     return ImageSet(images, labels.long(), list(FashionMNIST.classes))
 
 
-def _idx(name: str, folders: list[Path], get: str) -> tuple[Tensor, Path]:
+def _idx(name: str, folders: list[Path], get: str) -> tuple[torch.Tensor, Path]:
     """A file in MNIST's IDX format, and the folder that it is in."""
     path = _first("Fashion-MNIST", [p / f"{name}{end}" for p in folders for end in ("", ".gz")], get)
     with reading(path):

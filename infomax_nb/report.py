@@ -43,9 +43,7 @@ def export_tables(
         sources: the runs that the tables were computed from.
     """
     if not re.fullmatch(r"\w+", str(name)):
-        raise ParameterError(
-            f"export = {name!r} is not allowed: it must be a folder's name of letters, digits and '_'."
-        )
+        raise ParameterError(f"export = {name!r} is not allowed: it must be a name of letters, digits and '_'.")
     folder = project_root() / "reports" / name
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():

@@ -9,10 +9,8 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,7 +23,8 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from . import data
-from .config import ParameterError, TrainConfig, project_root, read_yaml
+from .config import ParameterError, TrainConfig, project_root, read_yaml, write_whole
+from .evaluation import OnlineEvaluation
 from .methods import build
 
 
@@ -60,9 +59,14 @@ class Run:
         """A file of the run, whole or not at all."""
         write_whole(self.path / name, lambda p: p.write_text(text, encoding="utf-8"))
 
+    @property
+    def weights(self) -> dict:
+        """The trained method's state, and `n_classes`, the number of classes that it was made for."""
+        return torch.load(self.path / "model.pt", map_location="cpu", weights_only=True)
+
     def method(self) -> nn.Module:
         """The trained method, in evaluation mode, on the CPU."""
-        weights = torch.load(self.path / "model.pt", map_location="cpu", weights_only=True)
+        weights = self.weights
         method = build(self.config, weights.pop("n_classes"))
         method.load_state_dict(weights)
         return method.eval()
@@ -81,8 +85,6 @@ def fit(config: TrainConfig) -> Run:
         raise ParameterError(f"runs_dir: {run.path} holds a run of another configuration; move it away.")
     if run.finished:
         return run
-    if config.dataset == "imagenet100":
-        return _evaluate(config, run)
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; use auto or cpu.")
     train, test = datasets(config)
@@ -98,34 +100,14 @@ def fit(config: TrainConfig) -> Run:
         return run if run.finished else _train(config, run, train, test)
 
 
-def _evaluate(config: TrainConfig, run: Run) -> Run:
-    """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
-    from .evaluation import OnlineEvaluation
-
-    train, test = datasets(config)
-    trained = fit(config.but(dataset="imagenet"))
-    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-    backbone = trained.method().backbone.to(device)
-    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)
-    metrics = evaluation(backbone, config.epochs, passes=2 * config.epochs)
-    run.path.mkdir(parents=True, exist_ok=True)
-    run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
-    run.write("metrics.csv", pd.DataFrame([{"epoch": config.epochs, **metrics}]).to_csv(index=False))
-    shutil.copy(trained.path / "model.pt", run.path)
-    record = {"name": config.name, "of": trained.path.name, **environment(), "finished": _now()}
-    run.write("record.json", json.dumps(record, indent=1))
-    return run
-
-
 def datasets(config: TrainConfig) -> tuple[data.ImageSet, data.ImageSet]:
     """The training and the test split that the configuration names."""
     shape = {"n_classes": config.n_classes, "image_size": config.image_size}
     first = "unlabeled" if config.dataset == "stl10" and config.method != "supervised" else "train"
     train = data.load(config.dataset, config.data_root, first, config.n_train, config.seed, **shape)
     if len(train) < config.batch_size:
-        raise ParameterError(
-            f"batch_size = {config.batch_size} is not allowed: the training split has only {len(train)} images."
-        )
+        size, found = config.batch_size, len(train)
+        raise ParameterError(f"batch_size = {size} is not allowed: the training split has only {found} images.")
     return train, data.load(config.dataset, config.data_root, "test", **shape)
 
 
@@ -134,15 +116,11 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
 
     `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0`.
     """
+    runs = [Run(path.parent) for path in sorted((project_root() / runs_dir).glob("*/record.json"))]
     tables = []
-    for path in sorted((project_root() / runs_dir).glob("*/record.json")):
-        run = Run(path.parent)
-        if run.finished:
-            fields = run.config.model_dump()
-            if all(fields[k] == v for k, v in fixed.items()):
-                metrics = run.metrics
-                constant = {k: v for k, v in fields.items() if k not in metrics}
-                tables.append(metrics.assign(run=path.parent.name, **constant))
+    for run, fields in [(run, run.config.model_dump()) for run in runs if run.finished]:
+        if all(fields[k] == v for k, v in fixed.items()):
+            tables.append(run.metrics.assign(run=run.path.name, **fields))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -153,37 +131,38 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
 
 
 def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet) -> Run:
+    run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+    record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
+    work = _probe_imagenet if config.dataset == "imagenet100" else _optimise
+    weights, more = work(config, run, train, test)
+    write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
+    run.write("record.json", json.dumps({**record, "finished": _now(), **more}, indent=1))
+    (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
+    return run
+
+
+def _optimise(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet) -> tuple[dict, dict]:
+    """Train to the last epoch; returns the weights and what else the record holds."""
     from . import loop
 
     with torch.random.fork_rng():
         torch.manual_seed(data.stream(config.seed, 0, 2))
         method = build(config, len(train.classes))
-    run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
-    record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
-    recorder = loop.run(config, method, train, test, run.path, _save)
+    recorder = loop.run(config, method, train, test, run.path)
+    seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
     weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
-    write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
-    seconds = [round(sum(s), 1) for s in zip(*recorder.seconds, strict=True)]
-    record |= {"finished": _now(), "train_seconds": seconds[0], "evaluation_seconds": seconds[1]}
-    run.write("record.json", json.dumps(record, indent=1))
-    (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
-    return run
+    return weights, seconds.to_dict()
 
 
-def _save(folder: Path, trainer, recorder) -> None:
-    if trainer.is_global_zero:
-        write_whole(folder / "metrics.csv", lambda p: pd.DataFrame(recorder.history).to_csv(p, index=False))
-    write_whole(folder / "checkpoint.ckpt", lambda p: trainer.save_checkpoint(p))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or nothing."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+def _probe_imagenet(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet) -> tuple[dict, dict]:
+    """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
+    trained = fit(config.but(dataset="imagenet"))
+    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    backbone = trained.method().backbone.to(device)
+    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)
+    metrics = {"epoch": config.epochs, **evaluation(backbone, config.epochs, passes=2 * config.epochs)}
+    run.write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
+    return trained.weights, {"of": trained.path.name}
 
 
 def _now() -> str:
@@ -193,15 +172,13 @@ def _now() -> str:
 def environment() -> dict:
     """What a result depends on beside the configuration: commit, versions, hardware, threads."""
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(project_root()), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
+    describe = ["git", "-C", str(project_root()), "describe", "--always", "--abbrev=40", "--exclude=*"]
+    commit = subprocess.run([*describe, "--dirty=-modified"], capture_output=True, text=True, check=False)
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
     return {
-        "commit": git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else ""),
+        "commit": commit.stdout.strip(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
         "cpu": models[0] if models else platform.processor(),

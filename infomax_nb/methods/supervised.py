@@ -1,7 +1,6 @@
 """The supervised reference: cross-entropy on labels."""
 
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from ..views import supervised_views
 from .base import Method
@@ -16,4 +15,4 @@ class Supervised(Method):
         self.classifier = nn.Linear(features, n_classes)
 
     def forward(self, views, labels):
-        return {"loss": cross_entropy(self.classifier(self.backbone(views[0])), labels)}
+        return {"loss": nn.functional.cross_entropy(self.classifier(self.backbone(views[0])), labels)}
