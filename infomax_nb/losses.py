@@ -12,9 +12,9 @@ from functools import lru_cache
 import torch
 from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .kernels import LogSumExp
+from .kernels.log_sum_exp import LogSumExp
+from .kernels.normalize import Normalize
 
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
 
@@ -55,29 +55,9 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     return nu * math.log(2) - (nu + 1) * math.log(2 * math.pi) + own - log_terms.logsumexp(0).item()
 
 
-class _Normalize(torch.autograd.Function):
-    """x / |x|, scaled first so that squares neither overflow nor underflow; few passes, as small batches need."""
-
-    @staticmethod
-    def forward(ctx, x):
-        largest = x.abs().amax(-1, keepdim=True)
-        scale = torch.where(largest > 0, largest, 1)
-        z = x / scale
-        inverse = torch.where(largest > 0, z.square().sum(-1, keepdim=True).rsqrt(), 0)
-        z *= inverse
-        ctx.save_for_backward(z, inverse / scale)
-        return z
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        z, inverse = ctx.saved_tensors
-        return torch.addcmul(grad, z, (grad * z).sum(-1, keepdim=True), value=-1).mul_(inverse)
-
-
 def normalize(x: Tensor) -> Tensor:
     """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
-    return _Normalize.apply(x if x.dtype == torch.float64 else x.float())
+    return Normalize.apply(x if x.dtype == torch.float64 else x.float())
 
 
 def _positives(groups: Tensor, kappa: float) -> Tensor:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from infomax_nb import kernels
+from infomax_nb.kernels import log_sum_exp
 from infomax_nb.losses import (
     InfoMaxLoss,
     diagnostics,
@@ -135,7 +135,7 @@ def test_sharp_kernels_equal_a_double_loop(kappa):
 
 @pytest.mark.parametrize("kappa", [10.0, 60.0])
 def test_local_entropy_with_unequal_numbers_of_views(monkeypatch, kappa):
-    monkeypatch.setitem(kernels._TILE, "cpu", 7)
+    monkeypatch.setitem(log_sum_exp._TILE, "cpu", 7)
     ids = torch.tensor([4, 0, 4, 2, 0, 2, 2, 2, 0, 9, 9, 4, 2, 0, 2, 2, 2])
     rows = unit(torch.randn(len(ids), 5, generator=torch.Generator().manual_seed(1)))
     z = torch.from_numpy(rows)
@@ -156,8 +156,8 @@ def test_gradients(monkeypatch, kappa, tile, keep):
 
     Tiles whole, several, ragged; for backward all, some or none of them kept from forward.
     """
-    monkeypatch.setitem(kernels._TILE, "cpu", tile)
-    monkeypatch.setattr(kernels, "_KEEP", keep)
+    monkeypatch.setitem(log_sum_exp._TILE, "cpu", tile)
+    monkeypatch.setattr(log_sum_exp, "_KEEP", keep)
     views = [v.requires_grad_() for v in random_views(3, 5, 4, spread=0.4, dtype=torch.float64)]
     loss = InfoMaxLoss(kappa, alpha=0.8, beta=1.3)
     assert torch.autograd.gradcheck(lambda *v: loss(v), views, atol=1e-7)
@@ -267,7 +267,7 @@ def test_mutual_information_in_both_normalisations():
 @pytest.mark.parametrize("kappa", [10.0, 60.0])
 @pytest.mark.parametrize("tile", [512, 7])
 def test_diagnostics(monkeypatch, tile, kappa):
-    monkeypatch.setitem(kernels._TILE, "cpu", tile)
+    monkeypatch.setitem(log_sum_exp._TILE, "cpu", tile)
     views = random_views(3, 11, 6, seed=3, spread=0.6, dtype=torch.float64)
     rows = unit(torch.cat(views))
     cosines = rows @ rows.T
@@ -389,7 +389,7 @@ def _one_of_two(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     views, results = random_views(3, 8, 6, dtype=torch.float64), []
     for share, kappa, tile, keep in DISTRIBUTED:
-        kernels._TILE["cpu"], kernels._KEEP = tile, keep
+        log_sum_exp._TILE["cpu"], log_sum_exp._KEEP = tile, keep
         model = torch.nn.parallel.DistributedDataParallel(projection())
         mine = [v.split(share)[rank] for v in views]
         # One forward pass and the split after it: DDP expects one for each backward pass.

@@ -345,7 +345,7 @@ def step_by_step(image, d, steps):
             case "RandomHorizontalFlip":
                 image = vision.hflip(image) if d["flip"] else image
             case "RandomApply":
-                for k in views._ORDERS[d["order"]] if d["jitter"] else ():
+                for k in views.ORDERS[d["order"]] if d["jitter"] else ():
                     image = JITTER[k](image, d[FACTORS[k]])
             case "RandomGrayscale":
                 image = vision.rgb_to_grayscale(image, 3) if d["gray"] else image

@@ -65,8 +65,8 @@ def code_lines(path: Path) -> int:
 def test_the_package_is_thin():
     sizes = {str(p.relative_to(ROOT / "infomax_nb")): code_lines(p) for p in (ROOT / "infomax_nb").rglob("*.py")}
     assert max(sizes.values()) <= 250, sizes
-    del sizes["kernels.py"]  # a compute kernel written by hand stands apart
-    assert sum(sizes.values()) < 1500, sizes
+    counted = {name: lines for name, lines in sizes.items() if not name.startswith("kernels/")}  # these stand apart
+    assert sum(counted.values()) < 1500, counted
 
 
 def test_public_functions_are_documented():

@@ -39,7 +39,7 @@ def with_pillow(image: Image.Image, d: dict, order: int, size: int) -> Image.Ima
     if d["flip"]:
         image = vision.hflip(image)
     if d["jitter"]:
-        for k in views._ORDERS[order]:
+        for k in views.ORDERS[order]:
             image = JITTER[k](image, d[FACTORS[k]])
     if d["gray"]:
         image = vision.rgb_to_grayscale(image, 3)
@@ -210,7 +210,7 @@ def test_jitter_and_blur_are_distributed_as_lightlys(drawn, view):
     for k, name in enumerate(FACTORS):
         same_distribution(mine[name], [p[1 + k] for p in params])
         assert (mine[name].min(), mine[name].max()) == pytest.approx(ranges[k], abs=1e-3)
-    orders = [views._ORDERS.index(tuple(p[0].tolist())) for p in params]
+    orders = [views.ORDERS.index(tuple(p[0].tolist())) for p in params]
     table = [np.bincount(o, minlength=24) for o in (mine["order"], orders)]
     assert len(table[0]) == 24
     assert stats.chi2_contingency(table).pvalue > 1e-3

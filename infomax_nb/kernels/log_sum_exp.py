@@ -1,4 +1,4 @@
-"""The one hand-written compute kernel: log-sum-exp over all pairs of rows, tile by tile, with its own gradient.
+"""Log-sum-exp over all pairs of rows, tile by tile, with its own gradient.
 
 The N x N similarities never exist at once: a tile is made, used up and overwritten. Rows that are compared with
 themselves have symmetric similarities, so only tiles on and above the diagonal are made, each for its rows and its
