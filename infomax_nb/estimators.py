@@ -63,8 +63,8 @@ def views_information(views: Tensor, kappa0: float) -> float:
 def smoothed_information(dim: int, kappa0: float, kappa: float, nodes: int = 400) -> float:
     """E log q(y|x) / q(y) with q = p * K_kappa: Eq. 4 (with 1/|P|) of endlessly many x with endlessly many views each.
 
-    Gauss-Legendre quadrature over the angle between x and y. Two vMF densities convolve to
-    C_D(kappa0) C_D(kappa) / C_D(|kappa0 x + kappa y|) (Mardia and Jupp 2000, 9.3), and q(y) is uniform.
+    Gauss-Legendre quadrature over the angle between x and y. q(y) is uniform, and two vMF densities convolve to
+    q(y|x) = C_D(kappa0) C_D(kappa) / C_D(|kappa0 x + kappa y|).
     """
     t, w = (np.stack(np.polynomial.legendre.leggauss(nodes)) + [[1], [0]]) * np.pi / 2  # nodes moved to 0..pi
     lengths = np.hypot(kappa0 - kappa, 2 * math.sqrt(kappa0 * kappa) * np.cos(t / 2))  # |kappa0 x + kappa y|

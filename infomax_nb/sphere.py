@@ -1,4 +1,4 @@
-"""Densities, point clouds and pictures on the circle and the sphere, for the derivation (notebook 00).
+"""Densities and point clouds on the circle and the sphere, for the derivation (notebook 00).
 
 The circle is S^1 (D = 2), the sphere S^2 (D = 3). Angles are in degrees, densities per unit of surface
 (per radian on the circle, per steradian on the sphere), entropies in nats. Equation numbers are the paper's.
@@ -6,7 +6,6 @@ The circle is S^1 (D = 2), the sphere S^2 (D = 3). Angles are in degrees, densit
 
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
@@ -46,34 +45,3 @@ def log_kernel_integral(dim: int, kappa: float, nodes: int = 400) -> float:
 def kernel_density(points: torch.Tensor, at: torch.Tensor, kappa: float) -> torch.Tensor:
     """The estimated density (...) at unit rows `at` (..., D) from `points` (N, D): the mean of N kernels (Eq. 1)."""
     return (log_vmf_normalizer(points.shape[1], kappa) + kappa * at @ points.T).exp().mean(-1)
-
-
-def draw_circle(axes: np.ndarray, degrees: list[float], kappas: list[float]) -> None:
-    """Points on the circle, their density for each kappa: around it (left of two axes), over the angle (right)."""
-    grid, points = torch.arange(-180, 180.5, 0.5), on_circle(degrees)
-    ring = on_circle(grid)
-    density = torch.stack([kernel_density(points, ring, kappa) for kappa in kappas], -1)
-    axes[0].plot(*ring.T, "grey", *points.T, "ko", ms=5, lw=1)
-    axes[0].plot(*(ring.T[..., None] * (1 + density / density.max())), lw=2)  # the tallest is one radius high
-    axes[0].set(aspect="equal", frame_on=False, xticks=[], yticks=[])
-    axes[1].plot(grid, density, lw=2, label=[f"κ = {kappa:g}" for kappa in kappas])
-    axes[1].axhline(1 / (2 * math.pi), color="0.4", ls=":", label="uniform")
-    axes[1].plot(degrees, [0] * len(degrees), "ko", ms=5, clip_on=False, label="points")
-    axes[1].set(xlabel="angle (degrees)", ylabel="density (per radian)", xticks=grid[::120], xmargin=0, ylim=0)
-    axes[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(kappas) + 2, frameon=False)
-
-
-def draw_sphere(axes: np.ndarray, points: torch.Tensor, kappas: list[float]) -> None:
-    """The density of `points` (N, 3) on the near half of the sphere, one of the axes for each kappa.
-
-    Seen from far along the first coordinate. The colour is the density over that of the uniform one, 1 / (4 pi).
-    """
-    y, z = torch.meshgrid(*[torch.linspace(-1, 1, 400, dtype=torch.float64)] * 2, indexing="xy")
-    at = torch.stack([(1 - y**2 - z**2).sqrt(), y, z], -1)  # NaN beyond the edge, where nothing is drawn
-    levels, colors = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50], plt.cm.viridis(np.linspace(0, 1, 10))
-    for axis, kappa in zip(axes, kappas, strict=True):
-        over_uniform = 4 * math.pi * kernel_density(points, at, kappa)
-        shown = axis.contourf(y, z, over_uniform, levels, colors=colors, extend="both")
-        axis.plot(*points[points[:, 0] > 0, 1:].T, "wo", mec="black")
-        axis.set(title=f"κ = {kappa:g}", aspect="equal", frame_on=False, xticks=[], yticks=[])
-    plt.colorbar(shown, ax=axes, label="density / uniform density", format="%g")
