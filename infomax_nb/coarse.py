@@ -60,9 +60,7 @@ def neighbours(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     return knn(train, labels, test, int(labels.max()) + 1, min(200, int(labels.unique(return_counts=True)[1].min())))
 
 
-def reprobe(
-    represented: dict, labels: list, subsets: pd.DataFrame, paths: list[tuple], probe=neighbours
-) -> pd.DataFrame:
+def reprobe(represented: dict, labels: list, subsets: pd.DataFrame, paths: list, probe=neighbours) -> pd.DataFrame:
     """Each subset of classes as a task of its own: `probe` is fitted to its training images and asked its test images.
 
     Args:

@@ -38,9 +38,7 @@ def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
     return 100 * (ranked[:, :k] == labels[:, None]).any(1).float().mean().item()
 
 
-def knn(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k: int = 200, temperature: float = 0.1
-) -> Tensor:
+def knn(bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k=200, temperature=0.1) -> Tensor:
     """Classes by falling score (queries, n_classes): cosine k-NN, votes weighted by exp(similarity / temperature).
 
     lightly's `knn_predict` in chunks of bounded memory; k is cut to the size of the bank.

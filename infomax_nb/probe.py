@@ -41,9 +41,7 @@ def represent(backbones: Mapping[str, nn.Module | None], *sets: data.ImageSet) -
     return {name: [features(net or nn.Flatten(), s.images) for s in sets] for name, net in backbones.items()}
 
 
-def protocol(
-    backbones: Mapping[str, nn.Module | None], train: data.ImageSet, test: data.ImageSet, passes: int
-) -> pd.DataFrame:
+def protocol(backbones: Mapping, train: data.ImageSet, test: data.ImageSet, passes: int) -> pd.DataFrame:
     """What `OnlineEvaluation` measures of networks that don't train: one row each, the head fitted in `passes`.
 
     Two passes an epoch are what a trained method's head has had. None stands for raw pixels.
@@ -94,9 +92,7 @@ def compare(represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_
 
 
 @torch.no_grad()
-def held_out_information(
-    method: Method, test: data.ImageSet, kappa: float = 10.0, batches: int = 4
-) -> dict[str, float]:
+def held_out_information(method: Method, test: data.ImageSet, kappa=10.0, batches=4) -> dict[str, float]:
     """Eq. 2, 3 and 4 on held-out images: what a method's projections say at one kappa, whatever it was trained with.
 
     Means over `batches` of 128 test images, eight views of each (the paper's), so N = 1,024 views in every sum; the

@@ -11,7 +11,7 @@ from .config import ParameterError, TrainConfig, project_root
 from .train import Run, environment, siblings, write_whole
 
 CLAIM = ("linear_top1", "knn_top1")
-SHOWN = (*CLAIM, "mi_held_out")  # the columns of the summary tables
+FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}"}  # columns of the summary tables
 
 
 def export_runs(
@@ -31,9 +31,7 @@ def export_runs(
     return export_tables(name, tables, figure, caption, runs)
 
 
-def export_tables(
-    name: str, tables: Mapping[str, pd.DataFrame | None], figure: Figure, caption: str, sources: Sequence[Run]
-) -> str:
+def export_tables(name: str, tables: Mapping, figure: Figure, caption: str, sources: Sequence[Run]) -> str:
     """Write `reports/<name>/`: each of the tables as `<its name>.csv`, a figure, its caption, and `records.json`.
 
     Args:
@@ -59,12 +57,11 @@ def export_tables(
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracies after the last epoch, mean ± standard deviation over seeds, a row for each of what else differs."""
     by = [c for c in ("method", "kappa", "beta", "proj_dim", "lr") if c in metrics and metrics[c].nunique() > 1]
-    by, columns = by or ["run"], [c for c in SHOWN if c in metrics]
+    by, columns = by or ["run"], [c for c in FORMATS if c in metrics]
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby(by, sort="method" not in by)
     mean, sd = last[columns].mean(), last[columns].std()
-    digits = {c: 1 if c in CLAIM else 2 for c in columns}
-    table = mean.apply(lambda c: [f"{v:.{digits[c.name]}f}" for v in c])
-    table += sd.apply(lambda c: ["" if pd.isna(v) else f" ± {v:.{digits[c.name]}f}" for v in c])
+    table = mean.apply(lambda c: c.map(FORMATS[c.name].format))
+    table += sd.apply(lambda c: c.map((" ± " + FORMATS[c.name]).format).where(c.notna(), ""))
     return table.assign(seeds=last.size().astype(str)).rename(index=lambda v: f"{v:g}" if isinstance(v, float) else v)
 
 

@@ -177,15 +177,10 @@ def environment() -> dict:
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
-    return {
-        "commit": commit.stdout.strip(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
+    software = {"commit": commit.stdout.strip(), "python": platform.python_version()}
+    software["versions"] = {name: version(name) for name in packages}
+    cpu, gpu = models[0] if models else platform.processor(), torch.cuda.is_available() and torch.cuda.get_device_name()
+    return software | {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu or None}
 
 
 def main() -> None:
