@@ -1,6 +1,7 @@
 """Near and far tasks, mistakes in the tree, the number of classes alone: where the answer is known."""
 
-from itertools import combinations
+import json
+from itertools import combinations, product
 from math import comb
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.stats import bootstrap
 from sklearn.neighbors import KNeighborsClassifier
 
 from infomax_nb import coarse, glyphs
-from infomax_nb.config import ParameterError
+from infomax_nb.config import ParameterError, project_root
 from infomax_nb.probe import converged_probe
 
 # Three levels, uneven: a (a1: 4 classes, a2: 3), b (5 classes), c (a lone class), d (2 classes).
@@ -284,3 +285,28 @@ def test_the_interval_by_subtrees():
 def test_another_column():
     table = scored(np.full((2, 1, 4), 90.0), np.full((2, 1, 4), 70.0)).assign(log_odds=lambda t: t.accuracy / 10)
     assert coarse.gap(table, "ours", value="log_odds") == pytest.approx({"gap": 2, "low": 2, "high": 2})
+
+
+# --- What is committed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("result", "seeds"), [("coarse_glyphs", 3), ("coarse_tiny_imagenet", 1)])
+def test_the_committed_gaps_are_those_of_the_draws(result, seeds):
+    """Tables and the notebook's last table, computed anew from the accuracies of the single draws."""
+    folder = project_root() / "reports" / result
+    draws, table = pd.read_csv(folder / "draws.csv"), pd.read_csv(folder / "table.csv", index_col=0)
+    records = json.loads((folder / "records.json").read_text())
+    assert len(records) == 4 * seeds and all(r["commit"] for r in records)
+    assert draws[draws.kind != "all"].groupby(["representation", "probe", "kind", "seed"]).size().eq(20).all()
+    assert set(table.index) == {"infomax", "simclr", "vicreg", "supervised", "untrained"} == set(draws.representation)
+    means = draws.groupby(["representation", "probe", "kind"]).accuracy.mean()
+    for name, row in table.iterrows():
+        for probe in ("k-NN", "linear"):
+            far, near = (means[name, probe, kind] for kind in ("far", "near"))
+            assert (f"{row[f'{probe}, far']:.1f}", f"{row[f'{probe}, near']:.1f}") == (f"{far:.1f}", f"{near:.1f}")
+            assert row[f"{probe}, gap"].startswith(f"{far - near:.1f} [")
+    notebook = (project_root() / "notebooks/09_coarse_vs_fine.ipynb").read_text("utf-8")
+    for other, probe in product(("simclr", "supervised"), ("k-NN", "linear")):
+        part = draws[draws.probe == probe]
+        size = "{gap:+.1f} points, 95% interval [{low:+.1f}, {high:+.1f}]".format(**coarse.gap(part, "infomax", other))
+        assert f"{probe}: ours' far − near gap minus that of {other} is {size}" in notebook
