@@ -246,7 +246,8 @@ def declared() -> set[str]:
         for cell in json.loads(path.read_text())["cells"]:
             if "parameters" in cell["metadata"].get("tags", []):
                 nodes = ast.parse("".join(cell["source"])).body
-                names |= {t.id for node in nodes if isinstance(node, ast.Assign) for t in node.targets}
+                targets = [t for node in nodes if isinstance(node, ast.Assign) for t in node.targets]
+                names |= {name.id for t in targets for name in ast.walk(t) if isinstance(name, ast.Name)}
     return names
 
 
