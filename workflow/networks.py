@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import torch
-from torch.nn.functional import normalize
 
+from infomax_nb.centroids import centroids
 from infomax_nb.evaluation import features, knn, topk_accuracy
 from infomax_nb.pretrained import NETWORKS
 from infomax_nb.train import Run, datasets, write_whole
@@ -18,12 +18,13 @@ def store(run: Run) -> str:
     backbone = run.method().backbone.half().float()
     x, queries = features(backbone, train.images), features(backbone, test.images)
     top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
-    centroids = torch.stack([normalize(x[train.labels == k]).mean(0) for k in range(len(train.classes))])
     weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.state_dict().items()}
     name = f"{config.dataset}-{config.method}-{config.backbone}"
     record = {"config": config.identity(), "classes": train.classes, "knn_top1": round(top1, 2), **run.record}
     NETWORKS.mkdir(parents=True, exist_ok=True)
-    write_whole(NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": centroids.half()}, p))
+    write_whole(
+        NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": centroids(x, train.labels).half()}, p)
+    )
     write_whole(NETWORKS / f"{name}.json", lambda p: p.write_text(json.dumps(record, indent=1) + "\n"))
     return name
 
