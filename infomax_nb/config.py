@@ -5,12 +5,16 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from symtable import symtable
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,6 +31,12 @@ class ParameterError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+class RunError(RuntimeError):
+    """What a run met on the way: a full disk, a damaged file, too little memory. One sentence, too."""
+
+    _render_traceback_ = ParameterError._render_traceback_
 
 
 def project_root() -> Path:
@@ -138,13 +148,42 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or nothing."""
+    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or nothing.
+
+    Raises RunError where the disk is full or may not be written to.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
         part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where there is no room
+        raise RunError(f"{path} could not be written: {' '.join(str(error).split())}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def load_weights(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote to `path`, on the CPU: tensors and plain values; nothing in it is executed.
+
+    Raises RunError for a file that is damaged (torch does not compare check sums) or holds other objects.
+    """
+    with reading(path, "weights", RunError), zipfile.ZipFile(path) as file:
+        if damaged := file.testzip():
+            raise ValueError(f"the check sum of {damaged} is wrong")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def reading(path: str | Path, what: str = "data_root", kind: type[Exception] = ParameterError) -> Iterator[None]:
+    """What goes wrong in here becomes one error that names the file."""
+    try:
+        yield
+    except Exception as error:  # pandas, Pillow, zipfile, pickle and torch raise a dozen kinds
+        reason = shorten(str(error) or type(error).__name__, 300).rstrip(".")
+        raise kind(f"{what}: {path} cannot be used, it may be damaged or incomplete: {reason}.") from None
 
 
 def live() -> bool:

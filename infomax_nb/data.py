@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from . import glyphs
-from .config import SIZES, ParameterError, project_root
+from .config import SIZES, ParameterError, project_root, reading
 
 MEMORY = 2 * 2**30  # bytes; images in files that need more stay there and are decoded each time they are used
 
@@ -73,16 +72,6 @@ class Files:
                 rgb = image.convert("RGB")
                 rgb = rgb if rgb.size == self.frame else ImageOps.fit(rgb, self.frame, Image.Resampling.BICUBIC)
                 place[:] = np.asarray(rgb).transpose(2, 0, 1)
-
-
-@contextmanager
-def reading(path: str | Path) -> Iterator[None]:
-    """What goes wrong in here becomes one ParameterError that names the file."""
-    try:
-        yield
-    except Exception as error:  # pandas and Pillow raise OSError, ValueError, SyntaxError, struct.error and others
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ParameterError(f"data_root: {path} cannot be used, it may be damaged or incomplete: {reason}.") from None
 
 
 def _ahead(read: Callable, parts: Iterable) -> Iterator:
@@ -187,14 +176,14 @@ def stream(seed: int, epoch: int, use: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, use]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def batches(data: ImageSet, size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple]:
+def batches(data: ImageSet, size: int, seed: int, epoch: int, rank=0, world=1, first=0) -> Iterator[tuple]:
     """Shuffled (images, labels) of `size`, the last incomplete one dropped; the order depends on (seed, epoch) alone.
 
-    With several processes each takes its share of every global batch of `size` images. `Files` are decoded one batch
-    ahead.
+    With several processes (`world`) each takes its share of every batch of `size` images, in the order of `rank`.
+    `first`: number of the batch to begin with. `Files` are decoded one batch ahead.
     """
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(stream(seed, epoch, 0)))
-    wholes = (order[start : start + size] for start in range(0, len(data) - size + 1, size))
+    wholes = (order[start : start + size] for start in range(first * size, len(data) - size + 1, size))
     shares = (whole.tensor_split(world)[rank].to(data.images.device) for whole in wholes)
     yield from (_ahead if isinstance(data.images, Files) else map)(lambda k: (data.images[k], data.labels[k]), shares)
 

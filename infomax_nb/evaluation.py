@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import torch
+from lightly.utils.dist import rank, world_size
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from .data import ImageSet, stream
+from .kernels.log_sum_exp import gathered
 from .views import normalise
 
 
@@ -23,13 +25,14 @@ def features(backbone: nn.Module, images: Tensor) -> Tensor:
 
     `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.
     """
-    modes = [(m, m.training) for m in backbone.modules()]
+    mode = backbone.training
     device = next(backbone.parameters(), torch.empty(0)).device
     backbone.eval()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        out = torch.cat([backbone(x).float() for x in inputs(images, device)])
-    for module, training in modes:
-        module.training = training
+        share = -(-len(images) // world_size())  # of each process; the last one's wraps around: all are equally long
+        part = images if world_size() == 1 else images[(rank() * share + torch.arange(share)) % len(images)]
+        out = gathered(torch.cat([backbone(x).float() for x in inputs(part, device)]))[: len(images)]
+    backbone.train(mode)
     return out
 
 

@@ -1,6 +1,7 @@
 """The training loop on PyTorch Lightning, imported only when something is trained: that takes seconds."""
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -9,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from .config import TrainConfig, live, write_whole
+from .config import ParameterError, RunError, TrainConfig, live, load_weights, reading, write_whole
 from .data import ImageSet, batches, stream
 from .evaluation import OnlineEvaluation
+from .kernels.log_sum_exp import gathered
 from .losses import diagnostics, mutual_information
-from .methods import Method
+from .methods import Method, build
 from .views import Views
 
 
@@ -31,8 +34,9 @@ class _Batches:
         # A generator, so that the epoch is looked up at the first batch: Lightning asks for the iterator of a
         # resumed run before it has restored the epoch's number.
         loop, trainer = self.loop, self.loop.trainer
-        seed, size = loop.config.seed, loop.config.batch_size
-        yield from batches(loop.train_set, size, seed, loop.current_epoch, trainer.global_rank, trainer.world_size)
+        first = trainer.fit_loop.epoch_loop.batch_progress.current.ready  # not 0 after an interruption
+        place = (loop.config.seed, loop.current_epoch, trainer.global_rank, trainer.world_size, first)
+        yield from batches(loop.train_set, loop.config.batch_size, *place)
 
 
 class Loop(pl.LightningModule):
@@ -44,27 +48,36 @@ class Loop(pl.LightningModule):
         self.views = Views(method.views(train_set.images.shape[-1]))
         self.generator = torch.Generator()
 
-    def train_dataloader(self) -> _Batches:
-        return _Batches(self)
-
     def configure_optimizers(self):
         config = self.config
         return torch.optim.AdamW(self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
-        self.method.epoch = self.current_epoch
-        self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1 + 10 * self.global_rank))
+        self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1))
         self.sums: dict[str, torch.Tensor] = {}
 
     def training_step(self, batch, _):
         images, labels = batch
-        out = self.method(self.views(images, self.generator), labels)
+        self.method.epoch, share = self.current_epoch, (self.global_rank * len(images), self.config.batch_size)
+        out = self.method(self.views(images, self.generator, *share), labels)
         self.projections = [p.detach() for p in out.pop("projections", [])]
         self.sums = {name: self.sums.get(name, 0) + value.detach() for name, value in out.items()}
         return out["loss"]
 
     def on_after_backward(self) -> None:
         self.method.after_backward()
+
+    def totals(self) -> dict[str, torch.Tensor]:
+        """What was summed over this epoch's steps, the mean of all processes."""
+        return {name: self.trainer.strategy.reduce(value) for name, value in self.sums.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        own = {"sums": self.totals(), "drawn": self.generator.get_state()}
+        checkpoint["loop"] = own | {"identity": self.config.identity()}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.sums = checkpoint["loop"]["sums"]
+        self.generator.set_state(checkpoint["loop"]["drawn"].cpu())
 
 
 class Recorder(pl.callbacks.Checkpoint):
@@ -75,55 +88,98 @@ class Recorder(pl.callbacks.Checkpoint):
 
     def __init__(self, folder: Path, evaluation: OnlineEvaluation):
         self.folder, self.evaluation = folder, evaluation
-        self.history: list[dict[str, float]] = []
-        self.seconds: list[list[float]] = []
+        self.history, self.seconds, self.started = [], [], time.perf_counter()
 
     def state_dict(self) -> dict:
-        return {"history": self.history, "seconds": self.seconds, "evaluation": self.evaluation.state_dict()}
+        spent, evaluation = time.perf_counter() - self.started, self.evaluation.state_dict()
+        return {"history": self.history, "seconds": self.seconds, "spent": spent, "evaluation": evaluation}
 
     def load_state_dict(self, state: dict) -> None:
         self.history, self.seconds = state["history"], state["seconds"]
+        self.started = time.perf_counter() - state["spent"]  # of the epoch that was interrupted
         self.evaluation.load_state_dict(state["evaluation"])
 
     def on_train_epoch_start(self, trainer, loop) -> None:
         self.started = time.perf_counter()
 
+    def on_exception(self, trainer, loop, exception) -> None:
+        if isinstance(exception, SIGTERMException):  # raised between two steps
+            self.save(trainer)
+
+    def save(self, trainer) -> None:
+        """Write the checkpoint; all processes take part, the first one writes."""
+        path = self.folder / "checkpoint.ckpt"
+        write_whole(path, trainer.save_checkpoint) if trainer.is_global_zero else trainer.save_checkpoint(path)
+
     def on_train_epoch_end(self, trainer, loop) -> None:
-        config, steps = loop.config, len(loop.train_dataloader())
-        row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.sums.items()}
+        config, steps = loop.config, trainer.num_training_batches
+        row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.totals().items()}
         if row["loss"] != row["loss"]:
-            where = f"epoch {row['epoch']} of {config.name} (lr = {config.lr:g})"
-            raise FloatingPointError(f"the loss became NaN in {where}; its last good epoch is kept in {self.folder}.")
+            raise FloatingPointError(f"the loss became NaN in epoch {row['epoch']} of {config.name} (lr {config.lr:g})")
         trained = time.perf_counter()
         if "h_global" in row:
-            views = len(loop.projections)
-            row |= mutual_information(row["h_global"], row["h_local"], views, config.batch_size * views)
-            row |= diagnostics(loop.projections, loop.method.objective)
+            views = [gathered(p) for p in loop.projections]
+            row |= mutual_information(row["h_global"], row["h_local"], len(views), config.batch_size * len(views))
+            row |= diagnostics(views, loop.method.objective)
         if row["epoch"] % config.eval_every == 0 or row["epoch"] == config.epochs:
             row |= self.evaluation(loop.method.backbone, row["epoch"])
         self.history.append(row)
         self.seconds.append([round(trained - self.started, 3), round(time.perf_counter() - trained, 3)])
         if trainer.is_global_zero:
             write_whole(self.folder / "metrics.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
-        write_whole(self.folder / "checkpoint.ckpt", trainer.save_checkpoint)
+        self.save(trainer)
 
 
-def run(config: TrainConfig, method: Method, train: ImageSet, test: ImageSet, folder: Path) -> Recorder:
-    """Train `method` for `config.epochs`, from `folder`'s checkpoint if there is one."""
-    cuda = config.device != "cpu" and torch.cuda.is_available()
+def processes(devices: int) -> dict[str, int]:
+    """Lightning's `devices` and `num_nodes`: of the processes that torchrun or srun started, or `devices` on this node.
+
+    `SLURM_STEP_NUM_TASKS` counts those of one srun; the whole allocation may have more.
+    """
+    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    each = int(os.environ.get("LOCAL_WORLD_SIZE") or world // int(os.environ.get("SLURM_STEP_NUM_NODES", 1)))
+    return {"devices": each, "num_nodes": world // each} if world > 1 else {"devices": devices, "num_nodes": 1}
+
+
+def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devices: int = 1) -> tuple[dict, dict]:
+    """Train to the last epoch, from `folder`'s checkpoint if there is one, in this process and its peers.
+
+    Each process has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those of the whole one.
+    Returns the method's state with `n_classes`, and what the record holds beside: seconds and processes.
+    Raises RunError for a checkpoint that is damaged or another run's, and when memory runs out.
+    """
+    cuda, places = config.device != "cpu" and torch.cuda.is_available(), processes(devices)
+    if (size := config.batch_size) % (world := places["devices"] * places["num_nodes"]):
+        raise ParameterError(f"batch_size = {size} is not allowed: it must be a multiple of {world}, the devices.")
+    if cuda:  # before the images are moved there
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
     device = torch.device("cuda" if cuda else "cpu")
     if cuda and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
         train, test = train.to(device), test.to(device)  # else Lightning moves each batch
-    method.to(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(stream(config.seed, 0, 2))
+        method = build(config, len(train.classes)).to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
     recorder, checkpoint = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
-    options = {"accelerator": device.type, "devices": 1, "precision": "bf16-mixed" if cuda else "32-true"}
+    with reading(checkpoint, "checkpoint", RunError):
+        if (resumed := checkpoint.exists()) and load_weights(checkpoint)["loop"]["identity"] != config.identity():
+            raise ValueError("it is another run's")
+    options = {"accelerator": device.type, **places, "precision": "bf16-mixed" if cuda else "32-true"}
+    options |= {"strategy": "ddp", "sync_batchnorm": cuda} if world > 1 else {}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
     options["enable_progress_bar"] = live() or sys.stderr.isatty()  # a log stays quiet
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):
         trainer = pl.Trainer(max_epochs=config.epochs, callbacks=[recorder], **options)
         loop = Loop(config, method, train)
-        trainer.fit(loop, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    return recorder
+        try:
+            trainer.fit(loop, _Batches(loop), ckpt_path=checkpoint if resumed else None, weights_only=True)
+        except SIGTERMException:
+            sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise RunError(f"out of memory on {device}: use a batch_size below {size}") from error
+    weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
+    seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
+    return weights, seconds.to_dict() | places

@@ -7,65 +7,21 @@ All entropies are differential entropies in nats. `N` counts *views*: 8 views of
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
-from lightly.utils.dist import gather, rank, world_size
+from lightly.utils.dist import gather, world_size
 from torch import Tensor
 
-from .kernels.log_sum_exp import LogSumExp
+from .kernels.log_sum_exp import LogSumExp, all_rows, positives
 from .kernels.normalize import Normalize
+from .kernels.vmf import check_positive, log_vmf_normalizer
 
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
-
-
-def check_positive(name: str, value: float, high: float = math.inf, zero: bool = False) -> float:
-    """Return `value` as a float; ValueError that names it unless 0 < value <= high (0 allowed if `zero`)."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not (0 <= number <= high if zero else 0 < number <= high) or number == math.inf:
-        bound = f"a number {'>= 0' if zero else '> 0'}" + (f" and <= {high:g}" if high < math.inf else "")
-        raise ValueError(f"{name} = {value!r} is not allowed: it must be {bound}.")
-    return number
-
-
-@lru_cache(maxsize=256, typed=True)
-def log_vmf_normalizer(dim: int, kappa: float) -> float:
-    """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
-
-    C_D(kappa) = kappa^nu / ((2 pi)^(nu+1) I_nu(kappa)) with nu = D/2 - 1 (Mardia and Jupp 2000, Eq. 9.3.4).
-    I_nu is summed from its power series (DLMF 10.25.2), whose terms are all positive, in log space and
-    only around its largest term; so nothing underflows where `scipy.special.ive` does (D = 512, kappa = 10).
-
-    Args:
-        dim: D >= 2, the number of coordinates (the sphere has D - 1 dimensions).
-        kappa: concentration > 0.
-    """
-    if isinstance(dim, bool) or int(dim) != dim or dim < 2:
-        raise ValueError(f"dim = {dim!r} is not allowed: it must be a whole number >= 2.")
-    kappa = check_positive("kappa", kappa)
-    nu = dim / 2 - 1
-    peak = (math.hypot(nu, kappa) - nu) / 2  # where consecutive terms are equal: k (k + nu) = kappa^2 / 4
-    width = 60 + 40 * math.sqrt(peak)
-    k = torch.arange(max(0, math.floor(peak - width)), math.ceil(peak + width), dtype=torch.float64)
-    own = math.lgamma(nu + 1)
-    log_terms = 2 * k * math.log(kappa / 2) - torch.lgamma(k + 1) - (torch.lgamma(nu + 1 + k) - own)
-    return nu * math.log(2) - (nu + 1) * math.log(2 * math.pi) + own - log_terms.logsumexp(0).item()
 
 
 def normalize(x: Tensor) -> Tensor:
     """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
     return Normalize.apply(x if x.dtype == torch.float64 else x.float())
-
-
-def _positives(groups: Tensor, kappa: float) -> Tensor:
-    """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns (images, views)."""
-    if groups.shape[1] == 2:
-        return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
-    s = kappa * groups @ groups.mT
-    return s.masked_fill(torch.eye(s.shape[-1], dtype=torch.bool, device=s.device), -torch.inf).logsumexp(-1)
 
 
 def _check_rows(z: Tensor) -> Tensor:
@@ -113,13 +69,8 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     values, counts = ids.unique(return_counts=True)
     if (counts < 2).any():
         raise ValueError(f"image_ids: image {values[counts < 2][0].item()} has one view: at least two are needed.")
-    parts = []
-    for count in counts.unique():
-        rows = torch.isin(ids, values[counts == count]).nonzero()[:, 0]
-        sets = z[rows[ids[rows].argsort()]].view(-1, int(count), z.shape[1])
-        small = count <= 64  # a table of all pairs of one image's views is small, too
-        parts += [_positives(sets, kappa).flatten()] if small else [LogSumExp.apply(v, None, kappa, 0) for v in sets]
-    return _entropy(torch.cat(parts), z, kappa)
+    images = z[ids.argsort()].split(counts.tolist())
+    return _entropy(torch.cat([LogSumExp.apply(own, None, kappa, 0) for own in images]), z, kappa)
 
 
 def _entropy(log_sum: Tensor, z: Tensor, kappa: float) -> Tensor:
@@ -146,11 +97,12 @@ class InfoMaxLoss(torch.nn.Module):
         self.alpha = check_positive("alpha", alpha, zero=True)
         self.beta = check_positive("beta", beta, zero=True)
 
-    def entropies(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def entropies(self, views: Sequence[Tensor], alone: bool = False) -> tuple[Tensor, Tensor]:
         """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of un-normalised projections.
 
         Row b of every tensor is a view of image b. Any floating dtype; computed in float32 (float64 stays). The two
         come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not inherit its rounding.
+        `alone`: of these views only, not of all processes'.
         """
         views = list(views)
         shapes = sorted({tuple(v.shape) for v in views})
@@ -159,15 +111,12 @@ class InfoMaxLoss(torch.nn.Module):
         with torch.autocast(views[0].device.type, enabled=False):
             z = normalize(torch.stack(views))
             rows, cols, offset, total = z.flatten(0, 1), None, 0, z.shape[0] * z.shape[1]
-            if world_size() > 1:  # all processes' rows, of which they may have unequal numbers
-                counts = [int(n) for n in gather(torch.tensor(len(rows), device=z.device))]
-                padded = gather(torch.nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows))))
-                cols = torch.cat([part[:n] for part, n in zip(padded, counts, strict=True)])
-                offset, total = sum(counts[: rank()]), sum(counts)
+            if together := world_size() > 1 and not alone:
+                cols, offset, total = all_rows(rows)
             constant = math.log(total - 1) - log_vmf_normalizer(z.shape[2], self.kappa)
             log_all = LogSumExp.apply(rows, cols, self.kappa, offset)
-            log_own = _positives(z.transpose(0, 1), self.kappa)
-            return constant - _mean(log_all, total), constant - _mean(log_own, total)
+            log_own = positives(z.transpose(0, 1), self.kappa)
+            return constant - _mean(log_all, total, together), constant - _mean(log_own, total, together)
 
     def combine(self, h_global: Tensor, h_local: Tensor) -> Tensor:
         """The loss from the two entropies: the negative of Eq. 4."""
@@ -179,9 +128,9 @@ class InfoMaxLoss(torch.nn.Module):
         return loss if views[0].dtype == torch.float64 else loss.float()
 
 
-def _mean(x: Tensor, total: int) -> Tensor:
+def _mean(x: Tensor, total: int, together: bool) -> Tensor:
     """Mean over the `total` entries of all processes; its gradient is right after DDP has averaged."""
-    if world_size() == 1:
+    if not together:
         return x.double().mean()
     own = x.double().sum() * (world_size() / total)
     return own + (torch.stack(gather(own.detach())).mean() - own).detach()
@@ -206,7 +155,8 @@ def diagnostics(views: Sequence[Tensor], loss: InfoMaxLoss) -> dict[str, float]:
     """
     with torch.enable_grad(), torch.autocast(views[0].device.type, enabled=False):
         z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
-        grad = torch.autograd.grad(loss(list(z)), z)[0]  # loss normalises again: this gradient is tangential
+        entropies = loss.entropies(list(z), alone=True)  # these normalise again: the gradient is tangential
+        grad = torch.autograd.grad(loss.combine(*entropies), z)[0]
     rows, n_images = z.detach().float().flatten(0, 1), z.shape[1]
     index = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
     same = index % n_images == torch.arange(len(rows), device=rows.device) % n_images

@@ -7,11 +7,10 @@ They show real features in seconds, without a data set or a training run: `pretr
 import json
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from . import models
-from .config import ParameterError, TrainConfig, project_root
+from .config import ParameterError, TrainConfig, load_weights, project_root
 
 NETWORKS = project_root() / "reports" / "networks"
 
@@ -43,7 +42,7 @@ def pretrained(name: str) -> Network:
         raise ParameterError(f"network = {name!r} is not allowed: it must be one of {', '.join(available())}.")
     record = json.loads((NETWORKS / f"{name}.json").read_text())
     config = TrainConfig(**record["config"])
-    weights = torch.load(NETWORKS / f"{name}.pt", map_location="cpu", weights_only=True)
+    weights = load_weights(NETWORKS / f"{name}.pt")
     centroids = weights.pop("centroids").float()
     backbone = models.backbone(config.backbone, config.stem, config.size)
     backbone.load_state_dict(weights)

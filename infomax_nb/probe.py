@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 
 from . import data
 from .config import TrainConfig
-from .evaluation import OnlineEvaluation, effective_rank, features, inputs, knn, topk_accuracy
+from .evaluation import effective_rank, features, inputs, knn, topk_accuracy
 from .losses import InfoMaxLoss, mutual_information
 from .methods import Method, build
 from .views import Views, dino_views
@@ -41,23 +41,10 @@ def represent(backbones: Mapping[str, nn.Module | None], *sets: data.ImageSet) -
     return {name: [features(net or nn.Flatten(), s.images) for s in sets] for name, net in backbones.items()}
 
 
-def protocol(backbones: Mapping, train: data.ImageSet, test: data.ImageSet, passes: int) -> pd.DataFrame:
-    """What `OnlineEvaluation` measures of networks that don't train: one row each, the head fitted in `passes`.
-
-    Two passes an epoch are what a trained method's head has had. None stands for raw pixels.
-    """
-    rows = {}
-    for name, net in backbones.items():
-        width = features(net or nn.Flatten(), train.images[:1]).shape[1]
-        rows[name] = OnlineEvaluation(train, test, width, 0, torch.device("cpu"))(net or nn.Flatten(), 0, passes)
-    return pd.DataFrame(rows).T
-
-
 def colour_statistics(images: Tensor) -> Tensor:
     """Twelve numbers for each of the uint8 images (N, 3, H, W): mean, deviation, 10% and 90% quantile per channel."""
     parts = [chunk.float().flatten(2) for chunk in images.split(256)]
-    levels = torch.tensor([0.1, 0.9])
-    return torch.cat([torch.cat([x.mean(2), x.std(2), *x.quantile(levels, dim=2)], 1) for x in parts])
+    return torch.cat([torch.cat([x.mean(2), x.std(2), x.quantile(0.1, 2), x.quantile(0.9, 2)], 1) for x in parts])
 
 
 def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:

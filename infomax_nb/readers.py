@@ -18,8 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
-from .config import ParameterError
-from .data import ImageSet, reading
+from .config import ParameterError, reading
+from .data import ImageSet
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 

@@ -8,22 +8,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .config import ParameterError, TrainConfig, project_root
-from .train import Run, environment, siblings, write_whole
+from .train import Run, environment, write_whole
 
 CLAIM = ("linear_top1", "knn_top1")
 FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}"}  # columns of the summary tables
 
 
-def export_runs(
-    name: str, metrics: pd.DataFrame, figure: Figure, caption: str, baselines: pd.DataFrame | None = None
-) -> str:
+def export_runs(name: str, metrics: pd.DataFrame, figure: Figure, caption: str, baselines=None) -> str:
     """Write `reports/<name>/`: the runs' metrics, configurations and records, a figure and its caption.
 
     Args:
         name: a folder's name of letters, digits and underscores.
         metrics: what `train.siblings` or `train.collect` returned.
         caption: names data, number of images, epochs, network and seeds.
-        baselines: accuracies of what did not train, a row each.
+        baselines: accuracies of what did not train, a table with a row for each.
     """
     fixed = [c for c in TrainConfig.model_fields if metrics[c].nunique(dropna=False) == 1] + ["data_root", "runs_dir"]
     runs = [Run(project_root() / metrics.runs_dir.iloc[0] / run) for run in metrics.run.unique()]
@@ -75,19 +73,3 @@ def committed(name: str) -> pd.DataFrame:
         table = pd.concat([table, pd.read_csv(baselines, index_col=0)[list(CLAIM)].map("{:.1f}".format)])
     table.index = [", ".join(i) if isinstance(i, tuple) else i for i in table.index]
     return table.replace("nan", "").fillna("")
-
-
-def table1(**changes) -> pd.DataFrame:
-    """The paper's Table 1 and what was measured of it: a row for each of the 25, NaN where a run is missing.
-
-    `changes` alter every configuration, for example `runs_dir="runs"`, `epochs=1`. Columns: the paper's, and
-    `measured_linear_top1`, ..., `seeds` (the number of finished runs that differ in the seed alone).
-    """
-    paper = pd.read_csv(project_root() / "reports" / "paper_table1.csv")
-    rows = []
-    for file in paper.params:
-        found = siblings(TrainConfig.from_yaml(project_root() / "params" / "paper" / f"{file}.yaml", **changes), "seed")
-        last = found[found.epoch == found.epoch.max()] if len(found) else pd.DataFrame(columns=CLAIM)
-        scores = last[[c for c in paper if "_top" in c and c in last]].mean().add_prefix("measured_")
-        rows.append({**scores, "seeds": len(last)})
-    return pd.concat([paper, pd.DataFrame(rows)], axis=1)

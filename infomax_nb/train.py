@@ -5,6 +5,7 @@ times; `checkpoint.ckpt` while it trains; `model.pt` when it is done.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -23,7 +24,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from . import data
-from .config import ParameterError, TrainConfig, project_root, read_yaml, write_whole
+from .config import ParameterError, RunError, TrainConfig, load_weights, project_root, read_yaml, reading, write_whole
 from .evaluation import OnlineEvaluation
 from .methods import build
 
@@ -42,18 +43,36 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """The configuration it was started with."""
-        return TrainConfig(**read_yaml(self.path / "config.yaml"))
+        return TrainConfig(**read_yaml(self.intact / "config.yaml"))
 
     @property
     def metrics(self) -> pd.DataFrame:
         """One row for each epoch: entropies and mutual information in nats, accuracies in percent."""
-        return pd.read_csv(self.path / "metrics.csv")
+        return pd.read_csv(self.intact / "metrics.csv")
 
     @property
     def record(self) -> dict:
-        """Commit, versions, hardware and times; empty while there is none."""
+        """Commit, versions, hardware and times; empty while there is none.
+
+        Raises RunError if it, `config.yaml` or `metrics.csv` is not what the finished run wrote.
+        """
         path = self.path / "record.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        with reading(path, "run", RunError):
+            record = json.loads(path.read_bytes()) if path.exists() else {}
+            if "seal" in record and record["seal"] != self.seal(record):
+                raise ValueError("the check sum of config.yaml, metrics.csv and record.json is wrong")
+        return record
+
+    @property
+    def intact(self) -> Path:
+        """Its path; RunError as by `record`."""
+        return (self.record, self.path)[1]
+
+    def seal(self, record: dict) -> str:
+        """Check sum of the run's configuration, its metrics and what its record says."""
+        said = json.dumps({name: value for name, value in record.items() if name != "seal"}, sort_keys=True)
+        files = [(self.path / name).read_bytes() for name in ("config.yaml", "metrics.csv")]
+        return hashlib.sha256(b"".join([*files, said.encode()])).hexdigest()
 
     def write(self, name: str, text: str) -> None:
         """A file of the run, whole or not at all."""
@@ -62,7 +81,7 @@ class Run:
     @property
     def weights(self) -> dict:
         """The trained method's state, and `n_classes`, the number of classes that it was made for."""
-        return torch.load(self.path / "model.pt", map_location="cpu", weights_only=True)
+        return load_weights(self.path / "model.pt")
 
     def method(self) -> nn.Module:
         """The trained method, in evaluation mode, on the CPU."""
@@ -72,13 +91,16 @@ class Run:
         return method.eval()
 
 
-def fit(config: TrainConfig) -> Run:
+def fit(config: TrainConfig, devices: int = 1) -> Run:
     """Train the run that `config` describes; return it finished.
 
-    A finished run is returned as it is, an interrupted one goes on after its last whole epoch. When another process
-    trains the same run, this one says so, waits, and returns that one's result.
+    A finished run is returned as it is, an interrupted one goes on after its last whole epoch, or after the step at
+    which SIGTERM came (the process exits with 143 then). When another process trains the same run, this one says so,
+    waits, and returns that one's result. Processes that torchrun or srun started train one run together;
+    `devices` of them are started here otherwise (see `loop.run`), and the first one writes.
 
-    Raises ParameterError before any work for a configuration or a data set that can't be used.
+    Raises ParameterError before any work for a configuration or a data set that can't be used; RunError when the run
+    meets a full disk, a damaged file or too little memory; FloatingPointError when the loss becomes NaN.
     """
     run = Run(config.run_dir)
     if (run.path / "config.yaml").exists() and run.config.identity() != config.identity():
@@ -88,16 +110,20 @@ def fit(config: TrainConfig) -> Run:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; use auto or cpu.")
     train, test = datasets(config)
-    run.path.mkdir(parents=True, exist_ok=True)
+    if rank():
+        return _train(config, run, train, test, devices)
     lock = FileLock(run.path / ".lock")
     try:
+        run.path.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         print(f"{config.name} is being trained by another process; waiting for it.", file=sys.stderr, flush=True)
         lock.acquire()
+    except OSError as error:
+        raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
     with lock:
         lock.release()
-        return run if run.finished else _train(config, run, train, test)
+        return run if run.finished else _train(config, run, train, test, devices)
 
 
 def datasets(config: TrainConfig) -> tuple[data.ImageSet, data.ImageSet]:
@@ -117,10 +143,8 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
     `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0`.
     """
     runs = [Run(path.parent) for path in sorted((project_root() / runs_dir).glob("*/record.json"))]
-    tables = []
-    for run, fields in [(run, run.config.model_dump()) for run in runs if run.finished]:
-        if all(fields[k] == v for k, v in fixed.items()):
-            tables.append(run.metrics.assign(run=run.path.name, **fields))
+    found = ((run, run.config.model_dump()) for run in runs if run.finished)
+    tables = [r.metrics.assign(run=r.path.name, **own) for r, own in found if fixed.items() <= own.items()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -130,38 +154,36 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
     return collect(config.runs_dir, **fixed)
 
 
-def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet) -> Run:
-    run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+def rank() -> int:
+    """This process' number among those that train one run together, as torchrun, Lightning or srun says; else 0."""
+    return int(next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0))
+
+
+def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet, devices: int) -> Run:
+    from . import loop
+
     record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
-    work = _probe_imagenet if config.dataset == "imagenet100" else _optimise
-    weights, more = work(config, run, train, test)
+    if rank() == 0:
+        run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+    work = _probe_imagenet if config.dataset == "imagenet100" else loop.run
+    weights, more = work(config, train, test, run.path, devices)
+    if rank():
+        return run
     write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
-    run.write("record.json", json.dumps({**record, "finished": _now(), **more}, indent=1))
+    record |= {"finished": _now(), **more}
+    run.write("record.json", json.dumps({**record, "seal": run.seal(record)}, indent=1))
     (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
     return run
 
 
-def _optimise(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet) -> tuple[dict, dict]:
-    """Train to the last epoch; returns the weights and what else the record holds."""
-    from . import loop
-
-    with torch.random.fork_rng():
-        torch.manual_seed(data.stream(config.seed, 0, 2))
-        method = build(config, len(train.classes))
-    recorder = loop.run(config, method, train, test, run.path)
-    seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
-    weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
-    return weights, seconds.to_dict()
-
-
-def _probe_imagenet(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet) -> tuple[dict, dict]:
+def _probe_imagenet(config: TrainConfig, train: data.ImageSet, test: data.ImageSet, folder: Path, devices: int):
     """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
     trained = fit(config.but(dataset="imagenet"))
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
     backbone = trained.method().backbone.to(device)
     evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)
     metrics = {"epoch": config.epochs, **evaluation(backbone, config.epochs, passes=2 * config.epochs)}
-    run.write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
+    Run(folder).write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
     return trained.weights, {"of": trained.path.name}
 
 
@@ -172,28 +194,39 @@ def _now() -> str:
 def environment() -> dict:
     """What a result depends on beside the configuration: commit, versions, hardware, threads."""
 
-    describe = ["git", "-C", str(project_root()), "describe", "--always", "--abbrev=40", "--exclude=*"]
-    commit = subprocess.run([*describe, "--dirty=-modified"], capture_output=True, text=True, check=False)
+    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
+    commit = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True, check=False)
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
-    software = {"commit": commit.stdout.strip(), "python": platform.python_version()}
-    software["versions"] = {name: version(name) for name in packages}
+    versions = {"python": platform.python_version(), "versions": {name: version(name) for name in packages}}
     cpu, gpu = models[0] if models else platform.processor(), torch.cuda.is_available() and torch.cuda.get_device_name()
-    return software | {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu or None}
+    machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu or None}
+    return {"commit": commit.stdout.strip(), **versions, **machine}
 
 
 def main() -> None:
-    """`python -m infomax_nb.train params/x.yaml -p epochs 1 -p data_root DIR`: train what a file describes."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("file", help="a parameter file")
+    """`python -m infomax_nb.train params/x.yaml -p epochs 1 -p data_root DIR`: train what a file describes.
+
+    `--from RUN_DIR` trains anew, on as many threads, what the record of a run describes, into `rebuilt/` beside it.
+    Several devices: `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train ...`, or `srun -n 2 ...`.
+    """
+    parser = argparse.ArgumentParser(prog="python -m infomax_nb.train", description=main.__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("file", nargs="?", help="a parameter file")
+    source.add_argument("--from", dest="run", metavar="RUN_DIR", help="a run to train anew")
+    parser.add_argument("--devices", type=int, default=1, help="processes on this machine, one for each device")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
+    file, changes = given.file, {name: yaml.safe_load(value) for name, value in given.p}
     try:
-        config = TrainConfig.from_yaml(arguments.file, **{k: yaml.safe_load(v) for k, v in arguments.p})
-        print(fit(config).path)
-    except ParameterError as error:
-        sys.exit(f"{arguments.file}: {error}")
+        if given.run:
+            old = Run(Path(given.run).resolve())
+            torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
+            file, changes = old.intact / "config.yaml", {"runs_dir": str(old.path.parent / "rebuilt"), **changes}
+        print(fit(TrainConfig.from_yaml(file, **changes), given.devices).path)
+    except (ParameterError, RunError, FloatingPointError) as error:
+        sys.exit(f"{file or given.run}: {error}")
 
 
 if __name__ == "__main__":

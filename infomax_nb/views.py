@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kernels.pixels import OPERATIONS, ORDERS, colour, crop
+from .kernels.pixels import colour, crop, draw
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
 
 
@@ -84,34 +83,6 @@ def supervised_views(size: int) -> list[View]:
     return [View(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
 
 
-def draw(views: Sequence[View], batch: int, height: int, width: int, generator: torch.Generator):
-    """Draw everything random about `views` of `batch` images of height x width pixels, on the CPU.
-
-    Returns a dict of tensors of shape (V, B): top, left, height, width (pixels), flip, jitter, gray, blur,
-    solarize (bool), brightness, contrast, saturation (factors), hue (turns), sigma (pixels); and `order`
-    (V, B), an index into the 24 orders of the four jitter operations.
-    """
-    u = torch.rand((2 * _ATTEMPTS + 13, len(views), batch), generator=generator)
-    chances = torch.tensor([(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]).T[..., None]
-    small, large, narrow, wide, sharp, soft = torch.tensor([(*v.area, *v.ratio, *v.sigma) for v in views]).T[..., None]
-    area = height * width * (small + u[:_ATTEMPTS] * (large - small))
-    ratio = torch.exp(narrow.log() + u[_ATTEMPTS : 2 * _ATTEMPTS] * (wide.log() - narrow.log()))
-    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
-    w = torch.where(any_fits, w.gather(0, first)[0], (height * wide).round().clamp(max=width))
-    h = torch.where(any_fits, h.gather(0, first)[0], (width / narrow).round().clamp(max=height))
-    switches, (top, left, order, sigma) = u[2 * _ATTEMPTS : -8], u[-8:-4]
-    drawn = {"height": h, "width": w, "order": (order * len(ORDERS)).long(), "sigma": sharp + sigma * (soft - sharp)}
-    drawn["top"] = torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor())
-    drawn["left"] = torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor())
-    drawn |= zip(("flip", "jitter", "gray", "blur", "solarize"), switches < chances, strict=True)
-    strengths = torch.tensor([v.jitter for v in views]).T[..., None]
-    for (_, name), x, strength in zip(OPERATIONS, u[-4:], strengths, strict=True):
-        drawn[name] = (0.0 if name == "hue" else 1.0) + (x * (strength + strength) - strength)
-    return drawn
-
-
 class Views:
     """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size, size), channels last.
 
@@ -127,13 +98,18 @@ class Views:
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """Draw with `generator`, on the CPU so that every device makes the same views, and make them."""
+    def __call__(self, images: Tensor, generator: torch.Generator, first: int = 0, of: int | None = None):
+        """Draw with `generator`, on the CPU so that every device makes the same views, and make them.
+
+        The images may be a share of a batch of `of`, from its image number `first` on: they get the views that they
+        would get in the whole batch.
+        """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
         batch, layout = len(images), {"device": images.device, "memory_format": torch.channels_last}
-        drawn = draw(self.views, batch, *images.shape[2:], generator)
-        drawn["order"] = drawn["order"][:, torch.arange(batch) // self.rows * self.rows]
+        drawn = draw(self.views, of or batch, *images.shape[2:], generator)
+        drawn["order"] = drawn["order"][:, torch.arange(of or batch) // self.rows * self.rows]
+        drawn = {name: t[:, first : first + batch] for name, t in drawn.items()}
         out = [torch.empty(batch, 3, v.size, v.size, **layout) for v in self.views]
         for (size, kernel, solarize_first), members in self.groups.items():
             step = self.rows if images.is_cuda else max(1, min(self.rows, _CACHED // (3 * size**2)))

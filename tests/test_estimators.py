@@ -11,8 +11,8 @@ from scipy import stats
 from sklearn.feature_selection import mutual_info_regression
 
 from infomax_nb import estimators
+from infomax_nb.kernels.vmf import log_kernel_integral
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
-from infomax_nb.sphere import log_kernel_integral
 
 
 def generator(seed=0):

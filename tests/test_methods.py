@@ -20,8 +20,9 @@ from torch.nn.functional import gelu, linear, relu
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from infomax_nb import models, views
+from infomax_nb import models
 from infomax_nb.config import TrainConfig
+from infomax_nb.kernels.pixels import ORDERS, crop
 from infomax_nb.methods import BYOL, DINO, METHODS, build
 from infomax_nb.train import fit
 from infomax_nb.views import View, Views, draw
@@ -345,7 +346,7 @@ def step_by_step(image, d, steps):
             case "RandomHorizontalFlip":
                 image = vision.hflip(image) if d["flip"] else image
             case "RandomApply":
-                for k in views.ORDERS[d["order"]] if d["jitter"] else ():
+                for k in ORDERS[d["order"]] if d["jitter"] else ():
                     image = JITTER[k](image, d[FACTORS[k]])
             case "RandomGrayscale":
                 image = vision.rgb_to_grayscale(image, 3) if d["gray"] else image
@@ -394,7 +395,7 @@ def test_bilinear_crops_equal_pillows_on_noise():
     images = torch.from_numpy(rng.integers(0, 256, (100, 3, 40, 32), dtype=np.uint8))
     height, width = torch.from_numpy(rng.integers(1, 41, 100)), torch.from_numpy(rng.integers(1, 33, 100))
     d = {"height": height, "width": width, "top": 40 - height, "left": 32 - width, "flip": height % 2 == 0}
-    got = views.crop(images, {n: t[None] if n == "flip" else t[None].float() for n, t in d.items()}, 16, "bilinear")
+    got = crop(images, {n: t[None] if n == "flip" else t[None].float() for n, t in d.items()}, 16, "bilinear")
     off = []
     for k, image in enumerate(images):
         box = [int(d[n][k]) for n in ("top", "left", "height", "width")]

@@ -20,7 +20,6 @@ from infomax_nb.config import ParameterError, TrainConfig
 from infomax_nb.evaluation import features, knn, topk_accuracy
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import build
-from infomax_nb.report import table1
 from infomax_nb.train import Run, collect, datasets, fit, siblings, write_whole
 from infomax_nb.views import Views, dino_views
 
@@ -204,7 +203,10 @@ def test_imagenet100_is_an_evaluation_of_the_imagenet_run(tmp_path):
 
 def test_table1_is_filled_from_the_runs(tmp_path, monkeypatch):
     """A row's run, found by its configuration; all others stay empty; seeds are averaged."""
-    monkeypatch.setattr("infomax_nb.report.siblings", lambda config, *_: fake(config))
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "workflow")
+    import table1 as module
+
+    monkeypatch.setattr(module, "siblings", lambda config, *_: fake(config))
 
     def fake(config):
         if (config.dataset, config.method) != ("cifar10", "byol"):
@@ -217,7 +219,7 @@ def test_table1_is_filled_from_the_runs(tmp_path, monkeypatch):
         ]
         return pd.DataFrame(rows).assign(method=config.method, backbone=config.backbone)
 
-    table = table1(epochs=2)
+    table = module.table1(epochs=2)
     row = table[table.seeds > 0]
     assert len(table) == 25 and row[["dataset", "method"]].values.tolist() == [["CIFAR-10", "BYOL"]]
     measured = [f"measured_{name}" for name in ("linear_top1", "linear_top5", "knn_top1", "knn_top5")]

@@ -14,6 +14,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from infomax_nb import views
+from infomax_nb.kernels.pixels import ORDERS, crop
 from infomax_nb.views import View, Views, dino_views, draw, local_size, normalise, supervised_views
 
 JITTER = (vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue)
@@ -39,7 +40,7 @@ def with_pillow(image: Image.Image, d: dict, order: int, size: int) -> Image.Ima
     if d["flip"]:
         image = vision.hflip(image)
     if d["jitter"]:
-        for k in views.ORDERS[order]:
+        for k in ORDERS[order]:
             image = JITTER[k](image, d[FACTORS[k]])
     if d["gray"]:
         image = vision.rgb_to_grayscale(image, 3)
@@ -85,7 +86,7 @@ def test_crops_equal_pillows_on_noise():
         "left": (torch.from_numpy(rng.random(200)) * (32 - width)).long(),
         "flip": torch.from_numpy(rng.random(200) < 0.5),
     }
-    got = views.crop(images, {name: t[None].float() if name != "flip" else t[None] for name, t in d.items()}, 16)
+    got = crop(images, {name: t[None].float() if name != "flip" else t[None] for name, t in d.items()}, 16)
     off = np.empty((200, 16, 16, 3))
     for k, image in enumerate(images):
         box = [int(d[name][k]) for name in ("top", "left", "height", "width")]
@@ -210,7 +211,7 @@ def test_jitter_and_blur_are_distributed_as_lightlys(drawn, view):
     for k, name in enumerate(FACTORS):
         same_distribution(mine[name], [p[1 + k] for p in params])
         assert (mine[name].min(), mine[name].max()) == pytest.approx(ranges[k], abs=1e-3)
-    orders = [views.ORDERS.index(tuple(p[0].tolist())) for p in params]
+    orders = [ORDERS.index(tuple(p[0].tolist())) for p in params]
     table = [np.bincount(o, minlength=24) for o in (mine["order"], orders)]
     assert len(table[0]) == 24
     assert stats.chi2_contingency(table).pvalue > 1e-3

@@ -8,6 +8,7 @@ columns; backward makes them anew, but for the first few. The formulas that it s
 import itertools
 
 import torch
+from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 
 _PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
@@ -80,3 +81,27 @@ class LogSumExp(torch.autograd.Function):
                 grad_cols[j].addmm_(force.T, rows[i])
         grad_rows *= ctx.kappa
         return grad_rows, None if ctx.symmetric else grad_cols.mul_(ctx.kappa), None, None
+
+
+def positives(groups: Tensor, kappa: float) -> Tensor:
+    """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns (images, views)."""
+    if groups.shape[1] == 2:
+        return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
+    s = kappa * groups @ groups.mT
+    return s.masked_fill(torch.eye(s.shape[-1], dtype=torch.bool, device=s.device), -torch.inf).logsumexp(-1)
+
+
+def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
+    """The rows (n, D) of all processes, with gradient, in the order of ranks; where one's own begin; how many.
+
+    Processes may have unequal numbers of rows.
+    """
+    counts = [int(n) for n in gather(torch.tensor(len(rows), device=rows.device))]
+    padded = gather(torch.nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows))))
+    whole = torch.cat([part[:n] for part, n in zip(padded, counts, strict=True)])
+    return whole, sum(counts[: rank()]), sum(counts)
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """The rows (B, D) of all processes that train together, with gradient; they have equally many."""
+    return rows if world_size() == 1 else torch.cat(gather(rows))

@@ -1,8 +1,9 @@
 """Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize, jitter, grey, blur.
 
-What is drawn at random, and for which views, is decided in `views`.
+Which views there are is decided in `views`; what is random about them is drawn here, in one call.
 """
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 ORDERS = list(permutations(range(4)))
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
+_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 
 
 def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None):
@@ -35,7 +37,7 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bic
     """Crop, resize to size x size and flip.
 
     Args:
-        images: uint8 (B, 3, H, W), on any device. drawn: what `views.draw` returned, (V, B), on the CPU.
+        images: uint8 (B, 3, H, W), on any device. drawn: what `draw` returned, (V, B), on the CPU.
 
     Returns: whole numbers 0..255 as float32, (3, V, B, size, size).
     """
@@ -134,3 +136,31 @@ def colour(x: Tensor, drawn: dict[str, Tensor], solarize_first: bool = False) ->
         elif len(rows):
             x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
     return x
+
+
+def draw(views: Sequence, batch: int, height: int, width: int, generator: torch.Generator):
+    """Draw everything random about `views` (`views.View`) of `batch` images of height x width pixels, on the CPU.
+
+    Returns a dict of tensors of shape (V, B): top, left, height, width (pixels), flip, jitter, gray, blur,
+    solarize (bool), brightness, contrast, saturation (factors), hue (turns), sigma (pixels); and `order`
+    (V, B), an index into the 24 orders of the four jitter operations.
+    """
+    u = torch.rand((2 * _ATTEMPTS + 13, len(views), batch), generator=generator)
+    chances = torch.tensor([(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]).T[..., None]
+    small, large, narrow, wide, sharp, soft = torch.tensor([(*v.area, *v.ratio, *v.sigma) for v in views]).T[..., None]
+    area = height * width * (small + u[:_ATTEMPTS] * (large - small))
+    ratio = torch.exp(narrow.log() + u[_ATTEMPTS : 2 * _ATTEMPTS] * (wide.log() - narrow.log()))
+    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
+    w = torch.where(any_fits, w.gather(0, first)[0], (height * wide).round().clamp(max=width))
+    h = torch.where(any_fits, h.gather(0, first)[0], (width / narrow).round().clamp(max=height))
+    switches, (top, left, order, sigma) = u[2 * _ATTEMPTS : -8], u[-8:-4]
+    drawn = {"height": h, "width": w, "order": (order * len(ORDERS)).long(), "sigma": sharp + sigma * (soft - sharp)}
+    drawn["top"] = torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor())
+    drawn["left"] = torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor())
+    drawn |= zip(("flip", "jitter", "gray", "blur", "solarize"), switches < chances, strict=True)
+    strengths = torch.tensor([v.jitter for v in views]).T[..., None]
+    for (_, name), x, strength in zip(OPERATIONS, u[-4:], strengths, strict=True):
+        drawn[name] = (0.0 if name == "hue" else 1.0) + (x * (strength + strength) - strength)
+    return drawn

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ..kernels.log_sum_exp import gathered
 from .base import Method
 
 
@@ -33,6 +34,6 @@ class VICReg(Method):
     def forward(self, views, labels):
         from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 
-        a, b = self.project(views)
+        a, b = map(gathered, self.project(views))
         variance = 0.5 * (variance_loss(a) + variance_loss(b))
         return {"loss": 25 * invariance_loss(a, b) + 25 * variance + covariance_loss(a) + covariance_loss(b)}
