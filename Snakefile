@@ -35,9 +35,9 @@ rule execute:
         "reports/notebooks/{name}.ipynb",
     params:
         file=lambda w, input: f"-f {input.params}" if input.params else "",
-    threads: workflow.cores
+    threads: max(1, workflow.cores // 2)  # two at a time: much of a notebook's work uses one core, whatever there is
     shell:
-        "papermill --log-level WARNING --cwd notebooks {input.notebook} {output} {params.file}"
+        "OMP_NUM_THREADS={threads} papermill --log-level WARNING --cwd notebooks {input.notebook} {output} {params.file}"
 
 
 rule html:
