@@ -10,7 +10,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report test test-all bench table1-cifar10 table1 paper sweep lock clean
+.PHONY: setup report fast test test-all bench plan table1-cifar10 table1 paper sweep lock clean
 
 setup: $(READY)
 
@@ -28,8 +28,8 @@ $(READY): requirements.lock pyproject.toml | .tools/bin/uv
 	@touch $@
 
 # Executes the notebooks in order and writes reports/index.html; does only what has changed.
-report: $(READY)
-	$(WORKFLOW) report
+report fast: $(READY)
+	$(WORKFLOW) $@
 	@echo "reports/index.html"
 
 # Unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
@@ -44,7 +44,7 @@ test-all: $(READY)
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
 bench: $(READY)
-	cd benchmarks && for name in loss views step epoch report; do \
+	cd benchmarks && for name in loss views step throughput epoch report; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
 	done
 
@@ -52,6 +52,10 @@ bench: $(READY)
 # A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
 table1-cifar10: $(READY)
 	$(WORKFLOW) table1_cifar10 --config $(CONFIG)
+
+# What the runs of the paper cost before they start; of other files: make plan FILES="params/kappa_cifar10.yaml"
+plan: $(READY)
+	$(RUN) python -m workflow.plan $(FILES)
 
 # All rows of Table 1; every run of the paper, Figures 3 to 7 too. Started again, each goes on where it was.
 # On a cluster: snakemake --profile profiles/slurm paper --config data_root=DIR
