@@ -5,8 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
+# Quoted by the shell from its environment, where make puts what stands on its command line: a folder may have any name.
+CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
+  $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report test bench table1-cifar10 lock clean
+.PHONY: setup report fast test test-all bench plan table1-cifar10 table1 paper sweep lock clean
 
 setup: $(READY)
 
@@ -24,8 +28,8 @@ $(READY): requirements.lock pyproject.toml | .tools/bin/uv
 	@touch $@
 
 # Executes the notebooks in order and writes reports/index.html; does only what has changed.
-report: $(READY)
-	$(RUN) snakemake --quiet rules --cores $(CORES)
+report fast: $(READY)
+	$(WORKFLOW) $@
 	@echo "reports/index.html"
 
 # Unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
@@ -34,17 +38,33 @@ test: $(READY)
 	$(RUN) pytest tests
 	$(RUN) pytest --nbval --nbval-cell-timeout=900 notebooks
 
+# Sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client and munge are installed), faults.
+test-all: $(READY)
+	$(RUN) pytest tests_all
+
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
 bench: $(READY)
-	cd benchmarks && for name in loss views step epoch report; do \
+	cd benchmarks && for name in loss views step throughput epoch report; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
 	done
 
 # The seven CIFAR-10 rows of the paper's Table 1: 200 epochs each, for a GPU; resumable row by row.
 # A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
 table1-cifar10: $(READY)
-	$(RUN) snakemake --quiet rules --cores $(CORES) table1_cifar10 --config data_root="$(or $(DATA_ROOT),data)" \
-	  $(if $(EPOCHS),epochs=$(EPOCHS)) $(if $(N_TRAIN),n_train=$(N_TRAIN))
+	$(WORKFLOW) table1_cifar10 --config $(CONFIG)
+
+# What the runs of the paper cost before they start; of other files: make plan FILES="params/kappa_cifar10.yaml"
+plan: $(READY)
+	$(RUN) python -m workflow.plan $(FILES)
+
+# All rows of Table 1; every run of the paper, Figures 3 to 7 too. Started again, each goes on where it was.
+# On a cluster: snakemake --profile profiles/slurm paper --config data_root=DIR
+table1 paper: $(READY)
+	$(WORKFLOW) $@ --config $(CONFIG)
+
+# Every combination that parameter files ask for: make sweep SWEEP=params/kappa_cifar10.yaml[,FILE] [DATA_ROOT=DIR]
+sweep: $(READY)
+	$(WORKFLOW) sweep --config sweep="$$SWEEP" $(CONFIG)
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \

@@ -1,6 +1,30 @@
-"""One rule for each step of the report. `make report` calls it; notebooks run one after another, each uses all cores."""
+"""One rule for each step of the report and one for each run of the paper or of a sweep: a job has a parameter file and
+leaves `runs/NAME/.done`. Targets: report (or fast), table1, figure3 ... figure7, paper, sweep, table1_cifar10 and so on.
 
+`--config` takes data_root, device, runs_dir; epochs, n_train, batch_size for a trial; threads and devices of a run;
+sweep=FILE,FILE for the target sweep. `make` calls it with profiles/local, a cluster with `--profile profiles/slurm`.
+"""
+
+import json
+import os
 import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(workflow.basedir))  # the package beside this file
+
+from snakemake.exceptions import WorkflowError
+from workflow.sweep import FIGURES, failures, name_of, paper, runs_of, table1_rows, written
+
+from infomax_nb.config import project_root, read_yaml
+
+# Jobs on other machines get what `--config` said through two shells, which Snakemake does not quote for: as digits only.
+if "packed" in config:
+    config = json.loads(bytes.fromhex(config["packed"]))
+else:
+    config.setdefault("threads", workflow._cores or 8)  # SLURM's profile gives no number of cores
+    workflow.config_settings.config_args = [f"packed={json.dumps(config).encode().hex()}"]
+CORES = workflow._cores or os.cpu_count() or 1
 
 NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so that its runs are reused)
     "00_loss_derivation": (None, []),
@@ -18,6 +42,18 @@ NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so tha
 PACKAGE = glob_wildcards("infomax_nb/{module,[a-z_/]+}.py").module
 
 
+localrules:
+    report,
+    fast,
+    execute,
+    html,
+    index,
+    parameters,
+    table1,
+    paper,
+    sweep,
+
+
 rule report:
     input:
         expand("reports/notebooks/{name}.html", name=NOTEBOOKS),
@@ -25,6 +61,12 @@ rule report:
     default_target: True
 
 
+rule fast:
+    input:
+        rules.report.input,
+
+
+# 03 and then 04 train the most, one run after another: what starts last of them ends last of all.
 rule execute:
     input:
         notebook="notebooks/{name}.ipynb",
@@ -35,9 +77,12 @@ rule execute:
         "reports/notebooks/{name}.ipynb",
     params:
         file=lambda w, input: f"-f {input.params}" if input.params else "",
-    threads: workflow.cores
+    priority: lambda w: {"03_ablate_kappa": 2, "04_ablate_beta": 1}.get(w.name, 0)
+    threads: max(1, CORES // 2)  # two at a time: much of a notebook's work uses one core, whatever there is
     shell:
-        "papermill --log-level WARNING --cwd notebooks {input.notebook} {output} {params.file}"
+        "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads}"
+        " papermill --log-level WARNING --cwd notebooks {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb"
+        " {params.file} && mv reports/notebooks/running/{wildcards.name}.ipynb {output}"
 
 
 rule html:
@@ -63,31 +108,137 @@ rule index:
         "python workflow/index.py"
 
 
-# Rows of the paper's Table 1, one job each; `--config epochs=1 n_train=512` for a trial, `data_root=DIR` for the data.
-CHANGES = {k: config[k] for k in ("epochs", "n_train", "batch_size") if k in config}
-PLACES = {k: config[k] for k in ("data_root", "device", "runs_dir") if k in config}
-FLAGS = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
-TRIAL = "".join(f"-{k}{v}" for k, v in CHANGES.items())
+def given(name: str) -> str:
+    """A number from `--config`: it becomes part of a file's name."""
+    if not str(config[name]).isdigit():
+        raise WorkflowError(f"--config {name}={config[name]} is not allowed: it must be a whole number.")
+    return int(config[name])
 
 
-rule row:
+PLACES = {name: str(config[name]) for name in ("data_root", "device", "runs_dir") if config.get(name) is not None}
+PLACES = {"runs_dir": "runs", **PLACES}
+CHANGES = {name: given(name) for name in ("epochs", "n_train", "batch_size") if config.get(name) is not None}
+SWEEPS = [file for file in str(config.get("sweep") or "").split(",") if file]
+for name in config.keys() - {*PLACES, *CHANGES, "data_root", "device", "sweep", "threads", "devices"}:
+    raise WorkflowError(f"There is no --config {name}: see the first lines of the Snakefile.")
+for file in SWEEPS:
+    if not Path(file).is_file():
+        raise WorkflowError(f"sweep: there is no parameter file {file}.")
+
+# In JSON, which is YAML, a folder's name stays text whatever is in it.
+PLACED, CHANGED = (
+    " ".join(f"-p {k} {shlex.quote(json.dumps(v, ensure_ascii=False))}" for k, v in each.items())
+    for each in (PLACES, CHANGES)
+)
+TRIAL = "".join(f"-{name}{value}" for name, value in CHANGES.items())
+ROOT = os.path.relpath(project_root())
+RUNS_DIR = os.path.normpath(PLACES["runs_dir"] if os.path.isabs(PLACES["runs_dir"]) else f"{ROOT}/{PLACES['runs_dir']}")
+WANTED = paper()
+PAPER = {stem: os.path.normpath(f"{ROOT}/params/paper/{stem}.yaml") for stem in WANTED["paper"]}
+RUNS = {}  # name: (the file that asks for it, its parameters)
+NAMES = {}  # file: the names of its runs
+for file in [*PAPER.values(), *SWEEPS]:
+    NAMES[file] = runs_of(file, **CHANGES)
+    RUNS = {name: (file, values) for name, values in NAMES[file].items()} | RUNS
+LOGGED = written(Path(RUNS_DIR))  # before this start
+
+
+def done(*files: str) -> list[str]:
+    """What the runs of these parameter files leave when they are finished."""
+    return [f"{RUNS_DIR}/{name}/.done" for name in dict.fromkeys(name for file in files for name in NAMES[file])]
+
+
+def evaluated(wildcards) -> list[str]:
+    """ImageNet-100's run is an evaluation of ImageNet-1000's, which comes first where it is asked for, too."""
+    values = RUNS[wildcards.name][1] or {}
+    other = name_of({**values, "dataset": "imagenet"}) if values.get("dataset") == "imagenet100" else None
+    return [f"{RUNS_DIR}/{other}/.done"] if other in RUNS else []
+
+
+def own_file(wildcards) -> str:
+    """The file that a run is trained from: the paper's, or one written for it."""
+    if wildcards.name not in RUNS:
+        raise WorkflowError(f"No parameter file asks for {wildcards.name}.")
+    file = RUNS[wildcards.name][0]
+    whole = file in PAPER.values() and not wildcards.name.startswith("refused-")
+    return file if whole else f"{RUNS_DIR}/params/{wildcards.name}.yaml"
+
+
+wildcard_constraints:
+    name=r"\w+(-\w+)*",
+
+
+# Written whole, or refused: a value that is not allowed ends here, before anything waits for a device.
+rule parameters:
     input:
-        "params/paper/{file}.yaml",
+        lambda w: RUNS[w.name][0],
     output:
-        touch("runs/rows/{file}" + TRIAL),
-    params:
-        changes=FLAGS,
-    threads: workflow.cores
+        RUNS_DIR + "/params/{name}.yaml",
+    log:
+        RUNS_DIR + "/logs/{name}.parameters.log",
     shell:
-        "python -m infomax_nb.train {input} {params.changes}"
+        f"python -m workflow.sweep {{input:q}} {{wildcards.name}} {{output:q}} {CHANGED} 2> {{log:q}}"
 
 
-rule table1_cifar10:
+# The run resumes from what its directory holds, so that Snakemake, which clears a job's output first, gets a marker of
+# its own there and never the record or a checkpoint.
+rule run:
     input:
-        expand("runs/rows/{file}" + TRIAL, file=glob_wildcards("params/paper/{file,cifar10_.+}.yaml").file),
+        file=own_file,
+        before=evaluated,
     output:
-        f"reports/table1_cifar10{TRIAL}.csv",
+        touch(RUNS_DIR + "/{name}/.done"),
+    log:
+        RUNS_DIR + "/logs/{name}.log",
     params:
-        changes=FLAGS,
+        given=f"--devices {int(config.get('devices') or 1)} {CHANGED} {PLACED}",
+    threads: int(config["threads"])
     shell:
-        "python workflow/table1.py CIFAR-10 {output} {params.changes}"
+        "OMP_NUM_THREADS={threads} python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"
+
+
+for figure in FIGURES:
+
+    rule:
+        name:
+            figure
+        input:
+            done(*(PAPER[stem] for stem in WANTED[figure])),
+        localrule: True
+
+
+for data, dataset in table1_rows().items():
+
+    rule:
+        name:
+            f"table1_{data}"
+        input:
+            done(*(PAPER[stem] for stem in WANTED["table1"] if stem.startswith(f"{data}_"))),
+        output:
+            f"reports/table1_{data}{TRIAL}.csv",
+        params:
+            dataset=dataset,
+            given=f"{CHANGED} {PLACED}",
+        localrule: True
+        shell:
+            "python -m workflow.table1 {params.dataset:q} {output} {params.given}"
+
+
+rule table1:
+    input:
+        expand("reports/table1_{data}" + TRIAL + ".csv", data=table1_rows()),
+
+
+rule paper:
+    input:
+        done(*PAPER.values()),
+        rules.table1.input,
+
+
+rule sweep:
+    input:
+        done(*SWEEPS),
+
+
+onerror:
+    print("Failed, the last line of each log:", *failures(Path(RUNS_DIR), LOGGED), sep="\n", file=sys.stderr)

@@ -113,7 +113,8 @@ class Views:
         out = [torch.empty(batch, 3, v.size, v.size, **layout) for v in self.views]
         for (size, kernel, solarize_first), members in self.groups.items():
             step = self.rows if images.is_cuda else max(1, min(self.rows, _CACHED // (3 * size**2)))
-            blocks = [range(b, min(b + self.rows, batch), step) for b in range(0, batch, self.rows)]
+            edges = [0, *range(self.rows - first % self.rows, batch, self.rows), batch]
+            blocks = [range(a, b, step) for a, b in zip(edges, edges[1:], strict=False)]
             for i in [slice(s, min(s + step, block.stop)) for block in blocks for s in block]:
                 x = crop(images[i], {name: t[members, i] for name, t in drawn.items()}, size, kernel)
                 for view, piece in zip(members, x.unbind(1), strict=True):

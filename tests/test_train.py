@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import yaml
 from PIL import Image
 
 from infomax_nb import data
-from infomax_nb.config import ParameterError, TrainConfig
+from infomax_nb.config import ParameterError, RunError, TrainConfig
 from infomax_nb.evaluation import features, knn, topk_accuracy
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import build
@@ -225,3 +226,40 @@ def test_table1_is_filled_from_the_runs(tmp_path, monkeypatch):
     measured = [f"measured_{name}" for name in ("linear_top1", "linear_top5", "knn_top1", "knn_top5")]
     assert row[[*measured, "seeds"]].values.tolist() == [[61.0, 91.0, 51.0, 81.0, 2]]
     assert table[table.seeds == 0][measured].isna().all(axis=None)
+
+
+def test_a_run_is_built_anew_from_its_directory(finished, tmp_path):
+    """`--from`: the record and the configuration in the directory suffice, wherever it lies; bit for bit."""
+    moved = tmp_path / "elsewhere" / finished.path.name
+    shutil.copytree(finished.path, moved)
+    command = [sys.executable, "-m", "infomax_nb.train", "--from", str(moved)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = Run(Path(done.stdout.strip()))
+    assert again.path == moved.parent / "rebuilt" / moved.name and again.path != finished.path
+    assert (again.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
+    assert again.record["threads"] == finished.record["threads"]
+    refused = subprocess.run([*command, "file.yaml"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "not allowed with argument" in refused.stderr
+
+
+def test_the_order_of_a_sweep_does_not_matter(finished, tmp_path):
+    """The same run after another one in the same process, whose random numbers it must not feel."""
+    config = finished.config.but(runs_dir=str(tmp_path), epochs=1)
+    torch.manual_seed(123)
+    first, then = fit(config.but(kappa=1)), fit(config)
+    assert first.metrics.loss[0] != then.metrics.loss[0]
+    pd.testing.assert_frame_equal(then.metrics, finished.metrics.iloc[:1], check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "config.yaml", "record.json", "model.pt"])
+def test_a_flipped_byte_in_a_finished_run_is_found(finished, tmp_path, name):
+    """Any byte: also one that leaves a number a number."""
+    run = Run(tmp_path / finished.path.name)
+    shutil.copytree(finished.path, run.path)
+    assert run.finished and run.metrics.equals(finished.metrics) and run.method() and run.config
+    content = bytearray((run.path / name).read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 1
+    (run.path / name).write_bytes(content)
+    with pytest.raises(RunError, match=name if name == "model.pt" else "record.json"):
+        _ = run.weights if name == "model.pt" else run.metrics

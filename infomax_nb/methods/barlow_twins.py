@@ -16,4 +16,4 @@ class BarlowTwins(Method):
     def build(self, config, features, n_classes):
         from lightly.loss import BarlowTwinsLoss
 
-        self.projector, self.criterion = models.mlp(features, 2048), BarlowTwinsLoss(gather_distributed=True)
+        self.projector, self.criterion = models.mlp(features, 2048), BarlowTwinsLoss()

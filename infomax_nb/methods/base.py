@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..config import TrainConfig
+from ..kernels.log_sum_exp import gathered
 from ..views import View, from_lightly
 
 
@@ -33,9 +34,9 @@ class Method(nn.Module):
     def forward(self, views: list[Tensor], labels: Tensor) -> dict:
         """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections` if it has some.
 
-        Unless a method has a way of its own: `criterion` of the views' projections.
+        Unless a method has a way of its own: `criterion` of the views' projections, all processes' together.
         """
-        return {"loss": self.criterion(*self.project(views))}
+        return {"loss": self.criterion(*map(gathered, self.project(views)))}
 
     def after_backward(self) -> None:
         """Called between the backward pass and the optimiser's step."""

@@ -16,4 +16,4 @@ class SimCLR(Method):
         from lightly.loss import NTXentLoss
         from lightly.models.modules import SimCLRProjectionHead
 
-        self.projector, self.criterion = SimCLRProjectionHead(features), NTXentLoss(gather_distributed=True)
+        self.projector, self.criterion = SimCLRProjectionHead(features), NTXentLoss()

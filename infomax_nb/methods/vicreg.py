@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from ..kernels.log_sum_exp import gathered
-from .base import Method
+from .base import Method, gathered
 
 
 def covariance_loss(x: Tensor) -> Tensor:

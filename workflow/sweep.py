@@ -1,0 +1,138 @@
+"""From parameter files to single runs, which the Snakefile makes jobs of.
+
+`python -m workflow.sweep FILE NAME OUT [-p NAME VALUE ...]` writes the parameters of FILE's run NAME to OUT, whole.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import sys
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from infomax_nb.config import ParameterError, RunError, TrainConfig, project_root, read_yaml, write_whole
+
+# The paper's figures that show training runs, as patterns of files in params/paper/; params/README.md has each curve.
+FIGURES = {
+    "figure3": ["stl10_infomax_resnet18", "stl10_proj_dim_*"],
+    "figure4": ["stl10_infomax_resnet18", "stl10_kappa_*"],
+    "figure5": ["stl10_infomax_resnet18", "stl10_beta_*"],
+    "figure6": ["cifar10_*_resnet18", "stl10_*_resnet18", "stl10_infomax_vit_tiny"],
+    "figure7": ["imagenet_infomax_resnet50", "imagenet100_infomax_resnet50"],
+}
+
+
+def paper() -> dict[str, list[str]]:
+    """The stems of the files in `params/paper/` that each target needs, each once; `paper` needs them all."""
+    folder = project_root() / "params" / "paper"
+    targets = {"table1": list(pd.read_csv(project_root() / "reports" / "paper_table1.csv").params)}
+    for figure, patterns in FIGURES.items():
+        targets[figure] = [path.stem for pattern in patterns for path in sorted(folder.glob(f"{pattern}.yaml"))]
+    return targets | {"paper": list(dict.fromkeys(stem for stems in targets.values() for stem in stems))}
+
+
+def table1_rows() -> dict[str, str]:
+    """The data sets of the paper's Table 1 as the table names them, by `TrainConfig`'s names."""
+    table = pd.read_csv(project_root() / "reports" / "paper_table1.csv")
+    return {stem.split("_")[0]: dataset for stem, dataset in zip(table.params, table.dataset, strict=True)}
+
+
+def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None]:
+    """The single runs that a parameter file asks for, by name: the parameters of each, `changes` made.
+
+    A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run for each value; several lists, for
+    each combination. Keys that are a notebook's own (`export`) are left out, and so is `runs_dir`, which is the
+    workflow's to say. A run that `TrainConfig` refuses is here too, named `refused-...`, and so is a file that holds
+    none (None): it fails as a job of its own.
+    """
+    try:
+        values = read_yaml(path)
+    except ParameterError:
+        return {_refused(str(path)): None}
+    lists = {name: values.pop(name) for name in [*values] if _field(name) and isinstance(values[name], list)}
+    own = notebooks_own() - {name for name in values if _field(name) and values[name] is not None}
+    fixed = {name: value for name, value in values.items() if name not in own | {"runs_dir"}}
+    grid = product(*([(_field(name), each) for each in given] for name, given in lists.items()))
+    runs = [{**fixed, **dict(combination), **changes} for combination in grid]
+    return {name_of(run): run for run in runs} or {_refused(str(path)): None}
+
+
+def name_of(values: dict[str, Any]) -> str:
+    """The run's name; for values that are no configuration, `refused-` and a digest of them."""
+    try:
+        return TrainConfig(**values).name
+    except ParameterError:
+        return _refused(json.dumps(values, sort_keys=True, default=str))
+
+
+@cache
+def notebooks_own() -> set[str]:
+    """Parameters that only notebooks read: names in their `parameters` cells that are no field of `TrainConfig`."""
+    names: set[str] = set()
+    for path in (project_root() / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                tree = ast.parse("".join(cell["source"]))
+                names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names - set(TrainConfig.model_fields)
+
+
+def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
+    """Write the parameters of the run `name` of a file to `out`; ParameterError if they are no configuration."""
+    runs = runs_of(path, **changes)
+    if name not in runs:
+        raise ParameterError(f"{path} has changed: it no longer asks for {name}.")
+    if runs[name] is None:  # a file that holds no run says why here
+        empty = [key for key, value in read_yaml(path).items() if value == []]
+        raise ParameterError(f"{' and '.join(empty)} = [] is not allowed: it must be a list of values.")
+    TrainConfig(**runs[name])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, lambda part: part.write_text(yaml.safe_dump(runs[name], sort_keys=False), encoding="utf-8"))
+
+
+def failures(folder: Path, before: dict[Path, int]) -> list[str]:
+    """A line for each run that has failed since `before` (see `written`): its name and the last line of its log."""
+    lines = []
+    for path, time in written(folder).items():
+        name = path.stem.removesuffix(".parameters")
+        if before.get(path) != time and not (folder / name / ".done").exists():
+            said = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            lines.append(f"  {name}: {said[-1] if said else 'it said nothing'}  [{path}]")
+    return sorted(lines)
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """The runs' logs in `folder`/logs and when each was written last."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "logs").glob("*.log")}
+
+
+def _field(name: str) -> str | None:
+    return name[:-1] if name.endswith("s") and name[:-1] in TrainConfig.model_fields else None
+
+
+def _refused(text: str) -> str:
+    return f"refused-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def main() -> None:
+    """Write one run's parameter file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file")
+    parser.add_argument("name")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    given = parser.parse_args()
+    try:
+        write_run(given.file, given.name, given.out, **{name: yaml.safe_load(value) for name, value in given.p})
+    except (ParameterError, RunError) as error:
+        sys.exit(f"{given.file}: {error}")
+
+
+if __name__ == "__main__":
+    main()
