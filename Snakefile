@@ -108,7 +108,7 @@ rule index:
         "python workflow/index.py"
 
 
-def given(name: str) -> str:
+def given(name: str) -> int:
     """A number from `--config`: it becomes part of a file's name."""
     if not str(config[name]).isdigit():
         raise WorkflowError(f"--config {name}={config[name]} is not allowed: it must be a whole number.")
@@ -241,4 +241,5 @@ rule sweep:
 
 
 onerror:
-    print("Failed, the last line of each log:", *failures(Path(RUNS_DIR), LOGGED), sep="\n", file=sys.stderr)
+    if failed := failures(Path(RUNS_DIR), LOGGED):
+        print("Failed, the last line of each log:", *failed, sep="\n", file=sys.stderr)

@@ -218,15 +218,15 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=1, help="processes on this machine, one for each device")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
     given = parser.parse_args()
-    file, changes = given.file, {name: yaml.safe_load(value) for name, value in given.p}
     try:
+        file, changes = given.file, {name: yaml.safe_load(value) for name, value in given.p}
         if given.run:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
             file, changes = old.intact / "config.yaml", {"runs_dir": str(old.path.parent / "rebuilt"), **changes}
         print(fit(TrainConfig.from_yaml(file, **changes), given.devices).path)
-    except (ParameterError, RunError, FloatingPointError) as error:
-        sys.exit(f"{file or given.run}: {error}")
+    except (ParameterError, RunError, FloatingPointError, yaml.YAMLError) as error:
+        sys.exit(f"{given.file or given.run}: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

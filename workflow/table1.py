@@ -1,4 +1,4 @@
-"""`python workflow/table1.py CIFAR-10 out.csv`: rows of the paper's Table 1 and what was measured of them.
+"""`python -m workflow.table1 CIFAR-10 out.csv`: rows of the paper's Table 1 and what was measured of them.
 
 `-p NAME VALUE` changes every configuration, as papermill does; the runs' records are written beside the table.
 """
@@ -40,7 +40,8 @@ def main() -> None:
     arguments = parser.parse_args()
     changes = {name: yaml.safe_load(value) for name, value in arguments.p}
     table = table1(**changes)
-    table = table[table.dataset == arguments.dataset].assign(**{k: v for k, v in changes.items() if k != "data_root"})
+    what = {name: value for name, value in changes.items() if name not in ("data_root", "device", "runs_dir")}
+    table = table[table.dataset == arguments.dataset].assign(**what)
     files = [project_root() / "params" / "paper" / f"{file}.yaml" for file in table.params]
     records = [Run(TrainConfig.from_yaml(file, **changes).run_dir).record for file in files]
     write_whole(arguments.out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
