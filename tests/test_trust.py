@@ -68,7 +68,7 @@ def test_a_checkpoint_with_a_payload_is_refused(here, monkeypatch, capsys, form)
     config = TrainConfig(**TINY, runs_dir=str(here / "runs"))
     config.run_dir.mkdir(parents=True)
     FORMS[form]({"loop": {"identity": config.identity()}, "x": Payload()}, config.run_dir / "checkpoint.ckpt")
-    with pytest.raises(RunError, match=r"^checkpoint: .*checkpoint\.ckpt cannot be used"):
+    with pytest.raises(RunError, match=r"checkpoint\.ckpt cannot be used"):
         fit(config)
     (here / "run.yaml").write_text(yaml.safe_dump(config.model_dump()))
     assert "checkpoint.ckpt cannot be used" in command(monkeypatch, capsys, here / "run.yaml")

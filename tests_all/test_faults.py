@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ STARTED = environment()  # before the report is written, which changes the tree
 def command(folder: Path, log: Path, arguments: list, limits: dict[str, int]) -> None:
     """In the new process: what `python -m infomax_nb.train ARGUMENTS` does, with all that it says in `log`."""
     os.chdir(folder)
+    tempfile.tempdir = str(folder / "tmp")  # as `TMPDIR` at the start of a program would
     for number, path in ((1, os.devnull), (2, log)):
         os.dup2(os.open(path, os.O_WRONLY), number)
     for name, limit in limits.items():
@@ -77,6 +79,7 @@ class Place:
         self.folder, self.runs, self.file = folder, folder / "runs", folder / "run.yaml"
         self.neighbour, self.marker = neighbour, folder / "pwned"
         self.runs.mkdir(exist_ok=True, parents=True)
+        (folder / "tmp").mkdir()
         self.write(**{**SMALL, **values})
         if neighbour:
             shutil.copytree(neighbour.path, self.runs / neighbour.path.name)
@@ -101,6 +104,7 @@ class Place:
         assert process.wait() == 1, self.log.read_text()
         said = self.log.read_text().splitlines()
         assert len(said) == 1 and all(word in said[0] for word in words), said
+        assert said[0].count("cannot be used") <= 1 and ".part" not in said[0] and "Traceback" not in said[0]
         self.intact()
         return self.said(said[0])
 
@@ -108,7 +112,7 @@ class Place:
         names = {str(self.folder) + "/": "", str(self.folder): ".", self.run.path.name: "RUN"}
         for path, name in names.items():
             sentence = sentence.replace(path, name)
-        return re.sub(r"\.\d+\.part", ".part", sentence)
+        return sentence
 
     def intact(self) -> None:
         """What was finished before is as it was, can be read, and nothing half-written lies about."""
@@ -117,7 +121,7 @@ class Place:
             for path in self.neighbour.path.iterdir():
                 assert (mine.path / path.name).read_bytes() == path.read_bytes(), path.name
             assert mine.finished and len(mine.metrics) == SMALL["epochs"]
-        assert not list(self.runs.rglob("*.part"))
+        assert not list(self.runs.rglob("*.part")) and not list((self.folder / "tmp").glob("*"))
 
     def finishes_as(self, undisturbed: Run) -> None:
         """The same command, without the fault, ends with the metrics and the weights of a run that met none."""
@@ -265,11 +269,16 @@ def test_sigkill_in_an_epoch(interrupted, undisturbed):
 
 def test_sigkill_while_a_checkpoint_is_written(place, undisturbed):
     """The half-written file must be neither taken for the whole one nor left for ever."""
+
+    def half():
+        files = [*place.run.path.glob("checkpoint.ckpt.*.part"), *(place.folder / "tmp").glob("*")]
+        return [p for p in files if p.stat().st_size]
+
     for _ in range(8):  # the moment is short: it may have passed
         process = place.start()
-        until(lambda: [p for p in place.run.path.glob("checkpoint.ckpt.*.part") if p.stat().st_size], process, 0.001)
+        until(half, process, 0.001)
         kill(process)
-        if left := list(place.run.path.glob("checkpoint.ckpt.*.part")):
+        if left := half():
             break
     assert left and not place.run.finished
     place.finishes_as(undisturbed)
@@ -333,7 +342,7 @@ def test_the_disk_is_full(tmp_path, neighbour, undisturbed, free, whole):
         place = Place(tmp_path, neighbour)
         ballast, room = place.runs / "ballast", os.statvfs(place.runs)
         ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - free * MB))
-        sentence = place.refused("checkpoint.ckpt could not be written")
+        sentence = place.refused("checkpoint.ckpt could not be written, the disk may be full")
         assert not place.run.finished and first_epoch_done(place.run) == bool(whole)
         if whole:
             assert load_weights(place.run.path / "checkpoint.ckpt")["epoch"] == 0
@@ -383,7 +392,7 @@ def test_a_truncated_checkpoint(interrupted, undisturbed):
     """Deleted afterwards: the run begins anew."""
     checkpoint = interrupted.run.path / "checkpoint.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
-    sentence = interrupted.refused("checkpoint: ", str(checkpoint), "damaged or incomplete")
+    sentence = interrupted.refused(str(checkpoint), "damaged or incomplete")
     checkpoint.unlink()
     interrupted.finishes_as(undisturbed)
     row("Truncated checkpoint", sentence, "the epochs in it, where no copy is left")
@@ -395,7 +404,7 @@ def test_a_checkpoint_with_a_flipped_byte(interrupted, undisturbed):
     whole = checkpoint.read_bytes()
     middle = len(whole) // 2
     checkpoint.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    sentence = interrupted.refused("checkpoint: ", str(checkpoint), "check sum")
+    sentence = interrupted.refused(str(checkpoint), "check sum")
     checkpoint.write_bytes(whole)
     interrupted.finishes_as(undisturbed)
     row("Checkpoint with a flipped byte", re.sub(r"\d*archive\S*|data/\d+", "…", sentence), "nothing, once restored")
