@@ -128,9 +128,7 @@ def test_a_shell_command_as_a_parameter_does_nothing(here, monkeypatch, capsys, 
     assert "touch pwned" in command(monkeypatch, capsys, file)
 
 
-@pytest.mark.parametrize(
-    "name", ['it\'s a "root"', "two spaces #1", "a: b", "$HOME & co; x", "[1", "'quoted'", "2024"]
-)
+@pytest.mark.parametrize("name", ['it\'s a "root"', "two spaces #1", "a: b", "$HOME & co; x", "[1", "'quoted'", "2024"])
 def test_a_data_root_of_any_name_works(here, monkeypatch, capsys, name):
     """By the file and by the command line, where it is taken as it stands."""
     rng = np.random.default_rng(0)
