@@ -130,6 +130,7 @@ PLACED, CHANGED = (
     " ".join(f"-p {k} {shlex.quote(json.dumps(v, ensure_ascii=False))}" for k, v in each.items())
     for each in (PLACES, CHANGES)
 )
+AS_TEXT = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
 TRIAL = "".join(f"-{name}{value}" for name, value in CHANGES.items())
 ROOT = os.path.relpath(project_root())
 RUNS_DIR = os.path.normpath(PLACES["runs_dir"] if os.path.isabs(PLACES["runs_dir"]) else f"{ROOT}/{PLACES['runs_dir']}")
@@ -191,7 +192,7 @@ rule run:
     log:
         RUNS_DIR + "/logs/{name}.log",
     params:
-        given=f"--devices {int(config.get('devices') or 1)} {CHANGED} {PLACED}",
+        given=f"--devices {int(config.get('devices') or 1)} {AS_TEXT}",
     threads: int(config["threads"])
     shell:
         "OMP_NUM_THREADS={threads} python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"

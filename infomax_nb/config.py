@@ -159,7 +159,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where there is no room
-        raise RunError(f"{path} could not be written: {' '.join(str(error).split())}") from error
+        raise RunError(f"{path} could not be written, the disk may be full: {' '.join(str(error).split())}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

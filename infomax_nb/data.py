@@ -63,8 +63,9 @@ class Files:
 
     def _decode(self, paths: np.ndarray, out: np.ndarray) -> None:
         for path, place in zip(paths, out, strict=True):
-            with reading(path), Image.open(path) as image:
-                if image.mode[0] in "IF":  # Pillow would cut off what exceeds 255
+            with reading(path), Image.open(path) as whole, Image.open(path) as image:
+                # Decoding ignores a PNG's check sums. Of modes I and F, Pillow would cut off what exceeds 255.
+                if whole.verify() or image.mode[0] in "IF":
                     raise ValueError(f"it has mode {image.mode}, not 8 bits a channel")
                 if not self.scaled and image.size != self.frame:
                     raise ValueError(f"it has {image.size} pixels, the first one {self.frame}")

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from .config import ParameterError, RunError, TrainConfig, live, load_weights, reading, write_whole
+from .config import ParameterError, RunError, TrainConfig, live, load_weights, write_whole
 from .data import ImageSet, batches, stream
 from .evaluation import OnlineEvaluation
 from .kernels.log_sum_exp import gathered
@@ -160,10 +160,9 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
         method = build(config, len(train.classes)).to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
-    recorder, checkpoint = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
-    with reading(checkpoint, "checkpoint", RunError):
-        if (resumed := checkpoint.exists()) and load_weights(checkpoint)["loop"]["identity"] != config.identity():
-            raise ValueError("it is another run's")
+    recorder, saved = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
+    if (resumed := saved.exists()) and load_weights(saved).get("loop", {}).get("identity") != config.identity():
+        raise RunError(f"checkpoint: {saved} is another run's; move it away.")
     options = {"accelerator": device.type, **places, "precision": "bf16-mixed" if cuda else "32-true"}
     options |= {"strategy": "ddp", "sync_batchnorm": cuda} if world > 1 else {}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
@@ -171,9 +170,11 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):
         trainer = pl.Trainer(max_epochs=config.epochs, callbacks=[recorder], **options)
+        # Lightning writes to the system's temporary folder first, where a killed process' file would stay.
+        trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(checkpoint, path)
         loop = Loop(config, method, train)
         try:
-            trainer.fit(loop, _Batches(loop), ckpt_path=checkpoint if resumed else None, weights_only=True)
+            trainer.fit(loop, _Batches(loop), ckpt_path=saved if resumed else None, weights_only=True)
         except SIGTERMException:
             sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
         except (RuntimeError, MemoryError) as error:

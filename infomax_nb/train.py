@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from . import data
-from .config import ParameterError, RunError, TrainConfig, load_weights, project_root, read_yaml, reading, write_whole
+from .config import ParameterError, RunError, TrainConfig, load_weights, project_root, reading, write_whole
 from .evaluation import OnlineEvaluation
 from .methods import build
 
@@ -43,7 +43,7 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """The configuration it was started with."""
-        return TrainConfig(**read_yaml(self.intact / "config.yaml"))
+        return reading(self.path / "config.yaml", "run", RunError)(TrainConfig.from_yaml)(self.intact / "config.yaml")
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -59,7 +59,7 @@ class Run:
         path = self.path / "record.json"
         with reading(path, "run", RunError):
             record = json.loads(path.read_bytes()) if path.exists() else {}
-            if "seal" in record and record["seal"] != self.seal(record):
+            if {"seal", "devices"} & {*record} and record.get("seal") != self.seal(record):
                 raise ValueError("the check sum of config.yaml, metrics.csv and record.json is wrong")
         return record
 
@@ -132,8 +132,7 @@ def datasets(config: TrainConfig) -> tuple[data.ImageSet, data.ImageSet]:
     first = "unlabeled" if config.dataset == "stl10" and config.method != "supervised" else "train"
     train = data.load(config.dataset, config.data_root, first, config.n_train, config.seed, **shape)
     if len(train) < config.batch_size:
-        size, found = config.batch_size, len(train)
-        raise ParameterError(f"batch_size = {size} is not allowed: the training split has only {found} images.")
+        raise ParameterError(f"batch_size = {config.batch_size} is not allowed: only {len(train)} images to train on.")
     return train, data.load(config.dataset, config.data_root, "test", **shape)
 
 
@@ -164,6 +163,7 @@ def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.Image
 
     record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
     if rank() == 0:
+        list(map(Path.unlink, run.path.glob("*.part")))  # what a killed process left
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
     work = _probe_imagenet if config.dataset == "imagenet100" else loop.run
     weights, more = work(config, train, test, run.path, devices)
@@ -184,7 +184,7 @@ def _probe_imagenet(config: TrainConfig, train: data.ImageSet, test: data.ImageS
     evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)
     metrics = {"epoch": config.epochs, **evaluation(backbone, config.epochs, passes=2 * config.epochs)}
     Run(folder).write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
-    return trained.weights, {"of": trained.path.name}
+    return trained.weights, {"of": trained.path.name, "devices": 1, "num_nodes": 1}
 
 
 def _now() -> str:
@@ -219,13 +219,13 @@ def main() -> None:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
     given = parser.parse_args()
     try:
-        file, changes = given.file, {name: yaml.safe_load(value) for name, value in given.p}
+        file, changes = given.file, {k: None if v in ("none", "None", "null", "~") else v for k, v in given.p}
         if given.run:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
             file, changes = old.intact / "config.yaml", {"runs_dir": str(old.path.parent / "rebuilt"), **changes}
         print(fit(TrainConfig.from_yaml(file, **changes), given.devices).path)
-    except (ParameterError, RunError, FloatingPointError, yaml.YAMLError) as error:
+    except (ParameterError, RunError, FloatingPointError) as error:
         sys.exit(f"{given.file or given.run}: {' '.join(str(error).split())}")
 
 

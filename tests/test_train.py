@@ -169,7 +169,7 @@ def test_the_command_line_trains_what_a_file_says(tmp_path, finished):
     done = subprocess.run([*command, "-p", "epochs", "3"], capture_output=True, text=True, check=True)
     run = Run(Path(done.stdout.strip()))
     assert run.path.name == finished.path.name and run.metrics.equals(finished.metrics)
-    for name, value, words in (("kappa", "-1", "kappa = -1"), ("kapa", "1", "did you mean 'kappa'")):
+    for name, value, words in (("kappa", "-1", "kappa = '-1'"), ("kapa", "1", "did you mean 'kappa'")):
         refused = subprocess.run([*command, "-p", name, value], capture_output=True, text=True)
         assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1 and words in refused.stderr
 
