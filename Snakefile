@@ -77,7 +77,7 @@ rule execute:
         "reports/notebooks/{name}.ipynb",
     params:
         file=lambda w, input: f"-f {input.params}" if input.params else "",
-    priority: lambda w: {"03_ablate_kappa": 2, "04_ablate_beta": 1}.get(w.name, 0)
+    priority: lambda w: {"03_ablate_kappa": 3, "04_ablate_beta": 2, "01_train": 1}.get(w.name, 0)
     threads: max(1, CORES // 2)  # two at a time: much of a notebook's work uses one core, whatever there is
     shell:
         "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads}"
