@@ -25,13 +25,13 @@ def features(backbone: nn.Module, images: Tensor) -> Tensor:
 
     `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.
     """
-    mode, device = backbone.training, next(backbone.parameters(), torch.empty(0)).device
+    modes, device = {m: m.training for m in backbone.modules()}, next(backbone.parameters(), torch.empty(0)).device
     backbone.eval()
     share = -(-len(images) // world_size())  # of each process; the last one's wraps around: all are equally long
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         part = images if world_size() == 1 else images[(rank() * share + torch.arange(share)) % len(images)]
         out = gathered(torch.cat([backbone(x).float() for x in inputs(part, device)]))[: len(images)]
-    backbone.train(mode)
+    backbone.apply(lambda module: setattr(module, "training", modes[module]))
     return out
 
 
