@@ -32,7 +32,7 @@ def table1(**changes) -> pd.DataFrame:
 
 
 def main() -> None:
-    """The table of one data set, or of all."""
+    """Write and print the table of one data set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="as the table names it")
     parser.add_argument("out", type=Path)
