@@ -21,9 +21,8 @@ def gallery(images: Tensor, titles: Sequence[str] = (), columns: int = 12, wrong
     """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange, between dashes."""
     rows = -(-len(images) // columns)
     inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
-    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
+    bare = {"frame_on": False, "xticks": [], "yticks": []}
+    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False, subplot_kw=bare)
     for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
         if titles:
@@ -47,10 +46,10 @@ def curves(metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None
     import seaborn as sns  # takes a second
 
     figure, axes = plt.subplots(1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight")
-    numbers = hue and pd.api.types.is_numeric_dtype(metrics[hue])
-    if numbers:  # in their order, by name: seaborn takes names in the order that they come in
+    if numbers := hue is not None and pd.api.types.is_numeric_dtype(metrics[hue]):
+        # in their order, by name: seaborn takes names in the order that they come in
         metrics = metrics.sort_values(hue, kind="stable").assign(**{hue: lambda rows: rows[hue].map("{:g}".format)})
-    style = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"} if hue else {}
+    style: dict = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"} if hue else {}
     for axis, column in zip(axes[0], columns, strict=True):
         sns.lineplot(metrics, x="epoch", y=column, errorbar="sd", ax=axis, legend=axis is axes[0, -1], **style)
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))

@@ -59,7 +59,7 @@ def from_lightly(name: str, *parts, **options) -> list[View]:
         colours = ((*strengths, jitter.hue[1]), apply.p, part["RandomGrayscale"].p, blur.prob, tuple(blur.sigmas))
         order, kernel = list(part.values()), getattr(crop.interpolation, "value", crop.interpolation)
         swapped = solarize is not None and order.index(solarize) < order.index(blur)
-        made.append(View(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))
+        made.append(View(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))  # type: ignore[arg-type]
     return made
 
 
@@ -106,11 +106,11 @@ class Views:
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
-        batch, layout = len(images), {"device": images.device, "memory_format": torch.channels_last}
-        drawn = draw(self.views, of or batch, *images.shape[2:], generator)
+        (batch, _, height, width), layout = images.shape, torch.channels_last
+        drawn = draw(self.views, of or batch, height, width, generator)
         drawn["order"] = drawn["order"][:, torch.arange(of or batch) // self.rows * self.rows]
         drawn = {name: t[:, first : first + batch] for name, t in drawn.items()}
-        out = [torch.empty(batch, 3, v.size, v.size, **layout) for v in self.views]
+        out = [torch.empty(batch, 3, v.size, v.size, device=images.device, memory_format=layout) for v in self.views]
         for (size, kernel, solarize_first), members in self.groups.items():
             step = self.rows if images.is_cuda else max(1, min(self.rows, _CACHED // (3 * size**2)))
             edges = [0, *range(self.rows - first % self.rows, batch, self.rows), batch]

@@ -61,7 +61,7 @@ def looking(axes: np.ndarray) -> None:
 def overview() -> Figure:
     """All three, side by side."""
     figure = plt.figure(figsize=(13, 3.4), layout="constrained")
-    left, middle, right = figure.subfigures(1, 3, width_ratios=[3.4, 5, 5.4])
+    left, middle, right = figure.subfigures(1, 3, squeeze=False, width_ratios=[3.4, 5, 5.4])[0]
     density(left.subplots())
     accuracy(middle.subplots())
     looking(right.subplots(2, len(PHOTOGRAPHS)))
