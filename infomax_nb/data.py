@@ -54,7 +54,7 @@ class Files:
         return torch.from_numpy(out.reshape(*chosen.shape, *self.shape[1:]))
 
     def split(self, n: int) -> Iterator[Tensor]:
-        """Chunks of n images, each decoded while the caller works on the one before."""
+        """Chunks (n, 3, H, W), each decoded while the caller works on the one before."""
         return _ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
 
     def to(self, device: torch.device | str) -> "Files":

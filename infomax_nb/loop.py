@@ -68,7 +68,7 @@ class Loop(pl.LightningModule):
         self.method.after_backward()
 
     def totals(self) -> dict[str, torch.Tensor]:
-        """What was summed over this epoch's steps, the mean of all processes."""
+        """What was summed over this epoch's steps: scalars, the mean of all processes, nats."""
         return {name: self.trainer.strategy.reduce(value) for name, value in self.sums.items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

@@ -119,7 +119,7 @@ class InfoMaxLoss(torch.nn.Module):
             return constant - _mean(log_all, total, together), constant - _mean(log_own, total, together)
 
     def combine(self, h_global: Tensor, h_local: Tensor) -> Tensor:
-        """The loss from the two entropies: the negative of Eq. 4."""
+        """The loss, a scalar, from the two entropies (scalars, nats): the negative of Eq. 4."""
         return -(self.alpha * h_global - self.beta * h_local)
 
     def forward(self, views: Sequence[Tensor]) -> Tensor:
