@@ -2,6 +2,9 @@
 
 import re
 from importlib import metadata
+from typing import Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 project = "InfoMax on the hypersphere"
 author = "the infomax-nb authors"
@@ -26,7 +29,10 @@ nb_ipywidgets_js: dict = {}  # from the network by default; a page without a ker
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
-python_maximum_signature_line_length = 80
+viewcode_follow_imported_members = False  # what is documented is documented where it is defined
+add_module_names = False
+python_maximum_signature_line_length = 90
+python_trailing_comma_in_multi_line_signatures = False
 default_role = "py:obj"  # docstrings are plain text with names in single backquotes
 
 html_theme = "sphinx_book_theme"
@@ -37,6 +43,7 @@ html_favicon = "_static/logo.svg"
 html_sourcelink_suffix = ""
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": project},
+    "navbar_persistent": [],  # the search is in the side bar
     "home_page_in_toc": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
@@ -55,8 +62,31 @@ def plain(app, what, name, obj, options, lines):
         if paragraph.startswith("Returns: "):
             paragraphs[i] = paragraph.replace("Returns: ", ":returns: ", 1).replace("\n", "\n   ")
     lines[:] = "\n\n".join(paragraphs).split("\n")
+    if what == "class" and issubclass(obj, BaseModel):
+        lines += fields(obj)
+
+
+def fields(model):
+    """A table of a model's fields: name, what is allowed, default."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
+    lines = ["", ".. list-table::", "   :header-rows: 1", "", "   * - field", "     - allowed", "     - default"]
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        if get_origin(kind) is Literal:
+            words = ", ".join(get_args(kind))
+        bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+        words = ", ".join([words.replace(" | ", " or "), *bounds])
+        lines += [f"   * - ``{name}``", f"     - {words}", f"     - {field.default}"]
+    return [*lines, ""]
+
+
+def signature(app, what, name, obj, options, given, returned):
+    """A model's fields stand in its table; without it the line would hold them all."""
+    return ("(**values)", returned) if what == "class" and issubclass(obj, BaseModel) else None
 
 
 def setup(app):
     """Before napoleon, which reads Google's sections."""
     app.connect("autodoc-process-docstring", plain, priority=100)
+    app.connect("autodoc-process-signature", signature)

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections import defaultdict
 from functools import partial
@@ -18,8 +20,6 @@ import pytest
 from bs4 import BeautifulSoup
 from checkout import ROOT
 
-from workflow.site import build
-
 WIDTHS = (390, 1440)  # a phone, a desk
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
@@ -27,8 +27,11 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not in
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built anew."""
-    return build(tmp_path_factory.mktemp("site")).parent
+    """The site, built anew as `make site` builds it."""
+    command = [sys.executable, "-m", "workflow.site", str(tmp_path_factory.mktemp("site"))]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return Path(built.stdout.strip()).parent
 
 
 def soup(page: Path) -> BeautifulSoup:

@@ -355,7 +355,12 @@ def escape(text: object) -> str:
 
 def table(frame: pd.DataFrame, marked: bool = False) -> str:
     """A Markdown table of a frame with its index; `marked`: the cells hold Markdown."""
-    cell = str if marked else escape
+
+    def cell(value: object) -> str:
+        text = str(value) if marked else escape(value)
+        # A number and its interval stay on one line.
+        return text.replace(" ", "\u00a0") if len(text) < 30 and re.match(r"[−–-]?\d", text) else text
+
     head = [str(frame.index.name or ""), *frame.columns]
     rows = [[index, *values] for index, values in zip(frame.index, frame.to_numpy(object), strict=True)]
     lines = [map(cell, head), ["---"] * len(head), *([cell("" if pd.isna(v) else v) for v in row] for row in rows)]
