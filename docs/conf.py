@@ -39,6 +39,9 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+# A page opened as a file may not read others, which the search does for its extracts.
+html_js_files = [(None, {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"})]
+html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
 html_sourcelink_suffix = ""
 html_theme_options = {
