@@ -10,7 +10,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel test-all bench plan table1-cifar10 table1 paper sweep lock clean
+.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench plan table1-cifar10 table1 paper sweep lock clean
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ wheel: $(READY)
 # Sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client and munge are installed), faults.
 test-all: $(READY)
 	$(RUN) pytest tests_all
+
+# Notebooks, results and reference as static pages; needs no network, neither to build nor to read.
+site: $(READY)
+	$(RUN) python -m workflow.site _site
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
 bench: $(READY)

@@ -1,0 +1,95 @@
+"""Sphinx's settings. The pages' sources are gathered by `workflow/site.py`: build with `make site`."""
+
+import re
+from importlib import metadata
+from typing import Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+project = "InfoMax on the hypersphere"
+author = "the infomax-nb authors"
+project_copyright = f"2026, {author}"
+release = metadata.version("infomax-nb")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["README.md"]  # the first page includes it
+
+myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
+myst_heading_anchors = 3  # links to headings, as on GitHub
+nb_execution_mode = "off"  # the stored outputs are shown
+nb_ipywidgets_js: dict = {}  # from the network by default; a page without a kernel shows the picture
+
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+autodoc_typehints_format = "short"
+viewcode_follow_imported_members = False  # what is documented is documented where it is defined
+add_module_names = False
+python_maximum_signature_line_length = 90
+python_trailing_comma_in_multi_line_signatures = False
+default_role = "py:obj"  # docstrings are plain text with names in single backquotes
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# A page opened as a file may not read others, which the search does for its extracts.
+html_js_files = [(None, {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"})]
+html_context = {"default_mode": "auto"}
+html_favicon = "_static/logo.svg"
+html_sourcelink_suffix = ""
+html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": project},
+    "navbar_persistent": [],  # the search is in the side bar
+    "home_page_in_toc": False,
+    "use_fullscreen_button": False,
+    "show_toc_level": 2,
+}
+
+
+def plain(app, what, name, obj, options, lines):
+    """Docstrings are read as plain text too: what only reStructuredText takes for markup is escaped."""
+    text = "\n".join(lines)
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [part.replace("\\", "\\\\").replace("|", r"\|") for part in parts[::2]]
+    parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # a plural's s after a name
+    # A paragraph "Returns: ..." is a field; its other lines belong to it.
+    paragraphs = "".join(parts).split("\n\n")
+    for i, paragraph in enumerate(paragraphs):
+        if paragraph.startswith("Returns: "):
+            paragraphs[i] = paragraph.replace("Returns: ", ":returns: ", 1).replace("\n", "\n   ")
+    lines[:] = "\n\n".join(paragraphs).split("\n")
+    if what == "class" and issubclass(obj, BaseModel):
+        lines += fields(obj)
+
+
+def fields(model):
+    """A table of a model's fields: name, what is allowed, default."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
+    lines = ["", ".. list-table::", "   :header-rows: 1", "", "   * - field", "     - allowed", "     - default"]
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        if get_origin(kind) is Literal:
+            words = ", ".join(get_args(kind))
+        bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+        words = ", ".join([words.replace(" | ", " or "), *bounds])
+        lines += [f"   * - ``{name}``", f"     - {words}", f"     - {field.default}"]
+    return [*lines, ""]
+
+
+def signature(app, what, name, obj, options, given, returned):
+    """A model's fields stand in its table; without it the line would hold them all."""
+    return ("(**values)", returned) if what == "class" and issubclass(obj, BaseModel) else None
+
+
+def setup(app):
+    """Before napoleon, which reads Google's sections."""
+    app.connect("autodoc-process-docstring", plain, priority=100)
+    app.connect("autodoc-process-signature", signature)
