@@ -10,7 +10,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test test-all bench plan table1-cifar10 table1 paper sweep lock clean
+.PHONY: setup report fast test test-all bench plan table1-cifar10 table1 paper sweep lab lock clean
 
 setup: $(READY)
 
@@ -31,6 +31,12 @@ $(READY): requirements.lock pyproject.toml | .tools/bin/uv
 report fast: $(READY)
 	$(WORKFLOW) $@
 	@echo "reports/index.html"
+
+# JupyterLab at the notebooks. It asks nobody for news or newer versions: the lock says which versions these are.
+# Flags of Jupyter's own: make lab LAB="--no-browser --port=9999 --allow-root"
+lab: $(READY)
+	$(RUN) jupyter lab --LabApp.default_url=/lab/tree/notebooks --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
 
 # Unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
 test: $(READY)
