@@ -32,11 +32,11 @@ report fast: $(READY)
 	$(WORKFLOW) $@
 	@echo "reports/index.html"
 
-# JupyterLab at the notebooks. It asks nobody for news or newer versions: the lock says which versions these are.
+# JupyterLab at the notebooks; profiles/lab keeps it from asking the network for news and newer versions.
 # Flags of Jupyter's own: make lab LAB="--no-browser --port=9999 --allow-root"
 lab: $(READY)
-	$(RUN) jupyter lab --LabApp.default_url=/lab/tree/notebooks --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
+	$(RUN) JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  jupyter lab --LabApp.default_url=/lab/tree/notebooks $(LAB)
 
 # Unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
 test: $(READY)

@@ -27,7 +27,7 @@ SLIDERS = {"00": ["κ of the kernel", "concentration of the points", "D, dimensi
 WITH_SLIDERS = [path for path in NOTEBOOKS if path.stem[:2] in SLIDERS]
 TOKEN = "a-token-for-this-test"
 TRAINING = 1800  # seconds for one notebook: where no run is there to be reused, it trains up to seven
-IDLE = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator[data-status=idle]"
+IDLE = "Python 3 (ipykernel) | Idle"  # in the status bar, once the notebook has a kernel
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def lab(tmp_path_factory):
     """`make lab` on a copy of the notebooks without outputs, with settings of its own: its address and the folder."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
+    shutil.copytree(ROOT / "profiles", folder / "profiles")
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, 4)
         for cell in code(notebook):
@@ -110,12 +111,12 @@ def run_all(page: Page, lab, name: str) -> None:
     """Open a notebook, Run All Cells by the menu, and wait until it is through; AssertionError names a failing cell."""
     address, folder = lab
     page.goto(f"{address}/lab/tree/notebooks/{name}?token={TOKEN}&reset")
-    page.wait_for_selector(IDLE, timeout=120_000)
+    page.get_by_text(IDLE).wait_for(timeout=120_000)
     page.locator(".lm-MenuBar-item:has-text('Run')").click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
     def through():
-        page.wait_for_selector(IDLE, timeout=TRAINING * 1000)
+        page.get_by_text(IDLE).wait_for(timeout=TRAINING * 1000)
         page.keyboard.press("Control+s")  # the file has every cell; the page only those that are near the view
         time.sleep(1)
         notebook = nbformat.read(folder / "notebooks" / name, 4)
