@@ -32,6 +32,12 @@ report fast: $(READY)
 	$(WORKFLOW) $@
 	@echo "reports/index.html"
 
+# JupyterLab at the notebooks; profiles/lab keeps it from asking the network for news and newer versions.
+# Flags of Jupyter's own: make lab LAB="--no-browser --port=9999 --allow-root"
+lab: $(READY)
+	$(RUN) JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  jupyter lab --LabApp.default_url=/lab/tree/notebooks $(LAB)
+
 # Lint and types, unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
 test: lint unit notebooks
 
