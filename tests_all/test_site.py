@@ -186,7 +186,8 @@ LOOK = r"""() => {
   if (wide > window.innerWidth) found.push(`the page is ${wide} pixels wide`);
   const scrolls = e => e && e !== document.body &&
     (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
-  for (const e of article ? article.querySelectorAll("img, table, pre, code, mjx-container, dt, h1, h2, h3, p, li") : []) {
+  const kinds = "img, table, pre, code, mjx-container, dt, h1, h2, h3, p, li";
+  for (const e of article ? article.querySelectorAll(kinds) : []) {
     const box = e.getBoundingClientRect();
     if (box.width && (box.right > window.innerWidth + 1 || box.left < -1) && !scrolls(e.parentElement) && !scrolls(e))
       found.push(`sticks out: ${e.tagName} ${e.textContent.slice(0, 60)}`);
