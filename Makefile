@@ -10,7 +10,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test test-all site bench plan table1-cifar10 table1 paper sweep lock clean
+.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench plan table1-cifar10 table1 paper sweep lock clean
 
 setup: $(READY)
 
@@ -32,11 +32,27 @@ report fast: $(READY)
 	$(WORKFLOW) $@
 	@echo "reports/index.html"
 
-# Unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
-test: $(READY)
-	$(RUN) ruff check . && $(RUN) ruff format --check .
+# JupyterLab at the notebooks; profiles/lab keeps it from asking the network for news and newer versions.
+# Flags of Jupyter's own: make lab LAB="--no-browser --port=9999 --allow-root"
+lab: $(READY)
+	$(RUN) JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  jupyter lab --LabApp.default_url=/lab/tree/notebooks $(LAB)
+
+# Lint and types, unit tests, then the notebooks against their stored outputs. Runs that exist are reused.
+test: lint unit notebooks
+
+lint: $(READY)
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+
+unit: $(READY)
 	$(RUN) pytest tests
+
+notebooks: $(READY)
 	$(RUN) pytest --nbval --nbval-cell-timeout=900 notebooks
+
+# dist/*.whl
+wheel: $(READY)
+	.tools/bin/uv build --quiet --wheel --python $(BIN)/python
 
 # Sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client and munge are installed), faults.
 test-all: $(READY)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import hypergeom
-from torch import Tensor
 
 from .centroids import lca_height
 from .config import ParameterError
@@ -23,7 +22,7 @@ def subtrees(paths: list[tuple]) -> dict[tuple, list[int]]:
     return {node: classes for node, classes in below.items() if len(classes) < len(paths)}
 
 
-def superclasses(paths: list[tuple], share: float = 0.25) -> Tensor:
+def superclasses(paths: list[tuple], share: float = 0.25) -> torch.Tensor:
     """Number of each class's superclass (classes,): the highest node above it with at most `share` of all classes.
 
     That is the groups of glyphs, and a cut through WordNet that is level in classes, not in depth. A class without
@@ -55,7 +54,7 @@ def draws(paths: list[tuple], size: int, n: int = 20, seed: int = 0) -> pd.DataF
     return pd.DataFrame(rows, columns=["kind", "draw", "subtree", "classes"])
 
 
-def neighbours(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
+def neighbours(train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor) -> torch.Tensor:
     """Classes by falling score (M, classes): k-NN with k = images of the rarest class that is there, at most 200."""
     return knn(train, labels, test, int(labels.max()) + 1, min(200, int(labels.unique(return_counts=True)[1].min())))
 
@@ -87,7 +86,7 @@ def reprobe(represented: dict, labels: list, subsets: pd.DataFrame, paths: list,
     return pd.DataFrame(rows)
 
 
-def expected_accuracy(ranks: Tensor, n_classes: int, fewer: int, k: int = 1) -> float:
+def expected_accuracy(ranks: torch.Tensor, n_classes: int, fewer: int, k: int = 1) -> float:
     """Top-k in percent that a ranking of `n_classes` gives when only `fewer` of them, drawn at random, are left.
 
     An image whose true class has rank r (from 1) is right if fewer than k of the r − 1 classes before it are among

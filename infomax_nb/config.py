@@ -49,9 +49,10 @@ class TrainConfig(BaseModel):
     """Everything that decides a run's result. Frozen; unknown or bad values raise one `ParameterError`.
 
     `n_train`: images of the training split (stratified, by `seed`), None for all. `image_size`: pixels of the
-    square images, None for the data set's own. `n_classes`: classes of `glyphs`. `eval_every`: epochs between
-    evaluations (the last epoch is always evaluated). `data_root`, `device`, `runs_dir` say where, not what:
-    they are not part of the run's identity.
+    square images, None for the data set's own. `damaged`: image files that cannot be decoded are refused, the first one
+    by its name, or skipped. `n_classes`: classes of `glyphs`. `eval_every`: epochs between evaluations (the last epoch
+    is always evaluated). `data_root`, `device`, `runs_dir` say where, not what: they are no part of the run's identity,
+    but for `folder`, where `data_root` says what.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -62,6 +63,7 @@ class TrainConfig(BaseModel):
     n_train: int | None = Field(None, ge=2)
     n_classes: int = Field(48, ge=2, le=MAX_CLASSES)
     image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
+    damaged: Literal["refuse", "skip"] = "refuse"
     backbone: Literal["resnet_small", "resnet18", "resnet50", "vit_tiny", "vit_mini"] = "resnet_small"
     stem: Literal["imagenet", "small"] = "imagenet"
     epochs: int = Field(8, ge=1)
@@ -90,7 +92,7 @@ class TrainConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on: all fields but where to read, compute and write, and those the method ignores."""
-        ignored = {"data_root", "device", "runs_dir"}
+        ignored = {"device", "runs_dir"} | (set() if self.dataset == "folder" else {"data_root"})
         ignored |= set() if self.method == "infomax" else {"kappa", "alpha", "beta", "proj_dim"}
         ignored |= set() if self.dataset.startswith("glyphs") else {"n_classes"}
         return self.model_dump(exclude=ignored)
@@ -177,13 +179,13 @@ def load_weights(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def reading(path: str | Path, what: str = "data_root", kind: type[Exception] = ParameterError) -> Iterator[None]:
-    """What goes wrong in here becomes one error that names the file."""
+def reading(path: str | Path, what="data_root", kind: type[Exception] = ParameterError, cure="") -> Iterator[None]:
+    """What goes wrong in here becomes one error that names the file, and the cure if there is one."""
     try:
         yield
     except Exception as error:  # pandas, Pillow, zipfile, pickle and torch raise a dozen kinds
         reason = shorten(str(error) or type(error).__name__, 300).rstrip(".")
-        raise kind(f"{what}: {path} cannot be used, it may be damaged or incomplete: {reason}.") from None
+        raise kind(f"{what}: {path} cannot be used, it may be damaged or incomplete: {reason}.{cure}") from None
 
 
 def live() -> bool:

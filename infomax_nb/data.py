@@ -3,6 +3,7 @@
 `load(name, root, split)` returns an `ImageSet`. `root` is where the data lie; nothing is read for `glyphs`.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from . import glyphs
 from .config import SIZES, ParameterError, project_root, reading
@@ -25,7 +25,7 @@ class Files:
     """Images uint8 (N, 3, H, W) that stay in their files; threads decode the ones that are asked for.
 
     Args:
-        paths: the files (N,), an array of strings; any format of Pillow's with 8 bits a channel, made RGB.
+        paths: the files (N,), an array of strings, each as `picture` reads it.
         size: the images are scaled (bicubic, the short side to `size` pixels) and cropped to their central square;
             None takes them as they are, all as large as the first.
 
@@ -35,26 +35,23 @@ class Files:
     device = torch.device("cpu")
 
     def __init__(self, paths: np.ndarray, size: int | None = None):
-        self.paths, self.scaled, self.frame = paths, size is not None, (size, size)
-        if size is None:
-            with reading(paths[0]), Image.open(paths[0]) as image:
-                self.frame = image.size
+        self.paths, self.scaled, self.frame = paths, bool(size), (size, size) if size else picture(paths[0]).size
         self.shape = torch.Size((len(paths), 3, *self.frame[::-1]))
         self.nbytes = self.shape.numel()
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, rows: Tensor | slice | int) -> Tensor:
-        chosen = np.asarray(self.paths[rows.cpu().numpy() if isinstance(rows, Tensor) else rows], object)
+    def __getitem__(self, rows: torch.Tensor | slice | int) -> torch.Tensor:
+        chosen = np.asarray(self.paths[rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows], object)
         out = np.empty((chosen.size, *self.shape[1:]), np.uint8)
         tasks = [np.array_split(each, 1 + len(out) // 16) for each in (chosen.reshape(-1), out)]
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._decode, *tasks))
         return torch.from_numpy(out.reshape(*chosen.shape, *self.shape[1:]))
 
-    def split(self, n: int) -> Iterator[Tensor]:
-        """Chunks of n images, each decoded while the caller works on the one before."""
+    def split(self, n: int) -> Iterator[torch.Tensor]:
+        """Chunks (n, 3, H, W), each decoded while the caller works on the one before."""
         return _ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
 
     def to(self, device: torch.device | str) -> "Files":
@@ -63,16 +60,32 @@ class Files:
 
     def _decode(self, paths: np.ndarray, out: np.ndarray) -> None:
         for path, place in zip(paths, out, strict=True):
-            with reading(path), Image.open(path) as whole, Image.open(path) as image:
-                # Decoding ignores a PNG's check sums. Of modes I and F, Pillow would cut off what exceeds 255.
-                if whole.verify() or image.mode[0] in "IF":
-                    raise ValueError(f"it has mode {image.mode}, not 8 bits a channel")
+            image = picture(path, (2 * self.frame[0], 2 * self.frame[1]) if self.scaled else None)
+            with reading(path):
                 if not self.scaled and image.size != self.frame:
                     raise ValueError(f"it has {image.size} pixels, the first one {self.frame}")
-                image.draft(None, (2 * self.frame[0], 2 * self.frame[1]))  # a large JPEG, at 1/2, 1/4 or 1/8: fast
-                rgb = image.convert("RGB")
-                rgb = rgb if rgb.size == self.frame else ImageOps.fit(rgb, self.frame, Image.Resampling.BICUBIC)
-                place[:] = np.asarray(rgb).transpose(2, 0, 1)
+                place[:] = np.asarray(ImageOps.fit(image, self.frame, Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+
+
+def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Image:
+    """The image in a file, RGB, as a viewer shows it: upright (EXIF), white behind what is transparent.
+
+    Grey values of 16 bits are scaled to 8; of several frames it is the first. A JPEG larger than `least` (width,
+    height) may come at 1/2, 1/4 or 1/8 of its size, not below `least`: that is fast.
+
+    Raises ParameterError, which names the file, for a damaged one, or one of floats or 32 bits a pixel.
+    """
+    with reading(path, cure=" `damaged: skip` leaves it out."), Image.open(path) as whole, Image.open(path) as image:
+        whole.verify()  # decoding ignores a PNG's check sums
+        if image.mode == "F" or image.mode == "I" and image.format != "PPM":  # PGM's 16 bits have mode I
+            raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
+        image.draft(None, least)
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode[0] == "I":
+            image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        return image.convert("RGB")
 
 
 def _ahead(read: Callable, parts: Iterable) -> Iterator:
@@ -85,26 +98,26 @@ def _ahead(read: Callable, parts: Iterable) -> Iterator:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (N, 3, H, W), labels int64 (N,), -1 where there is none; names of the classes.
+    """Images uint8 (N, 3, H, W), labels int64 (N,), -1 where there is none; names of the classes, [] without labels.
 
     `images`: `Files` where a set is large. `coarse`: (classes,) superclass of each class, or None; `coarse_names`.
     `masks`: bool (N, H, W), or None. `boxes`: float32 (N, 4), x0 y0 x1 y1 in the images' pixels, or None.
     """
 
-    images: Tensor | Files
-    labels: Tensor
+    images: torch.Tensor | Files
+    labels: torch.Tensor
     classes: list[str]
-    coarse: Tensor | None = None
+    coarse: torch.Tensor | None = None
     coarse_names: list[str] | None = None
-    masks: Tensor | None = None
-    boxes: Tensor | None = None
+    masks: torch.Tensor | None = None
+    boxes: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows: Tensor | slice) -> "ImageSet":
-        each = {k: v for k in ("images", "labels", "masks", "boxes") if (v := getattr(self, k)) is not None}
-        return replace(self, **{k: v[rows] for k, v in each.items()})
+    def __getitem__(self, rows: torch.Tensor | slice) -> "ImageSet":
+        each = ("images", "labels", "masks", "boxes")
+        return replace(self, **{k: v[rows] for k in each if (v := getattr(self, k)) is not None})
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with labels and images (files excepted) on `device`."""
@@ -112,14 +125,9 @@ class ImageSet:
 
 
 def load(
-    name: str,
-    root: str | Path = "data",
-    split: str = "train",
-    n: int | None = None,
-    seed: int = 0,
-    n_classes: int = 48,
-    image_size: int | None = None,
-) -> ImageSet:
+    name: str, root: str | Path = "data", split="train", n: int | None = None, seed=0, n_classes=48,
+    image_size: int | None = None, damaged="refuse",
+) -> ImageSet:  # fmt: skip
     """Load a split of a data set.
 
     Args:
@@ -130,6 +138,8 @@ def load(
         seed: of the subset; for glyphs, `split="test"` with `n=None` is the same whatever the seed.
         n_classes: number of classes of glyphs.
         image_size: pixels; None keeps the data set's own size, or `config.SIZES` where its images differ in size.
+        damaged: files that cannot be decoded: `refuse`, or `skip`, which decodes every file here, once more than else,
+            and names those that are left out on stderr. A class must keep an image.
 
     Images in files of their own are decoded here, or, if that would take more than `MEMORY`, when they are used.
 
@@ -150,6 +160,8 @@ def load(
         data = READERS[name](next((p for p in places if p.is_dir()), places[0]), split)
     else:
         raise ParameterError(f"dataset = {name!r} is not allowed; glyphs, glyphs_textured, {', '.join(READERS)} are.")
+    if damaged == "skip" and isinstance(data.images, np.ndarray):
+        data = _without_damaged(data, split)
     if n is not None and n > len(data):
         raise ParameterError(f"n_train = {n} is not allowed: the {split} split of {name} has {len(data)} images.")
     if n not in (None, len(data)):
@@ -163,13 +175,24 @@ def load(
     return data if data.boxes is None else replace(data, boxes=data.boxes * data.images.shape[-1])
 
 
-def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
+def _without_damaged(data: ImageSet, split: str) -> ImageSet:
+    """The images whose files can be decoded; the others are named on stderr."""
+    with ThreadPoolExecutor() as pool:
+        tried = [pool.submit(lambda path: picture(path).close(), path) for path in data.images]
+    whole = torch.tensor([each.exception() is None for each in tried])
+    if len(lost := data.images[~whole.numpy()]):
+        print(f"{len(lost)} of {len(data)} images are damaged and skipped:", *lost, sep="\n  ", file=sys.stderr)
+    for k in set(data.labels.tolist()) - set(data.labels[whole].tolist()):
+        raise ParameterError(f"data_root: all {split} images of {[*data.classes, 'the set'][k]} are damaged.")
+    return data[whole]
+
+
+def stratified(labels: torch.Tensor, n: int, seed: int) -> torch.Tensor:
     """Indices of n of the labels (N,), as many of each class as of any other (up to rounding), in random order."""
     order = np.random.default_rng([7, seed]).permutation(len(labels))
     shuffled = labels.cpu().numpy()[order]
     rank = pd.Series(shuffled).groupby(shuffled).cumcount().to_numpy()  # how many of the class came before
-    chosen = np.argsort(rank, kind="stable")[:n]
-    return torch.from_numpy(order[np.sort(chosen)])
+    return torch.from_numpy(order[np.sort(np.argsort(rank, kind="stable")[:n])])
 
 
 def stream(seed: int, epoch: int, use: int) -> int:

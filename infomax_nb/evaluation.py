@@ -53,8 +53,8 @@ def knn(bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k=20
 
 
 def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
-    """Rows of `bank` (N, D) nearest to each of `queries` (Q, D) by cosine: (Q, k), nearest first."""
-    return (normalize(queries, dim=1) @ normalize(bank, dim=1).T).topk(k).indices
+    """Rows of `bank` (N, D) nearest to each of `queries` (Q, D) by cosine: (Q, k), nearest first; k is cut to N."""
+    return (normalize(queries, dim=1) @ normalize(bank, dim=1).T).topk(min(k, len(bank))).indices
 
 
 def effective_rank(x: Tensor) -> float:
@@ -73,17 +73,18 @@ class OnlineEvaluation:
     """
 
     def __init__(self, train: ImageSet, test: ImageSet, n_features: int, seed: int, device: torch.device):
-        self.train, self.test, self.seed = train, test, seed
-        self.n_classes = len(train.classes)
+        self.train, self.test, self.seed, self.n_classes = train, test, seed, len(train.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(seed, 0, 3))
-            self.head = nn.Linear(n_features, self.n_classes).to(device)
+            self.head = nn.Linear(n_features, max(1, self.n_classes)).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
 
     def __call__(self, backbone: nn.Module, epoch: int, passes: int = 2) -> dict[str, float]:
         """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from five classes on);
         `knn_few_top1` with k = images per class, where some class has fewer than 200; `effective_rank` of the test
-        features."""
+        features, which is all there is without labels."""
+        if not self.n_classes:
+            return {"effective_rank": effective_rank(features(backbone, self.test.images))}
         x, queries = features(backbone, self.train.images), features(backbone, self.test.images)
         y, labels = self.train.labels.to(x.device), self.test.labels.to(x.device)
         generator = torch.Generator().manual_seed(stream(self.seed, epoch, 4))
@@ -93,8 +94,7 @@ class OnlineEvaluation:
                     self.optimizer.zero_grad()
                     cross_entropy(self.head(x[rows]), y[rows]).backward()
                     self.optimizer.step()
-        with torch.no_grad():
-            linear = self.head(queries).argsort(dim=1, descending=True)
+        linear = self.head(queries).argsort(dim=1, descending=True)
         measured, fewest = {}, int(y.bincount(minlength=self.n_classes).min())
         if 0 < fewest < 200:
             measured["knn_few_top1"] = topk_accuracy(knn(x, y, queries, self.n_classes, fewest), labels, 1)

@@ -24,9 +24,8 @@ def classes(n: int) -> list[tuple[str, str]]:
         raise ValueError(f"n_classes = {n} is not allowed: glyphs has 2 to {MAX_CLASSES} classes.")
     names = list(GROUPS)[: min(len(GROUPS), max(2, round(n / 6)))]
     ranked = [(rank, g) for rank in range(64) for g in names if rank < len(GROUPS[g])]
-    more = [(rank, g) for g in GROUPS if g not in names for rank in range(len(GROUPS[g]))]
-    chosen = (ranked + more)[:n]
-    return [(g, GROUPS[g][rank]) for g in GROUPS for rank, other in sorted(chosen) if other == g]
+    ranked += [(rank, g) for g in GROUPS if g not in names for rank in range(len(GROUPS[g]))]
+    return [(g, GROUPS[g][rank]) for g in GROUPS for rank, other in sorted(ranked[:n]) if other == g]
 
 
 @lru_cache(maxsize=512)

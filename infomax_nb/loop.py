@@ -68,7 +68,7 @@ class Loop(pl.LightningModule):
         self.method.after_backward()
 
     def totals(self) -> dict[str, torch.Tensor]:
-        """What was summed over this epoch's steps, the mean of all processes."""
+        """What was summed over this epoch's steps: scalars, the mean of all processes, nats."""
         return {name: self.trainer.strategy.reduce(value) for name, value in self.sums.items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -161,10 +161,11 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
     recorder, saved = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
-    if (resumed := saved.exists()) and load_weights(saved).get("loop", {}).get("identity") != config.identity():
+    own = config.identity()  # a field that is newer than the checkpoint had its default there
+    if (resumed := saved.exists()) and own | load_weights(saved).get("loop", {}).get("identity", {"": ""}) != own:
         raise RunError(f"checkpoint: {saved} is another run's; move it away.")
     options = {"accelerator": device.type, **places, "precision": "bf16-mixed" if cuda else "32-true"}
-    options |= {"strategy": "ddp", "sync_batchnorm": cuda} if world > 1 else {}
+    options |= {"strategy": "ddp" if world > 1 else "auto", "sync_batchnorm": cuda and world > 1}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
     options["enable_progress_bar"] = live() or sys.stderr.isatty()  # a log stays quiet
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

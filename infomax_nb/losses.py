@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from lightly.utils.dist import gather, world_size
-from torch import Tensor
 
 from .kernels.log_sum_exp import LogSumExp, all_rows, positives
 from .kernels.normalize import Normalize
@@ -19,12 +18,12 @@ from .kernels.vmf import check_positive, log_vmf_normalizer
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
 
 
-def normalize(x: Tensor) -> Tensor:
+def normalize(x: torch.Tensor) -> torch.Tensor:
     """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
     return Normalize.apply(x if x.dtype == torch.float64 else x.float())
 
 
-def _check_rows(z: Tensor) -> Tensor:
+def _check_rows(z: torch.Tensor) -> torch.Tensor:
     if z.ndim != 2 or len(z) < 2:
         raise ValueError(f"z has shape {tuple(z.shape)}: it must be (N, D) with N >= 2 rows.")
     z = z if z.dtype == torch.float64 else z.float()
@@ -34,7 +33,7 @@ def _check_rows(z: Tensor) -> Tensor:
     return z
 
 
-def global_entropy(z: Tensor, kappa: float) -> Tensor:
+def global_entropy(z: torch.Tensor, kappa: float) -> torch.Tensor:
     """H_global, Eq. 2: leave-one-out estimate of the differential entropy of all views, in nats.
 
     H_global = -1/N sum_i log( 1/(N-1) sum_{j != i} C_D(kappa) exp(kappa s_ij) )
@@ -49,7 +48,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
     return _entropy(LogSumExp.apply(z, None, kappa, 0), z, kappa)
 
 
-def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
+def local_entropy(z: torch.Tensor, image_ids: torch.Tensor, kappa: float) -> torch.Tensor:
     """H_local, Eq. 3: as Eq. 2, but the inner sum runs over P(i), the other views of the same image, in nats.
 
     H_local = -1/N sum_i log( 1/(N-1) sum_{j in P(i)} C_D(kappa) exp(kappa s_ij) )
@@ -73,7 +72,7 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     return _entropy(torch.cat([LogSumExp.apply(own, None, kappa, 0) for own in images]), z, kappa)
 
 
-def _entropy(log_sum: Tensor, z: Tensor, kappa: float) -> Tensor:
+def _entropy(log_sum: torch.Tensor, z: torch.Tensor, kappa: float) -> torch.Tensor:
     constant = math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
     return (constant - log_sum.double().mean()).to(z.dtype)
 
@@ -97,7 +96,7 @@ class InfoMaxLoss(torch.nn.Module):
         self.alpha = check_positive("alpha", alpha, zero=True)
         self.beta = check_positive("beta", beta, zero=True)
 
-    def entropies(self, views: Sequence[Tensor], alone: bool = False) -> tuple[Tensor, Tensor]:
+    def entropies(self, views: Sequence[torch.Tensor], alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of un-normalised projections.
 
         Row b of every tensor is a view of image b. Any floating dtype; computed in float32 (float64 stays). The two
@@ -118,17 +117,17 @@ class InfoMaxLoss(torch.nn.Module):
             log_own = positives(z.transpose(0, 1), self.kappa)
             return constant - _mean(log_all, total, together), constant - _mean(log_own, total, together)
 
-    def combine(self, h_global: Tensor, h_local: Tensor) -> Tensor:
-        """The loss from the two entropies: the negative of Eq. 4."""
+    def combine(self, h_global: torch.Tensor, h_local: torch.Tensor) -> torch.Tensor:
+        """The loss, a scalar, from the two entropies (scalars, nats): the negative of Eq. 4."""
         return -(self.alpha * h_global - self.beta * h_local)
 
-    def forward(self, views: Sequence[Tensor]) -> Tensor:
+    def forward(self, views: Sequence[torch.Tensor]) -> torch.Tensor:
         """The scalar loss in nats of V tensors (B, D); see `entropies`."""
         loss = self.combine(*self.entropies(views))
         return loss if views[0].dtype == torch.float64 else loss.float()
 
 
-def _mean(x: Tensor, total: int, together: bool) -> Tensor:
+def _mean(x: torch.Tensor, total: int, together: bool) -> torch.Tensor:
     """Mean over the `total` entries of all processes; its gradient is right after DDP has averaged."""
     if not together:
         return x.double().mean()
@@ -146,7 +145,7 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
     return {"mi_written": written, "mi_density": written + math.log((n_total - 1) / (n_views - 1))}
 
 
-def diagnostics(views: Sequence[Tensor], loss: InfoMaxLoss) -> dict[str, float]:
+def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, float]:
     """What the objective sees in one batch of V projections (B, D).
 
     Returns `nn_positive`, the fraction of views whose nearest neighbour is another view of the same image, and

@@ -20,17 +20,17 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
     import timm
 
     if name.startswith("vit"):
-        shape = {"patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 4} if name == "vit_mini" else {}
+        shape: dict = {"patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 4} if name == "vit_mini" else {}
         return timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=size, dynamic_img_size=True, **shape)
     if name == "resnet_small":
         net = timm.create_model("resnet18", num_classes=0, layers=(1, 1, 1, 1), channels=(32, 64, 128, 256))
         net.conv1, net.bn1 = nn.Conv2d(3, 32, 7, 2, 3, bias=False), nn.BatchNorm2d(32)
         net.layer1 = nn.Sequential(timm.models.resnet.BasicBlock(32, 32))
-        net.init_weights()
+        net.init_weights()  # type: ignore[operator]  # timm declares a Module
     else:
         net = timm.create_model(name, num_classes=0)
     if stem == "small":
-        net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, 2 if name == "resnet_small" else 1, 1, bias=False)
+        net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, 2 if name == "resnet_small" else 1, 1, bias=False)  # type: ignore[union-attr, arg-type]
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
         net.maxpool = nn.Identity()
     return net.to(memory_format=torch.channels_last)

@@ -2,15 +2,12 @@
 
 import itertools
 import warnings
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, pearsonr, rankdata
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
 
 from . import data
 from .config import TrainConfig
@@ -32,11 +29,11 @@ def untrained(config: TrainConfig, train: data.ImageSet) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
-    update_bn(itertools.islice(inputs(train.images), 10), net)  # some 5,000 images
+    torch.optim.swa_utils.update_bn(itertools.islice(inputs(train.images), 10), net)  # some 5,000 images
     return net.eval()
 
 
-def represent(backbones: Mapping[str, nn.Module | None], *sets: data.ImageSet) -> dict[str, list[Tensor]]:
+def represent(backbones: dict[str, nn.Module | None], *sets: data.ImageSet) -> dict[str, list[Tensor]]:
     """For each named backbone the features (N, D) of each set; None stands for raw pixels."""
     return {name: [features(net or nn.Flatten(), s.images) for s in sets] for name, net in backbones.items()}
 
@@ -56,18 +53,16 @@ def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     Args:
         train, test: features (N, D), (M, D). labels: (N,).
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn import linear_model, pipeline, preprocessing
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    model = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=5000))
     model.fit(train.cpu().numpy(), labels.cpu().numpy())
     scores = model.decision_function(test.cpu().numpy())
     scores = np.column_stack([-scores, scores]) if scores.ndim == 1 else scores  # two classes
     return torch.from_numpy(model.classes_[np.argsort(-scores, axis=1, kind="stable")])
 
 
-def compare(represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_labels: Tensor) -> pd.DataFrame:
+def compare(represented: dict[str, list[Tensor]], train_labels: Tensor, test_labels: Tensor) -> pd.DataFrame:
     """One row for each representation: top-1 and top-5 in percent of the converged probe and of k-NN (k = 200),
     and the test features' effective rank."""
     n_classes, rows = int(train_labels.max()) + 1, {}
@@ -82,19 +77,20 @@ def compare(represented: Mapping[str, list[Tensor]], train_labels: Tensor, test_
 def held_out_information(method: Method, test: data.ImageSet, kappa=10.0, batches=4) -> dict[str, float]:
     """Eq. 2, 3 and 4 on held-out images: what a method's projections say at one kappa, whatever it was trained with.
 
-    Means over `batches` of 128 test images, eight views of each (the paper's), so N = 1,024 views in every sum; the
-    same images and views for every method. Returns nats: `h_global`, `h_local`, `mi_written`, `mi_density` (the two
-    normalisations of `losses.mutual_information`).
+    Means over `batches` of 128 test images (fewer are one batch), eight views of each (the paper's), so N = 1,024 views
+    in every sum; the same images and views for every method. Returns nats: `h_global`, `h_local`, `mi_written`,
+    `mi_density` (the two normalisations of `losses.mutual_information`).
     """
     views, loss, generator = Views(dino_views(test.images.shape[-1])), InfoMaxLoss(kappa), torch.Generator()
     generator.manual_seed(data.stream(0, 0, 5))
-    rows = data.stratified(test.labels, batches * 128, 0).split(128)
+    size = min(128, len(test))
+    rows = data.stratified(test.labels, min(batches, len(test) // size) * size, 0).split(size)
     drawn = [loss.entropies(method.eval().project(views(test.images[r], generator))) for r in rows]
     h_global, h_local = torch.tensor(drawn).mean(0).tolist()
-    return {"h_global": h_global, "h_local": h_local, **mutual_information(h_global, h_local, 8, 8 * 128)}
+    return {"h_global": h_global, "h_local": h_local, **mutual_information(h_global, h_local, 8, 8 * size)}
 
 
-def spearman(x: ArrayLike, y: ArrayLike) -> dict[str, float]:
+def spearman(x: np.typing.ArrayLike, y: np.typing.ArrayLike) -> dict[str, float]:
     """Spearman's `rho` of paired values (n,), (n,) with its 95% bootstrap interval `low`, `high` over the pairs."""
 
     def statistic(a, b, axis):

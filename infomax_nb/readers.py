@@ -8,7 +8,6 @@ import gzip
 import os
 import pickle
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,12 @@ import pandas as pd
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from .config import ParameterError, reading
 from .data import ImageSet
 
+FORMATS = (*IMG_EXTENSIONS, ".gif", ".jfif")
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 
 
@@ -71,8 +71,8 @@ def _published(kind: type, root: Path, **arguments):
 
 def _cifar(kind: type, root: Path, split: str) -> ImageSet:
     data = _published(kind, root, train=split == "train")
-    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.tensor(data.targets), data.classes)
+    images, labels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
+    return ImageSet(images, labels, data.classes)
 
 
 def _cifar10(root: Path, split: str) -> ImageSet:
@@ -105,15 +105,27 @@ def _stl10(root: Path, split: str) -> ImageSet:
 def _listing(*folders: Path, names: list[str] | None = None) -> ImageSet:
     """Images in the class folders `<first folder>/<name>`, however deep; the other folders must have the same ones.
 
-    `names`: all that are there and not hidden, unless given.
+    `names`: all that are there and not hidden, unless given; where these are fewer than two, there are no labels.
     """
     with reading(folders[0]):
-        names = sorted({n for p in folders for n in find_classes(p)[0] if n[0] != "."}) if names is None else names
+        if names is None:
+            inside = [path for folder in folders for path in folder.iterdir() if path.name[0] != "."]
+            names = sorted({path.name for path in inside if path.is_dir()})
+            for path in [p for p in inside if p.suffix.lower() in FORMATS] if len(names) > 1 else []:
+                raise ValueError(f"{path} lies beside class folders, not in one")
+            names = names if len(names) > 1 else [""]
         for path in [p / name for p in folders for name in names]:
             if not path.is_dir():
                 raise ValueError(f"the class folder {path} is missing")
-        paths, labels = zip(*make_dataset(folders[0], {n: k for k, n in enumerate(names)}, IMG_EXTENSIONS), strict=True)
-    return ImageSet(np.array(paths, object), torch.tensor(labels), [Path(name).name for name in names])
+
+        def shown(path: str) -> bool:
+            return path.lower().endswith(FORMATS) and f"{os.sep}." not in path[len(str(folders[0])) :]
+
+        found = make_dataset(folders[0], {n: k for k, n in enumerate(names)}, is_valid_file=shown, allow_empty=True)
+        for k in {*range(len(names))} - {k for _, k in found}:
+            raise ValueError(f"there is no image ({', '.join(FORMATS)}) in {folders[0] / names[k]}")
+        paths, labels = zip(*((path, k if names[k] else -1) for path, k in found), strict=True)
+    return ImageSet(np.array(paths, object), torch.tensor(labels), [Path(name).name for name in names if name])
 
 
 def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, names: list | None = None) -> ImageSet:
@@ -134,8 +146,8 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
 
 
 def _folder(root: Path, split: str) -> ImageSet:
-    """`<root>/{train,test}/<class>/*`, or `<root>/<class>/*`, divided 80/20 at random."""
-    get = "It is a folder with a folder of images for each class."
+    """`<root>/{train,test}/<class>/*`, or `<root>/<class>/*`, divided 80/20 at random; or all without class folders."""
+    get = "It is a folder with a folder of images for each class, or of images alone, which then have no labels."
     if (root / "train").is_dir() or (root / "test").is_dir():
         return _parts("the data set", "", "test", get, root, split)
     return _divided(_listing(_first("the data set", [root], get)), split)
@@ -204,4 +216,4 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
 
 
 _ALL = (_fashion_mnist, _cifar10, _cifar100, _stl10, _folder, _lc25000, _tiny_imagenet, _imagenet, _imagenet100)
-READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": partial(_lc25000, grouped=True)}
+READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": lambda *where: _lc25000(*where, grouped=True)}

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -29,7 +28,7 @@ def export_runs(name: str, metrics: pd.DataFrame, figure: Figure, caption: str, 
     return export_tables(name, tables, figure, caption, runs)
 
 
-def export_tables(name: str, tables: Mapping, figure: Figure, caption: str, sources: Sequence[Run]) -> str:
+def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources: list[Run]) -> str:
     """Write `reports/<name>/`: each of the tables as `<its name>.csv`, a figure, its caption, and `records.json`.
 
     Args:

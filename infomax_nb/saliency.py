@@ -17,7 +17,7 @@ from .evaluation import inputs
 
 
 def maps(net: nn.Module, images: Tensor) -> Tensor:
-    """The paper's map for the network at hand, at its defaults: `attention` for a ViT, else `smooth_grad_cam`."""
+    """The paper's maps (N, H, W) for the network at hand, at its defaults: `attention` for a ViT, else `smooth_grad_cam`."""
     return (attention if hasattr(net, "patch_embed") else smooth_grad_cam)(net, images)
 
 
@@ -51,7 +51,7 @@ def smooth_grad_cam(net: nn.Module, images: Tensor, layer: str | None = None, no
 def _with_a_map(layer: str | None, sizes: dict[str, torch.Size]) -> str:
     """The layer, for None the last of at least 8×8. ParameterError if its map is a single point, or there is none."""
     layer = layer or next((name for name in reversed(sizes) if min(sizes[name]) >= 8), None)
-    if max(sizes.get(layer, [1])) == 1:
+    if layer is None or max(sizes.get(layer, [1])) == 1:
         allowed = "one whose map is larger than 1×1, for a single point is constant (the default: at least 8×8)"
         here = ", ".join(f"{name} {h}×{w}" for name, (h, w) in sizes.items())
         raise ParameterError(f"layer = {layer!r} is not allowed: it must be {allowed}; here are {here}.")
@@ -66,7 +66,7 @@ def attention(net: nn.Module, images: Tensor) -> Tensor:
     """
     # A fused kernel never forms the weights.
     net = deepcopy(net).cpu().requires_grad_(False).apply(lambda part: setattr(part, "fused_attn", False))
-    extract, grid = AttentionExtract(net, method="hook"), net.patch_embed.dynamic_feat_size(images.shape[2:])
+    extract, grid = AttentionExtract(net, method="hook"), net.patch_embed.dynamic_feat_size(images.shape[2:])  # type: ignore[union-attr, operator]
     _with_a_map("patches", {"patches": grid})
     found = (torch.stack([weights.mean(1)[:, 0] for weights in extract(x).values()]) for x in inputs(images, batch=32))
     rows = torch.cat([cls.mean(0)[:, net.num_prefix_tokens :] for cls in found])

@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 import yaml
 from filelock import FileLock, Timeout
-from torch import nn
 
 from . import data
 from .config import ParameterError, RunError, TrainConfig, load_weights, project_root, reading, write_whole
@@ -83,7 +82,7 @@ class Run:
         """The trained method's state, and `n_classes`, the number of classes that it was made for."""
         return load_weights(self.path / "model.pt")
 
-    def method(self) -> nn.Module:
+    def method(self) -> torch.nn.Module:
         """The trained method, in evaluation mode, on the CPU."""
         weights = self.weights
         method = build(self.config, weights.pop("n_classes"))
@@ -109,30 +108,31 @@ def fit(config: TrainConfig, devices: int = 1) -> Run:
         return run
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; use auto or cpu.")
-    train, test = datasets(config)
+    train, test = datasets(config, labelled=config.method == "supervised")
     if rank():
         return _train(config, run, train, test, devices)
     lock = FileLock(run.path / ".lock")
     try:
         run.path.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         print(f"{config.name} is being trained by another process; waiting for it.", file=sys.stderr, flush=True)
-        lock.acquire()
+        held = lock.acquire()
     except OSError as error:
         raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
-    with lock:
-        lock.release()
+    with held:
         return run if run.finished else _train(config, run, train, test, devices)
 
 
-def datasets(config: TrainConfig) -> tuple[data.ImageSet, data.ImageSet]:
-    """The training and the test split that the configuration names."""
-    shape = {"n_classes": config.n_classes, "image_size": config.image_size}
+def datasets(config: TrainConfig, labelled: bool = False) -> tuple[data.ImageSet, data.ImageSet]:
+    """The training and the test split that are configured; ParameterError if they must have labels and don't."""
+    shape = {"n_classes": config.n_classes, "image_size": config.image_size, "damaged": config.damaged}
     first = "unlabeled" if config.dataset == "stl10" and config.method != "supervised" else "train"
     train = data.load(config.dataset, config.data_root, first, config.n_train, config.seed, **shape)
     if len(train) < config.batch_size:
         raise ParameterError(f"batch_size = {config.batch_size} is not allowed: only {len(train)} images to train on.")
+    if labelled and not train.classes:
+        raise ParameterError(f"data_root = {config.data_root!r} is not allowed here: labels are needed, it has none.")
     return train, data.load(config.dataset, config.data_root, "test", **shape)
 
 
@@ -149,8 +149,7 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
 
 def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
     """Metrics of all finished runs whose configuration differs from `config` in the named fields alone."""
-    fixed = {k: v for k, v in config.identity().items() if k not in differing}
-    return collect(config.runs_dir, **fixed)
+    return collect(config.runs_dir, **{k: v for k, v in config.identity().items() if k not in differing})
 
 
 def rank() -> int:
@@ -198,11 +197,10 @@ def environment() -> dict:
     commit = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True, check=False)
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
-    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
-    versions = {"python": platform.python_version(), "versions": {name: version(name) for name in packages}}
+    versions = {p: version(p) for p in ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")}
     cpu, gpu = models[0] if models else platform.processor(), torch.cuda.is_available() and torch.cuda.get_device_name()
     machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu or None}
-    return {"commit": commit.stdout.strip(), **versions, **machine}
+    return {"commit": commit.stdout.strip(), "python": platform.python_version(), "versions": versions, **machine}
 
 
 def main() -> None:

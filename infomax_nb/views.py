@@ -5,16 +5,12 @@ All random numbers of a batch are drawn in one call. Cropping and resizing is se
 arithmetic, so for the same drawn parameters the pixels agree with torchvision's on Pillow images.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from .kernels.pixels import colour, crop, draw
+from .kernels.pixels import IMAGENET_MEAN, IMAGENET_STD, colour, crop, draw, normalise  # noqa: F401
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
 
 
@@ -59,7 +55,7 @@ def from_lightly(name: str, *parts, **options) -> list[View]:
         colours = ((*strengths, jitter.hue[1]), apply.p, part["RandomGrayscale"].p, blur.prob, tuple(blur.sigmas))
         order, kernel = list(part.values()), getattr(crop.interpolation, "value", crop.interpolation)
         swapped = solarize is not None and order.index(solarize) < order.index(blur)
-        made.append(View(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))
+        made.append(View(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))  # type: ignore[arg-type]
     return made
 
 
@@ -92,13 +88,13 @@ class Views:
             come shuffled, so each one's order is uniform over the 24 and independent of its own other numbers.
     """
 
-    def __init__(self, views: Sequence[View], rows: int = 128):
+    def __init__(self, views: list[View], rows: int = 128):
         self.views, self.rows = list(views), rows
         alike = [(v.size, v.kernel, v.solarize_first) for v in self.views]
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
-    def __call__(self, images: Tensor, generator: torch.Generator, first: int = 0, of: int | None = None):
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, first: int = 0, of: int | None = None):
         """Draw with `generator`, on the CPU so that every device makes the same views, and make them.
 
         The images may be a share of a batch of `of`, from its image number `first` on: they get the views that they
@@ -106,11 +102,11 @@ class Views:
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
-        batch, layout = len(images), {"device": images.device, "memory_format": torch.channels_last}
-        drawn = draw(self.views, of or batch, *images.shape[2:], generator)
+        (batch, _, height, width), layout = images.shape, torch.channels_last
+        drawn = draw(self.views, of or batch, height, width, generator)
         drawn["order"] = drawn["order"][:, torch.arange(of or batch) // self.rows * self.rows]
         drawn = {name: t[:, first : first + batch] for name, t in drawn.items()}
-        out = [torch.empty(batch, 3, v.size, v.size, **layout) for v in self.views]
+        out = [torch.empty(batch, 3, v.size, v.size, device=images.device, memory_format=layout) for v in self.views]
         for (size, kernel, solarize_first), members in self.groups.items():
             step = self.rows if images.is_cuda else max(1, min(self.rows, _CACHED // (3 * size**2)))
             edges = [0, *range(self.rows - first % self.rows, batch, self.rows), batch]
@@ -122,10 +118,3 @@ class Views:
                         piece = colour(piece, {name: t[view, i] for name, t in drawn.items()}, solarize_first)
                     out[view][i] = normalise(piece).transpose(0, 1)
         return out
-
-
-def normalise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
-    """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of ImageNet's statistics."""
-    shape = (3,) + (1,) * (x.ndim - 1)
-    scale = (1 / (255 * std)).to(x.device).view(shape)
-    return torch.addcmul((-mean / std).to(x.device).view(shape), x, scale)

@@ -22,6 +22,16 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
+def tracked(folder: Path) -> Path:
+    """A copy of the checkout in `folder`: the files that git tracks, and those that it would."""
+    list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(list_files, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in (n for n in listed if n and (ROOT / n).exists()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
 def sweep_file(folder: Path, name: str, **values) -> Path:
     """A parameter file of small runs, one thread and seconds each."""
     path = folder / name

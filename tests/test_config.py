@@ -51,6 +51,7 @@ def refused(**values) -> str:
         ("backbone", "resnet19", "resnet18"),
         ("stem", "large", "'imagenet' or 'small'"),
         ("device", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("damaged", "ignore", "'refuse' or 'skip'"),
     ],
 )
 def test_bad_values(name, bad, allowed):
@@ -110,13 +111,21 @@ def test_places_are_no_part_of_the_name(place):
     assert TrainConfig(**place).name == TrainConfig().name
 
 
+def test_images_of_ones_own_are_told_apart_by_their_place():
+    """Two folders of photographs are two data sets; every other set is the same wherever it lies."""
+    one, other = (TrainConfig(dataset="folder", data_root=place) for place in ("mine", "yours"))
+    assert one.name != other.name and one.identity()["data_root"] == "mine"
+    assert one.but(runs_dir="elsewhere", device="cpu").name == one.name
+    assert "data_root" not in TrainConfig(dataset="cifar10", data_root="mine").identity()
+
+
 def test_whatever_decides_the_result_is_part_of_the_name():
     base = {"n_train": 1000}
     changes = [
         {}, {"method": "supervised"}, {"dataset": "cifar10"}, {"n_train": 1001}, {"n_train": None}, {"n_classes": 10},
         {"image_size": 64}, {"backbone": "resnet18"}, {"stem": "small"}, {"epochs": 99}, {"batch_size": 64},
         {"lr": 1e-4}, {"weight_decay": 0}, {"seed": 1}, {"kappa": 1}, {"alpha": 0.5}, {"beta": 0.5}, {"proj_dim": 64},
-        {"eval_every": 2},
+        {"eval_every": 2}, {"damaged": "skip"},
     ]  # fmt: skip
     assert {k for c in changes for k in c} | {"data_root", "device", "runs_dir"} == set(TrainConfig.model_fields)
     assert len({TrainConfig(**{**base, **c}).name for c in changes}) == len(changes)

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,7 +16,8 @@ from infomax_nb.train import Run, datasets, write_whole
 def store(run: Run) -> str:
     """Keep a finished run's backbone under `reports/networks/`; returns its name."""
     config, (train, test) = run.config, datasets(run.config)
-    backbone = run.method().backbone.half().float()
+    backbone: Any = run.method().backbone
+    backbone = backbone.half().float()
     x, queries = features(backbone, train.images), features(backbone, test.images)
     top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
     weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.state_dict().items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from infomax_nb.config import TrainConfig, project_root
+from infomax_nb.config import ParameterError, TrainConfig, project_root
 from infomax_nb.methods import build
 from infomax_nb.train import Run
 from workflow.sweep import runs_of
@@ -70,8 +70,8 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
         key = (config.backbone, config.stem, config.size, config.method, config.proj_dim)
         if config.method != "infomax":  # no projector of that width: measured once
             key = next((k for k in table.index if k[:4] == key[:4]), key)
-        rate = table.loc[key] if key in table.index else {"images_per_second": None, "evaluated_per_second": None}
-        if rate["images_per_second"]:
+        if key in table.index:
+            rate = table.loc[key]
             train = steps * config.batch_size / rate["images_per_second"]
             line[kind] = train + evaluations * (labelled + tested) / rate["evaluated_per_second"]
     run = Run(config.run_dir)
@@ -91,8 +91,12 @@ def makespan(hours: list[float], devices: int) -> float:
 def main(files: list[str]) -> None:
     """Print the bill."""
     paths = [Path(f) for f in files] or sorted((project_root() / "params" / "paper").glob("*.yaml"))
-    runs = {name: values for path in paths for name, values in runs_of(path).items()}
-    configs = {name: TrainConfig(**values) for name, values in runs.items()}
+    configs = {}
+    for path in paths:
+        for name, values in runs_of(path).items():
+            if values is None:
+                raise ParameterError(f"{path} cannot be read as a parameter file, or asks for no run.")
+            configs[name] = TrainConfig(**values)
     rates = measured()
     table = pd.DataFrame([bill(config, rates) for config in configs.values()]).set_index("run")
     shown = table[["images", "views", "epochs", "steps"]].copy()
@@ -120,4 +124,7 @@ def main(files: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except ParameterError as error:
+        sys.exit(str(error))

@@ -88,12 +88,12 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
     runs = runs_of(path, **changes)
     if name not in runs:
         raise ParameterError(f"{path} has changed: it no longer asks for {name}.")
-    if runs[name] is None:  # a file that holds no run says why here
+    if (values := runs[name]) is None:  # a file that holds no run says why here
         empty = [key for key, value in read_yaml(path).items() if value == []]
         raise ParameterError(f"{' and '.join(empty)} = [] is not allowed: it must be a list of values.")
-    TrainConfig(**runs[name])
+    TrainConfig(**values)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, lambda part: part.write_text(yaml.safe_dump(runs[name], sort_keys=False), encoding="utf-8"))
+    write_whole(out, lambda part: part.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8"))
 
 
 def failures(folder: Path, before: dict[Path, int]) -> list[str]:

@@ -1,4 +1,5 @@
-"""Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize, jitter, grey, blur.
+"""Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize, jitter, grey, blur;
+and what networks take.
 
 Which views there are is decided in `views`; what is random about them is drawn here, in one call.
 """
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 ORDERS = list(permutations(range(4)))
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 
@@ -164,3 +167,16 @@ def draw(views: Sequence, batch: int, height: int, width: int, generator: torch.
     for (_, name), x, strength in zip(OPERATIONS, u[-4:], strengths, strict=True):
         drawn[name] = (0.0 if name == "hue" else 1.0) + (x * (strength + strength) - strength)
     return drawn
+
+
+def normalise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
+    """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of ImageNet's statistics."""
+    shape = (3,) + (1,) * (x.ndim - 1)
+    scale = (1 / (255 * std)).to(x.device).view(shape)
+    return torch.addcmul((-mean / std).to(x.device).view(shape), x, scale)
+
+
+def unnormalise(view: Tensor, size: int) -> Tensor:
+    """A network's input (B, 3, S, S) as uint8 images (B, 3, size, size), enlarged pixel by pixel."""
+    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (IMAGENET_MEAN, IMAGENET_STD))
+    return torch.nn.functional.interpolate((view * std + mean) * 255, size, mode="nearest").clamp(0, 255).byte()

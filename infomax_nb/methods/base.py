@@ -18,11 +18,15 @@ class Method(nn.Module):
     departure that all methods share from code that calls the network view by view.
     """
 
+    transform: str  # one of lightly's, unless `views` are a method's own
+    projector: nn.Module
+    criterion: nn.Module
+
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__()
         self.backbone = models.backbone(config.backbone, config.stem, config.size)
         self.epoch, self.epochs = 0, config.epochs
-        self.build(config, self.backbone.num_features, n_classes)
+        self.build(config, self.backbone.num_features, n_classes)  # type: ignore[arg-type]  # timm's
 
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
         """Make heads and losses, for a backbone of so many features."""
@@ -41,7 +45,7 @@ class Method(nn.Module):
     def after_backward(self) -> None:
         """Called between the backward pass and the optimiser's step."""
 
-    def project(self, views: list[Tensor], networks: nn.ModuleList | None = None) -> list[Tensor]:
+    def project(self, views: list[Tensor], networks: nn.ModuleList | tuple | None = None) -> list[Tensor]:
         """Backbone, once per resolution, then projector (or other two `networks`) on all views: V tensors (B, D)."""
         backbone, projector = networks or (self.backbone, self.projector)
         return list(projector(torch.cat(models.forward_views(backbone, views))).chunk(len(views)))

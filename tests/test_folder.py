@@ -1,0 +1,544 @@
+"""Images of one's own: any formats and sizes, with labels or without, some of them damaged."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.model_selection import train_test_split
+
+from infomax_nb import data, plots
+from infomax_nb.config import ParameterError, TrainConfig
+from infomax_nb.data import Files, ImageSet, load, picture
+from infomax_nb.evaluation import nearest
+from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.probe import held_out_information
+from infomax_nb.train import Run, datasets, fit, main
+from infomax_nb.views import Views, dino_views
+
+SMALL = {"dataset": "folder", "image_size": 32, "batch_size": 16, "proj_dim": 16, "epochs": 1, "device": "cpu"}
+ORIENTATION = 0x0112
+
+
+def pixels(wide: int, high: int, seed: int, channels: int = 3) -> np.ndarray:
+    """A smooth picture (high, wide, channels), uint8: unlike noise, it survives a JPEG's compression."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8)).resize((wide, high), Image.Resampling.BICUBIC)
+    return np.asarray(coarse)[..., :channels].copy()
+
+
+def square(rgb: np.ndarray, size: int) -> np.ndarray:
+    """The reference: the central square of (H, W, 3), scaled to (3, size, size) in one step."""
+    high, wide = rgb.shape[:2]
+    short, left, top = min(high, wide), (wide - min(high, wide)) / 2, (high - min(high, wide)) / 2
+    image = Image.fromarray(rgb)
+    box = (left, top, left + short, top + short)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)).transpose(2, 0, 1)
+
+
+def on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colour (H, W, 3) with opacity (H, W), before white."""
+    share = alpha[..., None] / 255
+    return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)
+
+
+def decoded(path) -> np.ndarray:
+    """What Pillow makes of a file without transparency or orientation, as RGB."""
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+# Each writer saves a file and returns what a person sees in it, (H, W, 3), known without `picture`. Lossless formats
+# give back what was written; a JPEG, what Pillow decodes of it.
+
+
+def jpeg(path, rgb, seed, **options):
+    Image.fromarray(rgb).save(path, "JPEG", quality=90, **options)
+    return decoded(path)
+
+
+def rotated_jpeg(path, rgb, seed):
+    """A camera's: the sensor's picture as it lies, and a number that says how to hold it."""
+    turn = (1, 2, 3, 4, 5, 6, 7, 8)[seed % 8]
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    Image.fromarray(rgb).save(path, "JPEG", quality=90, exif=exif)
+    raw = decoded(path)
+    upright = {
+        1: raw,
+        2: raw[:, ::-1],
+        3: raw[::-1, ::-1],
+        4: raw[::-1],
+        5: raw.transpose(1, 0, 2),
+        6: np.rot90(raw, -1),
+        7: raw.transpose(1, 0, 2)[::-1, ::-1],
+        8: np.rot90(raw, 1),
+    }
+    return np.ascontiguousarray(upright[turn])
+
+
+def cmyk_jpeg(path, rgb, seed):
+    Image.fromarray(rgb).convert("CMYK").save(path, "JPEG", quality=95)
+    return decoded(path)
+
+
+def png(path, rgb, seed):
+    Image.fromarray(rgb).save(path, "PNG")
+    return rgb
+
+
+def transparent_png(path, rgb, seed):
+    alpha = np.random.default_rng(seed).integers(0, 256, rgb.shape[:2], np.uint8)
+    alpha[: len(alpha) // 3], alpha[-1:] = 0, 255
+    Image.fromarray(np.dstack([rgb, alpha])).save(path, "PNG")
+    return on_white(rgb, alpha)
+
+
+def palette_png(path, rgb, seed):
+    """Four colours, of which the third is see-through."""
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 3), np.uint8)
+    index = (rgb[..., 0] // 64).astype(np.uint8)
+    image = Image.frombytes("P", index.shape[::-1], index.tobytes())
+    image.putpalette(colours.tobytes())
+    image.save(path, "PNG", transparency=2)
+    return np.where((index == 2)[..., None], 255, colours[index]).astype(np.uint8)
+
+
+def bilevel_png(path, rgb, seed):
+    on = rgb[..., 0] > 127
+    Image.fromarray(on).save(path, "PNG")
+    return np.repeat(np.where(on, 255, 0).astype(np.uint8)[..., None], 3, 2)
+
+
+def grey_png(path, rgb, seed):
+    Image.fromarray(rgb[..., 0]).save(path, "PNG")
+    return np.repeat(rgb[..., :1], 3, 2)
+
+
+def grey_alpha_png(path, rgb, seed):
+    alpha = rgb[..., 1].copy()
+    Image.fromarray(np.dstack([rgb[..., 0], alpha])).save(path, "PNG")
+    return on_white(np.repeat(rgb[..., :1], 3, 2), alpha)
+
+
+def sixteen(rgb, seed) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values over all of 0..65535, and what they are in 0..255: 257 = 65535 / 255."""
+    fine = rgb[..., 0].astype(np.uint32) * 257 + np.random.default_rng(seed).integers(-128, 129, rgb.shape[:2])
+    fine = fine.clip(0, 65535)
+    return fine.astype(np.uint16), np.repeat(((fine + 128) // 257).astype(np.uint8)[..., None], 3, 2)
+
+
+def sixteen_png(path, rgb, seed):
+    fine, seen = sixteen(rgb, seed)
+    Image.fromarray(fine).save(path, "PNG")
+    return seen
+
+
+def sixteen_tiff(path, rgb, seed):
+    fine, seen = sixteen(rgb, seed)
+    Image.fromarray(fine).save(path, "TIFF")
+    return seen
+
+
+def sixteen_pgm(path, rgb, seed):
+    fine, seen = sixteen(rgb, seed)
+    header = f"P5\n{fine.shape[1]} {fine.shape[0]}\n65535\n".encode()
+    path.write_bytes(header + fine.astype(">u2").tobytes())
+    return seen
+
+
+def webp(path, rgb, seed):
+    Image.fromarray(rgb).save(path, "WEBP", lossless=True)
+    return rgb
+
+
+def transparent_webp(path, rgb, seed):
+    alpha = np.where(rgb[..., 1] > 100, 255, 0).astype(np.uint8)
+    Image.fromarray(np.dstack([rgb, alpha])).save(path, "WEBP", lossless=True)
+    return on_white(rgb, alpha)
+
+
+def gif(path, rgb, seed):
+    """Two frames; the first one is the picture."""
+    frames = [Image.fromarray(part).convert("P", palette=Image.Palette.ADAPTIVE) for part in (rgb, 255 - rgb)]
+    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])
+    return np.asarray(frames[0].convert("RGB"))
+
+
+def bmp(path, rgb, seed):
+    Image.fromarray(rgb).save(path, "BMP")
+    return rgb
+
+
+WRITERS = {
+    "jpg": jpeg,
+    "progressive.jpeg": lambda *a: jpeg(*a, progressive=True),
+    "exif.JPG": rotated_jpeg,
+    "cmyk.jpg": cmyk_jpeg,
+    "PNG": png,
+    "rgba.png": transparent_png,
+    "palette.png": palette_png,
+    "1.png": bilevel_png,
+    "grey.Png": grey_png,
+    "la.png": grey_alpha_png,
+    "16.png": sixteen_png,
+    "16.TIFF": sixteen_tiff,
+    "16.pgm": sixteen_pgm,
+    "webp": webp,
+    "rgba.WebP": transparent_webp,
+    "gif": gif,
+    "bmp": bmp,
+}
+SIZES = [(40, 30), (31, 57), (64, 64), (7, 9), (150, 20), (12, 200), (100, 75), (1, 1), (3, 90)]
+NAMES = ["plain", "two words", 'it\'s "quoted"', "später %20", "写真", "a.b,c;d", "-p", "$HOME"]
+
+
+def write(folder, n: int, first: int = 0) -> dict[str, np.ndarray]:
+    """n images of all kinds, path -> what a person sees."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written, kinds = {}, list(WRITERS.items())
+    for k in range(first, first + n):
+        end, save = kinds[k % len(kinds)]
+        wide, high = SIZES[k // 3 % len(SIZES)]
+        path = folder / f"{NAMES[k % len(NAMES)]} {k}.{end}"
+        written[str(path)] = save(path, pixels(wide, high, k), k)
+    return written
+
+
+def rubbish(folder) -> None:
+    """What lies in people's folders beside images."""
+    for name in (".DS_Store", "._1.jpg", ".hidden.png", "Thumbs.db", "notes.txt", "film.mp4", "jpg"):
+        (folder / name).write_bytes(b"no image")
+    for hidden in (".thumbnails", ".ipynb_checkpoints"):
+        (folder / hidden).mkdir()
+        (folder / hidden / "small.png").write_bytes(b"no image")
+
+
+def as_seen(got: ImageSet, written: dict[str, np.ndarray], paths: list[str], size: int) -> None:
+    """Each image is the reference of its path; what is blended with white may be rounded another way."""
+    assert len(got) == len(paths) and got.images.dtype == torch.uint8
+    for image, path in zip(got.images, paths, strict=True):
+        error = np.abs(image.numpy().astype(int) - square(written[path], size)).max()
+        assert error <= (1 if "rgba" in path or "la.png" in path else 0), (path, error)
+
+
+def cut(path: str | Path) -> None:
+    raw = Path(path).read_bytes()
+    Path(path).unlink()  # it may be a link to another test's
+    Path(path).write_bytes(raw[: len(raw) // 2])
+
+
+def refusal(*arguments, **options) -> str:
+    """The one sentence that `load` raises."""
+    with pytest.raises(ParameterError) as error:
+        load(*arguments, **options)
+    assert len(str(error.value).splitlines()) == 1 and str(error.value).startswith("data_root")
+    return str(error.value)
+
+
+# --- Formats, sizes, names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_picture_is_what_a_person_sees(tmp_path, kind):
+    for seed, (wide, high) in enumerate(SIZES):
+        path = tmp_path / f"{seed}.{kind}"
+        seen = WRITERS[kind](path, pixels(wide, high, seed), seed)
+        got = np.asarray(picture(path)).astype(int)
+        assert got.shape == seen.shape == (*seen.shape[:2], 3)
+        assert np.abs(got - seen).max() <= (1 if "rgba" in kind or "la.png" in kind else 0)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == len(SIZES)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
+    """Every value there is: white is white, one 257th of it one step, a half is rounded to the nearest."""
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    for name in ("all.png", "all.tif"):
+        Image.fromarray(values).save(tmp_path / name)
+        got = np.asarray(picture(tmp_path / name))
+        assert (got == got[..., :1]).all() and (got[-1, -1] == 255).all()
+        assert (got[..., 0].ravel() == np.rint(np.arange(65536) * 255 / 65535)).all()
+
+
+def test_a_tiff_is_turned_once(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    raw = pixels(30, 20, 0)
+    Image.fromarray(raw).save(tmp_path / "a.tif", exif=exif)
+    assert (np.asarray(picture(tmp_path / "a.tif")) == np.rot90(raw, -1)).all()
+
+
+def test_a_large_photograph_is_turned_too(tmp_path):
+    """A camera's JPEG, decoded at a fraction of its size, with the orientation of a telephone held upright."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(pixels(1600, 1200, 3)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    (got,) = Files(np.array([str(tmp_path / "a.jpg")], object), 64)[:]
+    error = got.numpy().astype(int) - square(np.rot90(pixels(1600, 1200, 3), -1).copy(), 64)
+    assert np.abs(error).mean() < 1.5
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_values_whose_white_is_unknown_are_refused(tmp_path, mode):
+    path = tmp_path / "depth.tif"
+    Image.fromarray(pixels(20, 20, 0)[..., 0].astype(np.float32)).convert(mode).save(path)
+    with pytest.raises(ParameterError, match=f"depth.tif cannot be used.* mode {mode}"):
+        picture(path)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """300 images of 17 kinds and nine sizes without labels, and what lies beside images: the folder, path -> pixels."""
+    folder = tmp_path_factory.mktemp("my photos") / 'a "folder", ä'
+    written = write(folder, 300)
+    rubbish(folder)
+    return folder, written
+
+
+def parts(paths: list[str]) -> dict[str, list[str]]:
+    """The 80/20 division, with scikit-learn's other function for it."""
+    rows = train_test_split(range(len(paths)), test_size=0.2, stratify=[0] * len(paths), random_state=0)
+    return {split: [paths[k] for k in sorted(r)] for split, r in zip(("train", "test"), rows, strict=True)}
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_300_mixed_images(mixed, monkeypatch, streams):
+    folder, written = mixed
+    monkeypatch.setattr(data, "MEMORY", 0 if streams else data.MEMORY)
+    for split, paths in parts(sorted(written)).items():
+        got = load("folder", folder, split, image_size=32)
+        assert isinstance(got.images, Files) == streams
+        assert (got.classes, set(got.labels.tolist())) == ([], {-1})
+        as_seen(got[torch.arange(len(got))], written, paths, 32)
+
+
+def test_a_folder_of_class_folders_of_mixed_images(tmp_path):
+    written = {}
+    for c, name in enumerate(("dogs & cats", "Ärger", "z")):
+        written |= write(tmp_path / name / "deeper", 20, 20 * c)
+        rubbish(tmp_path / name)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "readme.txt").write_text("three classes")
+    train, test = (load("folder", tmp_path, split, image_size=24) for split in ("train", "test"))
+    assert train.classes == test.classes == sorted(["dogs & cats", "Ärger", "z"])
+    assert train.labels.bincount().tolist() == [16] * 3 and test.labels.bincount().tolist() == [4] * 3
+    by_path = {square(seen, 24).tobytes(): path for path, seen in written.items() if "rgba" not in path}
+    known = [
+        (by_path.get(image.numpy().tobytes()), k)
+        for s in (train, test)
+        for image, k in zip(s.images, s.labels, strict=True)
+    ]
+    known = [(path, train.classes[k]) for path, k in known if path]
+    assert len(known) > 40 and all(f"/{name}/" in path for path, name in known)
+
+
+# --- Layouts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["straight", "parts", "one class", "one class in parts", "albums and an image"])
+def test_without_two_class_folders_there_are_no_labels(tmp_path, layout):
+    where = {"straight": [""], "parts": ["train", "test"], "one class": ["cats"]}
+    where |= {"one class in parts": ["train/cats", "test/cats"], "albums and an image": ["", "2021"]}
+    written = {place: write(tmp_path / place, 10, 10 * k) for k, place in enumerate(where[layout])}
+    divided = {name: part for name in ("train", "test") for place, part in written.items() if place.startswith(name)}
+    if not divided:
+        every = {path: seen for part in written.values() for path, seen in part.items()}
+        divided = {
+            s: {p: every[p] for p in ps} for s, ps in parts(sorted(every, key=lambda p: (len(p.split("/")), p))).items()
+        }
+    for split, expected in divided.items():
+        got = load("folder", tmp_path, split, image_size=32)
+        assert (got.classes, set(got.labels.tolist())) == ([], {-1})
+        order = sorted(expected, key=lambda path: (len(path.split("/")), path))
+        as_seen(got, expected, order, 32)
+    some = load("folder", tmp_path, n=5, seed=1, image_size=32)
+    assert len(some) == 5 and some.classes == []
+
+
+def test_folders_without_a_right_result(tmp_path):
+    assert str(tmp_path) in refusal("folder", tmp_path) and ".webp" in refusal("folder", tmp_path)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".a.png").write_bytes(b"no image")
+    assert "no image" in refusal("folder", tmp_path)
+    write(tmp_path, 1)
+    assert "n_samples=1" in refusal("folder", tmp_path)  # nothing would be left to train on
+    write(tmp_path / "cats", 4)
+    write(tmp_path / "dogs", 4)
+    assert "plain 0.jpg lies beside class folders" in refusal("folder", tmp_path)
+    (tmp_path / "plain 0.jpg").unlink()
+    assert load("folder", tmp_path).classes == ["cats", "dogs"]
+    assert "not found" in refusal("folder", tmp_path / "cats" / "plain 0.jpg" / "deeper")
+    assert "plain 0.jpg" in refusal("folder", tmp_path / "cats" / "plain 0.jpg")  # a file is no folder
+
+
+# --- Damage ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_half_a_file_is_noticed(tmp_path, kind):
+    path = tmp_path / f"half.{kind}"
+    WRITERS[kind](path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 1)
+    cut(path)
+    with pytest.raises(ParameterError, match="damaged: skip"):
+        picture(path)
+
+
+@pytest.fixture
+def one_damaged(mixed, tmp_path):
+    """The 300 images, the path of one of them that is cut in half, and the split that it is in."""
+    folder, written = tmp_path / "photos", {}
+    folder.mkdir()
+    for path, seen in mixed[1].items():
+        copy = folder / os.path.basename(path)
+        os.link(path, copy)
+        written[str(copy)] = seen
+    bad = next(path for path in written if path.endswith("exif.JPG") and "two words" in path)
+    cut(bad)
+    split = next(split for split, paths in parts(sorted(written)).items() if bad in paths)
+    return folder, written, bad, split
+
+
+def test_a_damaged_image_is_refused_by_its_name(one_damaged):
+    folder, _, bad, split = one_damaged
+    said = refusal("folder", folder, split, image_size=32)
+    assert bad in said and "truncated" in said and "`damaged: skip` leaves it out" in said
+    other = {"train": "test", "test": "train"}[split]
+    assert len(load("folder", folder, other, image_size=32)) > 0
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_damaged_image_is_skipped_by_choice(one_damaged, monkeypatch, capfd, streams):
+    """The other 299 are there, in the split that they are in without the damage, and the one is named once."""
+    folder, written, bad, split = one_damaged
+    monkeypatch.setattr(data, "MEMORY", 0 if streams else data.MEMORY)
+    sizes = []
+    for name, paths in parts(sorted(written)).items():
+        got = load("folder", folder, name, image_size=32, damaged="skip")
+        as_seen(got[torch.arange(len(got))], written, [path for path in paths if path != bad], 32)
+        said, sizes = capfd.readouterr().err, [*sizes, len(got)]
+        assert said == (f"1 of {len(paths)} images are damaged and skipped:\n  {bad}\n" if name == split else "")
+    assert sum(sizes) == 299
+
+
+def test_what_is_skipped_must_leave_something(tmp_path):
+    for c, name in enumerate(("cats", "dogs")):
+        for path in write(tmp_path / name, 10, 10 * c):
+            if name == "dogs":
+                Path(path).write_bytes(b"")
+    assert "dogs are damaged" in refusal("folder", tmp_path, damaged="skip", image_size=32)
+    assert "dogs" in refusal("folder", tmp_path, image_size=32)
+    for path in (tmp_path / "cats").iterdir():
+        path.rename(tmp_path / path.name)
+    for path in (tmp_path / "dogs").iterdir():
+        path.rename(tmp_path / path.name)
+    (tmp_path / "cats").rmdir(), (tmp_path / "dogs").rmdir()
+    assert load("folder", tmp_path, damaged="skip", image_size=32).classes == []
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    assert "all train images of the set are damaged" in refusal("folder", tmp_path, damaged="skip", image_size=32)
+
+
+def test_other_sets_of_files_skip_too(tmp_path, capfd):
+    """CIFAR-10 as folders keeps its own size, which the first image tells: here, the first that can be read."""
+    for part in ("train", "test"):
+        for c, name in enumerate(("cat", "dog")):
+            for k in range(3):
+                (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels(20, 20, 10 * c + k)).save(tmp_path / part / name / f"{k}.png")
+    cut(tmp_path / "train" / "cat" / "0.png")
+    assert "0.png" in refusal("cifar10", tmp_path)
+    got = load("cifar10", tmp_path, damaged="skip")
+    assert got.images.shape == (5, 3, 20, 20) and got.labels.tolist() == [0, 0, 1, 1, 1]
+    assert str(tmp_path / "train" / "cat" / "0.png") in capfd.readouterr().err
+
+
+# --- Without labels -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(mixed, tmp_path_factory):
+    """A run on 64 of the 300 images, which have no labels."""
+    runs = str(tmp_path_factory.mktemp("runs"))
+    return fit(TrainConfig(**SMALL, data_root=str(mixed[0]), n_train=64, runs_dir=runs))
+
+
+def test_a_run_without_labels_has_entropies_and_no_accuracies(trained):
+    assert trained.finished and trained.record["images"] == 64
+    expected = {"epoch", "loss", "h_global", "h_local", "mi_written", "mi_density", "nn_positive", "grad_over_kappa"}
+    assert set(trained.metrics) == expected | {"effective_rank"}
+    assert np.isfinite(trained.metrics.to_numpy()).all()
+    row = trained.metrics.iloc[-1]
+    assert row.loss == pytest.approx(row.h_local - row.h_global, abs=1e-3)
+    assert 1 <= row.effective_rank <= 59
+    assert sum(p.numel() for p in trained.method().backbone.parameters()) > 1e6
+    assert Run(trained.path).config == trained.config
+
+
+def test_two_folders_are_two_runs(trained, mixed, tmp_path):
+    """A finished run on other photographs must not be taken for one on these."""
+    write(tmp_path / "other", 40)
+    config = trained.config.but(data_root=str(tmp_path / "other"), n_train=None)
+    assert fit(config.but(n_train=16)).metrics.loss[0] != trained.metrics.loss[0]
+    assert fit(trained.config).path == trained.path
+
+
+def test_labels_that_are_not_there_are_asked_for_in_one_sentence(trained):
+    for ask in (lambda c: fit(c.but(method="supervised")), lambda c: datasets(c, labelled=True)):
+        with pytest.raises(ParameterError) as error:
+            ask(trained.config)
+        assert "labels are needed" in str(error.value) and trained.config.data_root in str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+    assert not trained.config.but(method="supervised").run_dir.exists()
+
+
+@pytest.mark.parametrize("method", ["simclr", "vicreg", "barlow_twins", "byol", "dino"])
+def test_every_other_method_trains_without_labels(trained, method):
+    metrics = fit(trained.config.but(method=method, n_train=32)).metrics
+    assert set(metrics) == {"epoch", "loss", "effective_rank"} and np.isfinite(metrics.to_numpy()).all()
+
+
+def test_a_command_line_skips_and_says_so(one_damaged, tmp_path, monkeypatch, capfd):
+    folder, _, bad, split = one_damaged
+    file = tmp_path / "own.yaml"
+    file.write_text("".join(f"{name}: {value}\n" for name, value in SMALL.items()))
+    command = ["train", str(file), "-p", "data_root", str(folder), "-p", "runs_dir", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert bad in str(stopped.value) and len(str(stopped.value).splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setattr(sys, "argv", [*command, "-p", "damaged", "skip"])
+    main()
+    said = capfd.readouterr()
+    run = Run(tmp_path / "runs" / said.out.strip().split("/")[-1])
+    assert said.err.count(bad) == 1 and "1 of " in said.err
+    assert run.config.damaged == "skip" and run.record["images"] == 240 - (split == "train")
+
+
+def test_figures_show_what_there_is(trained):
+    shown = plots.curves(trained.metrics, ["linear_top1", "knn_top1"])
+    assert [axis.get_ylabel() for axis in shown.axes] == [plots.LABELS[c] for c in ("mi_density", "effective_rank")]
+    labelled = trained.metrics.assign(linear_top1=1.0, knn_top1=2.0)
+    shown = plots.curves(labelled, ["linear_top1", "knn_top1"])
+    assert [axis.get_ylabel() for axis in shown.axes] == [plots.LABELS[c] for c in ("linear_top1", "knn_top1")]
+    plots.plt.close("all")
+
+
+def test_neighbours_of_a_small_folder():
+    bank = torch.randn(4, 6)
+    assert nearest(bank, bank, 9).shape == (4, 4) and nearest(bank, bank, 9)[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_information_on_few_images(trained):
+    """60 images: one batch of 480 views, whose ceiling is log(479 / 7), not that of 1,024."""
+    test, method = load("folder", trained.config.data_root, "test", image_size=32), trained.method()
+    got = held_out_information(method, test)
+    generator = torch.Generator().manual_seed(data.stream(0, 0, 5))
+    rows = data.stratified(test.labels, 60, 0)
+    with torch.no_grad():
+        views = method.project(Views(dino_views(32))(test.images[rows], generator))
+        h_global, h_local = InfoMaxLoss(10.0).entropies(views)
+    assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(float(h_local))
+    assert got["mi_density"] == pytest.approx(float(h_global - h_local) + np.log(479 / 7))
