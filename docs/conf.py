@@ -43,6 +43,7 @@ html_css_files = ["site.css"]
 html_js_files = [(None, {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"})]
 html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
+html_domain_indices = False  # the reference lists the modules
 html_sourcelink_suffix = ""
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": project},

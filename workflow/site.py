@@ -336,7 +336,7 @@ def contents(modules: dict[str, dict[str, str]]) -> str:
     return f"""# The package
 
 `infomax_nb` computes; the notebooks explain. Sizes are written as N for views, V for views of one image, D for
-dimensions, B for the images of a batch.
+dimensions, B for the images of a batch. All names: {{ref}}`genindex`.
 
 {shown}
 
