@@ -23,7 +23,8 @@ from .losses import KAPPA_MAX
 
 # Pixels that networks are made for (else 32), and that a set's images are scaled to where they differ in size.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
-Dataset = Literal[*("glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"), *SIZES]
+Small = Literal["glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"]
+Large = Literal["stl10", "lc25000", "lc25000_groups", "folder", "imagenet", "imagenet100"]
 
 
 class ParameterError(ValueError):
@@ -58,7 +59,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     method: Literal["infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino", "supervised"] = "infomax"
-    dataset: Dataset = "glyphs"
+    dataset: Literal[Small, Large] = "glyphs"
     data_root: str = "data"
     n_train: int | None = Field(None, ge=2)
     n_classes: int = Field(48, ge=2, le=MAX_CLASSES)

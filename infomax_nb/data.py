@@ -82,9 +82,9 @@ def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Ima
         image.draft(None, least)
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode[0] == "I":
-            image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+            image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))  # type: ignore[assignment]
         if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))  # type: ignore[assignment]
         return image.convert("RGB")
 
 
@@ -93,7 +93,7 @@ def _ahead(read: Callable, parts: Iterable) -> Iterator:
     with ThreadPoolExecutor(1) as reader:
         coming = chain((reader.submit(read, part) for part in parts), [None])
         for ready, _ in pairwise(coming):
-            yield ready.result()
+            yield ready.result()  # type: ignore[union-attr]  # the last one is no `ready`
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,9 @@ def load(
 def _without_damaged(data: ImageSet, split: str) -> ImageSet:
     """The images whose files can be decoded; the others are named on stderr."""
     with ThreadPoolExecutor() as pool:
-        tried = [pool.submit(lambda path: picture(path).close(), path) for path in data.images]
+        tried = [pool.submit(lambda path: picture(path).close(), path) for path in data.images]  # type: ignore[union-attr]  # paths
     whole = torch.tensor([each.exception() is None for each in tried])
-    if len(lost := data.images[~whole.numpy()]):
+    if len(lost := data.images[~whole.numpy()]):  # type: ignore[index]
         print(f"{len(lost)} of {len(data)} images are damaged and skipped:", *lost, sep="\n  ", file=sys.stderr)
     for k in set(data.labels.tolist()) - set(data.labels[whole].tolist()):
         raise ParameterError(f"data_root: all {split} images of {[*data.classes, 'the set'][k]} are damaged.")

@@ -7,12 +7,12 @@ from lightly.utils.dist import rank, world_size
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from .data import ImageSet, stream
+from .data import Files, ImageSet, stream
 from .kernels.log_sum_exp import gathered
 from .views import normalise
 
 
-def inputs(images: Tensor, device: torch.device | str = "cpu", batch: int = 512) -> Iterator[Tensor]:
+def inputs(images: Tensor | Files, device: torch.device | str = "cpu", batch: int = 512) -> Iterator[Tensor]:
     """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
     for chunk in images.split(batch):
         x = normalise(chunk.to(device).transpose(0, 1).float()).transpose(0, 1)
@@ -20,7 +20,7 @@ def inputs(images: Tensor, device: torch.device | str = "cpu", batch: int = 512)
 
 
 @torch.no_grad()
-def features(backbone: nn.Module, images: Tensor) -> Tensor:
+def features(backbone: nn.Module, images: Tensor | Files) -> Tensor:
     """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics.
 
     `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.

@@ -88,7 +88,7 @@ class Recorder(pl.callbacks.Checkpoint):
 
     def __init__(self, folder: Path, evaluation: OnlineEvaluation):
         self.folder, self.evaluation = folder, evaluation
-        self.history, self.seconds, self.started = [], [], time.perf_counter()
+        self.history, self.seconds, self.started = list[dict](), list[list[float]](), time.perf_counter()
 
     def state_dict(self) -> dict:
         spent, evaluation = time.perf_counter() - self.started, self.evaluation.state_dict()
@@ -159,12 +159,12 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
         torch.manual_seed(stream(config.seed, 0, 2))
         method = build(config, len(train.classes)).to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
-    evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)
+    evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)  # type: ignore[arg-type]
     recorder, saved = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
     own = config.identity()  # a field that is newer than the checkpoint had its default there
     if (resumed := saved.exists()) and own | load_weights(saved).get("loop", {}).get("identity", {"": ""}) != own:
         raise RunError(f"checkpoint: {saved} is another run's; move it away.")
-    options = {"accelerator": device.type, **places, "precision": "bf16-mixed" if cuda else "32-true"}
+    options: dict = {"accelerator": device.type, **places, "precision": "bf16-mixed" if cuda else "32-true"}
     options |= {"strategy": "ddp" if world > 1 else "auto", "sync_batchnorm": cuda and world > 1}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
     options["enable_progress_bar"] = live() or sys.stderr.isatty()  # a log stays quiet
@@ -172,7 +172,7 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
     with warnings.catch_warnings(action="ignore"):
         trainer = pl.Trainer(max_epochs=config.epochs, callbacks=[recorder], **options)
         # Lightning writes to the system's temporary folder first, where a killed process' file would stay.
-        trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(checkpoint, path)
+        trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(checkpoint, path)  # type: ignore[method-assign]
         loop = Loop(config, method, train)
         try:
             trainer.fit(loop, _Batches(loop), ckpt_path=saved if resumed else None, weights_only=True)

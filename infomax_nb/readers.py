@@ -9,6 +9,7 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def _idx(name: str, folders: list[Path], get: str) -> tuple[torch.Tensor, Path]:
         return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()), path.parent
 
 
-def _published(kind: type, root: Path, **arguments):
+def _published(kind: Any, root: Path, **arguments):
     """A data set of torchvision's, which compares each file's MD5 with the published one before it unpickles it."""
     get = f"torchvision.datasets.{kind.__name__}({str(root)!r}, download=True) fetches it."
     folder, meta = _first(kind.__name__, [root / kind.base_folder], get), getattr(kind, "meta", None)
@@ -69,7 +70,7 @@ def _published(kind: type, root: Path, **arguments):
         raise ParameterError(f"data_root: {bad} is missing, or its MD5 is not the published one. {get}") from None
 
 
-def _cifar(kind: type, root: Path, split: str) -> ImageSet:
+def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
     data = _published(kind, root, train=split == "train")
     images, labels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
     return ImageSet(images, labels, data.classes)
@@ -125,7 +126,7 @@ def _listing(*folders: Path, names: list[str] | None = None) -> ImageSet:
         for k in {*range(len(names))} - {k for _, k in found}:
             raise ValueError(f"there is no image ({', '.join(FORMATS)}) in {folders[0] / names[k]}")
         paths, labels = zip(*((path, k if names[k] else -1) for path, k in found), strict=True)
-    return ImageSet(np.array(paths, object), torch.tensor(labels), [Path(name).name for name in names if name])
+    return ImageSet(np.array(paths, object), torch.tensor(labels), [Path(name).name for name in names if name])  # type: ignore[arg-type]  # paths, which `load` decodes
 
 
 def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, names: list | None = None) -> ImageSet:
@@ -140,7 +141,7 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
     """80% or 20% of the images, stratified, always the same ones; whole groups of them if there are groups."""
     apart = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     division = StratifiedShuffleSplit(1, test_size=0.2, random_state=0) if groups is None else apart
-    with reading(os.path.commonpath(list(data.images))):
+    with reading(os.path.commonpath(list(data.images))):  # type: ignore[arg-type]
         parts = next(division.split(data.images, data.labels.numpy(), groups))
     return data[torch.from_numpy(np.sort(parts[split == "test"]))]
 
@@ -194,7 +195,7 @@ def _lc25000(root: Path, split: str, grouped: bool = False) -> ImageSet:
     get = "It is a table with columns image (<class>/<file>) and group (the tile that the image is a copy of)."
     places = ("lc25000/groups.csv", "groups.csv", "lc25000_groups.csv", "lung_colon_image_set/groups.csv")
     table = _first("LC25000's table of groups", [root / place for place in places], get)
-    keys = ["/".join(Path(path).parts[-2:]) for path in data.images]
+    keys = ["/".join(Path(path).parts[-2:]) for path in data.images]  # type: ignore[union-attr]
     lines = _lines(keys, [table], others=True, index_col="image", usecols=["image", "group"], dtype=str)
     return _divided(data, split, lines["group"])
 
@@ -207,8 +208,8 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
     folder = wnids.with_name("train" if train else "val")
     data = _listing(folder, names=names if train else ["images"])
     texts = [folder / name / f"{name}_boxes.txt" for name in names] if train else [folder / "val_annotations.txt"]
-    form = {"index_col": 0, "sep": "\t", "header": None, "dtype": {k - train: np.float32 for k in (2, 3, 4, 5)}}
-    lines = _lines([os.path.basename(path) for path in data.images], texts, **form)
+    form: dict = {"index_col": 0, "sep": "\t", "header": None, "dtype": {k - train: np.float32 for k in (2, 3, 4, 5)}}
+    lines = _lines([os.path.basename(path) for path in data.images], texts, **form)  # type: ignore[union-attr]
     with reading(texts[0]):
         if not train:
             data = replace(data, labels=torch.tensor([names.index(wnid) for wnid in lines[1]]), classes=names)
@@ -216,4 +217,4 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
 
 
 _ALL = (_fashion_mnist, _cifar10, _cifar100, _stl10, _folder, _lc25000, _tiny_imagenet, _imagenet, _imagenet100)
-READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": lambda *where: _lc25000(*where, grouped=True)}
+READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": lambda at, split: _lc25000(at, split, True)}

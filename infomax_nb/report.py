@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():
         if table is not None:
-            write_whole(folder / f"{part}.csv", lambda p, t=table: t.to_csv(p, float_format="%.6g"))
+            write_whole(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
     records = [{"config": run.config.identity(), **run.record} for run in sources] or [environment()]
     write_whole(folder / "records.json", lambda p: p.write_text(json.dumps(records, indent=1)))
     write_whole(folder / "figure.png", lambda p: figure.savefig(p, format="png", dpi=110))

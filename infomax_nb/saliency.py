@@ -17,7 +17,7 @@ from .evaluation import inputs
 
 
 def maps(net: nn.Module, images: Tensor) -> Tensor:
-    """The paper's maps (N, H, W) for the network at hand, at its defaults: `attention` for a ViT, else `smooth_grad_cam`."""
+    """The paper's maps (N, H, W) of the network, at their defaults: `attention` for a ViT, else `smooth_grad_cam`."""
     return (attention if hasattr(net, "patch_embed") else smooth_grad_cam)(net, images)
 
 

@@ -126,7 +126,7 @@ def fit(config: TrainConfig, devices: int = 1) -> Run:
 
 def datasets(config: TrainConfig, labelled: bool = False) -> tuple[data.ImageSet, data.ImageSet]:
     """The training and the test split that are configured; ParameterError if they must have labels and don't."""
-    shape = {"n_classes": config.n_classes, "image_size": config.image_size, "damaged": config.damaged}
+    shape: dict = {"n_classes": config.n_classes, "image_size": config.image_size, "damaged": config.damaged}
     first = "unlabeled" if config.dataset == "stl10" and config.method != "supervised" else "train"
     train = data.load(config.dataset, config.data_root, first, config.n_train, config.seed, **shape)
     if len(train) < config.batch_size:
@@ -179,8 +179,8 @@ def _probe_imagenet(config: TrainConfig, train: data.ImageSet, test: data.ImageS
     """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
     trained = fit(config.but(dataset="imagenet"))
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-    backbone = trained.method().backbone.to(device)
-    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)
+    backbone = trained.method().get_submodule("backbone").to(device)
+    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)  # type: ignore[arg-type]
     metrics = {"epoch": config.epochs, **evaluation(backbone, config.epochs, passes=2 * config.epochs)}
     Run(folder).write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
     return trained.weights, {"of": trained.path.name, "devices": 1, "num_nodes": 1}
