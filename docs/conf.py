@@ -66,6 +66,8 @@ def plain(app, what, name, obj, options, lines):
         if paragraph.startswith("Returns: "):
             paragraphs[i] = paragraph.replace("Returns: ", ":returns: ", 1).replace("\n", "\n   ")
     lines[:] = "\n\n".join(paragraphs).split("\n")
+    if what == "property":
+        lines[:1] = lines[0].split(" ", 1)  # or a line's words before a colon would be read as its type
     if what == "class" and issubclass(obj, BaseModel):
         lines += fields(obj)
 

@@ -190,7 +190,7 @@ LOOK = r"""() => {
   const shown = "img, table, pre, code, mjx-container, dt, h1, h2, h3, p, li";
   for (const e of document.querySelectorAll(`article :is(${shown})`)) {
     const box = e.getBoundingClientRect();
-    if (box.width && (box.right > window.innerWidth + 1 || box.left < -1) && !scrolls(e.parentElement) && !scrolls(e))
+    if (box.width && (box.right > window.innerWidth + 1 || box.left < -1) && !scrolls(e.parentElement))
       found.push(`sticks out: ${e.tagName} ${e.textContent.slice(0, 60)}`);
   }
   const text = document.createElement("div");
@@ -215,6 +215,35 @@ def test_every_page_reads_well(site, address, browser, width):
     visit.page.context.close()
     assert not wrong, "\n".join(f"{page}: {'; '.join(found)}" for page, found in wrong.items())
     assert len(pages) > 40 and equations > 100
+
+
+FAULTS = {  # what is put at the end of a page, and what must be said of it
+    "<p style='width: 500px'>wide</p>": "the page is",
+    "<div style='overflow: hidden'><pre style='width: 500px'>cut</pre></div>": "sticks out: PRE cut",
+    "<span class='math notranslate nohighlight'>\\(\\frac\\)</span>": "wrong equation",
+    "<span class='math'>x</span>": "not typeset: x",
+    "<p class='mathjax_ignore'>$$x$$</p>": "raw LaTeX",
+    "<img src='missing.png'>": "no picture",
+    "<script>console.error('from a script')</script>": "from a script",
+    "<script>missing()</script>": "missing is not defined",
+    "<img src='https://example.org/x.png'>": "not loaded: https://example.org/x.png",
+}
+
+
+@needs_chromium
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_the_browser_is_for(site, address, browser, fault):
+    """Each fault in a page that is right without it is noticed."""
+    right, visit = site / "notebooks" / "00_loss_derivation.html", Visit(browser, 390, address)
+    wrong = right.with_name("wrong.html")
+    wrong.write_text(right.read_text("utf-8").replace("</article>", f"{fault}</article>", 1), "utf-8")
+    try:
+        visit.open(f"{address}/notebooks/wrong.html")
+        found = visit.page.evaluate(LOOK) + visit.complaints
+    finally:
+        wrong.unlink()
+        visit.page.context.close()
+    assert any(FAULTS[fault] in each for each in found), found
 
 
 @needs_chromium

@@ -51,7 +51,7 @@ def gather(source: Path) -> None:
         *ROOT.glob("*.md"),
         *ROOT.glob("notebooks/*.ipynb"),
         ROOT / "params/README.md",
-        *ROOT.glob("reports/*.md"),
+        *ROOT.glob("reports/[a-z]*.md"),
     ):
         stage.add(path)
     stage.add(ROOT / "reports" / "paper_table1.csv")
@@ -136,8 +136,10 @@ class Stage:
             return "reports/table1.md"
         if there == ROOT / "infomax_nb":
             return "api/index.md"
-        if there.parent == ROOT / "reports" and there.is_dir() or there == ROOT / "reports":
-            return f"{there.relative_to(ROOT)}/index.md"
+        if there in (ROOT / "reports", ROOT / "reports" / "README.md"):
+            return "reports/index.md"
+        if there.parent == ROOT / "reports" and there.is_dir():
+            return f"reports/{there.name}/index.md"
         return f"{there.relative_to(ROOT)}/README.md" if (there / "README.md").is_file() else None
 
 
@@ -236,7 +238,8 @@ def benchmarks() -> str:
         parts.append(f"## {what.replace('_', ' ').capitalize()}, {device.upper()}\n")
         if path.with_suffix(".png").exists():
             parts.append(f"![{what.replace('_', ' ')}]({path.stem}.png)\n")
-        parts.append(table(pd.read_csv(path, dtype=str, index_col=0)) + "\n")
+        measured = pd.read_csv(path, dtype=str, index_col=0).rename(columns=lambda c: c.replace("_", " "))
+        parts.append(table(measured) + "\n")
         made = _record([json.loads(path.with_suffix(".json").read_text())])
         parts.append(_facts(made | {"Numbers": f"[{path.name}]({path.name})"}) + "\n")
     return "\n".join(parts)
@@ -282,18 +285,18 @@ Numbers: {{download}}`paper_table1.csv`
 
 
 def overview(names: Iterable[str]) -> str:
-    """The list of results."""
+    """The page of `reports/`: what its README says, and the list of results."""
+    said = (ROOT / "reports" / "README.md").read_text("utf-8")
     entries = "\n".join(f"- [{title(name)}]({name}/index.md)" for name in names)
     toctree = "\n".join(f"{name}/index" for name in names)
-    return f"""# Results
+    return f"""{said}
+## A page for each result
 
-Each page shows what is kept in `reports/`: a figure, its numbers, and the record of the runs that they come from.
-No run is at the paper's own scale unless it says so.
+Figure, numbers, and the record of the runs that they come from.
 
 {entries}
-
-Beside them: [benchmarks](benchmarks/index.md), [what faults cost](faults.md),
-[trained networks](networks/index.md) and [the paper's Table 1](table1.md).
+- [Benchmarks](benchmarks/index.md), [faults](faults.md), [trained networks](networks/index.md),
+  [the paper's Table 1](table1.md)
 
 ```{{toctree}}
 :hidden:
