@@ -32,15 +32,10 @@ IDLE = "Python 3 (ipykernel) | Idle"  # in the status bar, once the notebook has
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """`make lab` on a copy of the notebooks without outputs, with settings of its own: its address and the folder."""
+    """`make lab` in a folder to which notebooks are copied, with settings of its own: its address and the folder."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
     shutil.copytree(ROOT / "profiles", folder / "profiles")
-    for path in NOTEBOOKS:
-        notebook = nbformat.read(path, 4)
-        for cell in code(notebook):
-            cell.update(outputs=[], execution_count=None)
-        nbformat.write(notebook, folder / "notebooks" / path.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -108,8 +103,12 @@ def answers(address) -> bool:
 
 
 def run_all(page: Page, lab, name: str) -> None:
-    """Open a notebook, Run All Cells by the menu, and wait until it is through; AssertionError names a failing cell."""
+    """Open a copy without outputs, Run All Cells by the menu, wait for the end; AssertionError names a failing cell."""
     address, folder = lab
+    empty = nbformat.read(ROOT / "notebooks" / name, 4)
+    for cell in code(empty):
+        cell.update(outputs=[], execution_count=None)
+    nbformat.write(empty, folder / "notebooks" / name)
     page.goto(f"{address}/lab/tree/notebooks/{name}?token={TOKEN}&reset")
     page.get_by_text(IDLE).wait_for(timeout=120_000)
     page.locator(".lm-MenuBar-item:has-text('Run')").click()
