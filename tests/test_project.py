@@ -69,7 +69,8 @@ def code_lines(path: Path) -> int:
 def test_the_package_is_thin():
     sizes = {str(p.relative_to(ROOT / "infomax_nb")): code_lines(p) for p in (ROOT / "infomax_nb").rglob("*.py")}
     assert max(sizes.values()) <= 250, sizes
-    counted = {name: lines for name, lines in sizes.items() if not name.startswith("kernels/")}  # these stand apart
+    counted = {name: lines for name, lines in sizes.items() if not name.startswith(("kernels/", "exercises"))}
+    # these stand apart
     assert sum(counted.values()) < 1500, counted
 
 
@@ -140,7 +141,7 @@ def test_the_readmes_numbers_are_the_reports(result):
     records = json.loads((ROOT / "reports" / result / "records.json").read_text())
     assert {r["config"]["kappa"] for r in records} == {0.1, 0.6931, 1, 10, 20} and all(r["commit"] for r in records)
     last = metrics[metrics.epoch == metrics.epoch.max()]
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "reports" / "README.md").read_text()
     for kappa, rows in last.groupby("kappa"):
         cells = [f"{rows[c].mean():.1f}" + (f" ± {rows[c].std():.1f}" if len(rows) > 1 else "") for c in CLAIM]
         assert f"| {kappa:g} | {cells[0]} | {cells[1]} |" in readme
@@ -154,7 +155,7 @@ def test_the_readmes_table_of_methods_is_the_reports(result, seeds):
     records = json.loads((folder / "records.json").read_text())
     same = [{k: v for k, v in r["config"].items() if k in ("epochs", "n_train", "lr", "batch_size")} for r in records]
     assert len(records) == 7 * seeds and all(s == same[0] for s in same) and all(r["commit"] for r in records)
-    last, readme = metrics[metrics.epoch == metrics.epoch.max()], (ROOT / "README.md").read_text()
+    last, readme = metrics[metrics.epoch == metrics.epoch.max()], (ROOT / "reports" / "README.md").read_text()
     assert last.groupby("method").size().tolist() == [seeds] * 7
     for method, rows in last.groupby("method"):
         cells = [f"{rows[c].mean():.1f} ± {rows[c].std():.1f}" for c in CLAIM]
