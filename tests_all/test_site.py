@@ -156,21 +156,25 @@ class Visit:
     """A page of the browser at one width, and what it complains about; nothing but the site can be reached."""
 
     def __init__(self, browser, width: int, own: str):
-        self.complaints: list[str] = []
-        self.page = browser.new_context(viewport={"width": width, "height": 844}).new_page()
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"not loaded: {r.url}"))
-        self.page.on("response", lambda r: self.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        self.page.route("**/*", lambda r: r.continue_() if r.request.url.startswith((own, "data:")) else r.abort())
+        self.own, self.context = own, browser.new_context(viewport={"width": width, "height": 844})
+        self.context.set_default_timeout(120_000)  # milliseconds: a machine may be busy
+        self.page, self.complaints = self.context.new_page(), []
 
     def open(self, url: str) -> None:
         """Open a page and wait until its equations are typeset and its pictures are there."""
-        self.complaints.clear()
+        self.page.close()  # what it has still under way is not the next one's
+        self.page, said = self.context.new_page(), []
+        self.complaints = said
+        self.page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: said.append(str(error)))
+        self.page.on("requestfailed", lambda r: said.append(f"not loaded: {r.url}"))
+        self.page.on("response", lambda r: said.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        self.page.route("**/*", lambda r: r.continue_() if r.request.url.startswith((self.own, "data:")) else r.abort())
         self.page.goto(url, wait_until="load")
         if self.page.query_selector(".math"):
             self.page.wait_for_function("() => window.MathJax?.startup?.promise")
             self.page.evaluate("() => MathJax.startup.promise")
+        self.page.evaluate("() => document.fonts.ready.then(() => null)")
 
 
 # What a reader would see: equations that are not typeset or wrong, pictures that do not load, a page that is wider
@@ -212,7 +216,7 @@ def test_every_page_reads_well(site, address, browser, width):
         if found := visit.page.evaluate(LOOK) + visit.complaints:
             wrong[page] = found
         equations += visit.page.locator("mjx-container").count()
-    visit.page.context.close()
+    visit.context.close()
     assert not wrong, "\n".join(f"{page}: {'; '.join(found)}" for page, found in wrong.items())
     assert len(pages) > 40 and equations > 100
 
@@ -242,7 +246,7 @@ def test_what_the_browser_is_for(site, address, browser, fault):
         found = visit.page.evaluate(LOOK) + visit.complaints
     finally:
         wrong.unlink()
-        visit.page.context.close()
+        visit.context.close()
     assert any(FAULTS[fault] in each for each in found), found
 
 
@@ -259,6 +263,6 @@ def test_search_finds_kappa(site, address, browser, served):
     visit.page.wait_for_selector("#search-results ul.search li a")
     visit.page.wait_for_function("() => !document.querySelector('#search-progress')?.textContent.includes('Searching')")
     found = visit.page.locator("#search-results ul.search li > a").all_text_contents()
-    visit.page.context.close()
+    visit.context.close()
     assert len(found) > 5 and any("03" in title for title in found), found
     assert not visit.complaints
