@@ -478,9 +478,9 @@ def test_a_run_without_labels_has_entropies_and_no_accuracies(trained):
 
 def test_two_folders_are_two_runs(trained, mixed, tmp_path):
     """A finished run on other photographs must not be taken for one on these."""
-    write(tmp_path / "other", 40)
-    config = trained.config.but(data_root=str(tmp_path / "other"), n_train=None)
-    assert fit(config.but(n_train=16)).metrics.loss[0] != trained.metrics.loss[0]
+    write(tmp_path / "other", 80, 1000)
+    other = fit(trained.config.but(data_root=str(tmp_path / "other")))
+    assert other.path != trained.path and other.metrics.loss[0] != trained.metrics.loss[0]
     assert fit(trained.config).path == trained.path
 
 
