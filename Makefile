@@ -91,4 +91,4 @@ lock: | .tools/bin/uv
 	  --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks
+	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks _site dist
