@@ -54,9 +54,10 @@ notebooks: $(READY)
 wheel: $(READY)
 	.tools/bin/uv build --quiet --wheel --python $(BIN)/python
 
-# Sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client and munge are installed), faults.
+# Under an hour, two files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
+# and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
 test-all: $(READY)
-	$(RUN) pytest tests_all
+	$(RUN) pytest -n 2 --dist loadfile tests_all
 
 # Notebooks, results and reference as static pages; needs no network, neither to build nor to read.
 site: $(READY)
