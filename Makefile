@@ -45,7 +45,7 @@ lint: $(READY)
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
 unit: $(READY)
-	$(RUN) pytest tests
+	$(RUN) OMP_NUM_THREADS=1 pytest -n $(CORES) --dist loadfile tests
 
 notebooks: $(READY)
 	$(RUN) pytest --nbval --nbval-cell-timeout=900 notebooks
@@ -54,10 +54,10 @@ notebooks: $(READY)
 wheel: $(READY)
 	.tools/bin/uv build --quiet --wheel --python $(BIN)/python
 
-# Under an hour, two files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
+# Under an hour on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
 # and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
 test-all: $(READY)
-	$(RUN) pytest -n 2 --dist loadfile tests_all
+	$(RUN) pytest -n $(CORES) --dist loadfile tests_all
 
 # Notebooks, results and reference as static pages; needs no network, neither to build nor to read.
 site: $(READY)
