@@ -202,6 +202,8 @@ def test_a_drag_draws_once(lab, page):
              ...[...output.querySelectorAll("img")].map(image => image.src).filter(src => !window.seen.includes(src))
            )).observe(output, {subtree: true, childList: true, attributes: true}); }"""
     )
+    moved.locator(".noUi-handle").scroll_into_view_if_needed()  # the mouse only reaches what is on the screen
+    page.wait_for_timeout(1000)
     handle = moved.locator(".noUi-handle").bounding_box()
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
     page.mouse.move(x, y)
