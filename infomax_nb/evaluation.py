@@ -58,9 +58,9 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
 
 
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of centred features' normalised singular values (Roy and Vetterli 2007); (N, D): 1 to D."""
+    """exp of the entropy of centred features' relative singular values (Roy, Vetterli 2007); (N, D): 1 to min(N, D)."""
     x = (x - x.mean(0)).double()
-    values = torch.linalg.eigvalsh(x.T @ x).clamp(min=0).sqrt()
+    values = torch.linalg.eigvalsh(x @ x.T if len(x) < x.shape[1] else x.T @ x).clamp(min=0).sqrt()
     share = values / values.sum().clamp(min=1e-300)
     return float(torch.special.entr(share).sum().exp())
 

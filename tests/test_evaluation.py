@@ -89,7 +89,7 @@ def test_topk_accuracy_by_hand():
     assert [topk_accuracy(ranked, labels, k) for k in (1, 2, 3, 4)] == [25, 50, 75, 100]
 
 
-@pytest.mark.parametrize("shape", [(300, 20), (15, 40)])
+@pytest.mark.parametrize("shape", [(300, 20), (15, 40), (20, 40_000)])  # the last: few raw pictures
 def test_effective_rank_equals_numpys_singular_values(shape):
     x = torch.randn(shape, generator=generator()) * torch.logspace(0, -3, shape[1]) + 5
     values = np.linalg.svd(x.double().numpy() - x.double().numpy().mean(0), compute_uv=False)
