@@ -23,7 +23,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from . import data
-from .config import ParameterError, RunError, TrainConfig, load_weights, project_root, reading, write_whole
+from .config import ParameterError, RunError, TrainConfig, live, load_weights, project_root, reading, write_whole
 from .evaluation import OnlineEvaluation
 from .methods import build
 
@@ -94,9 +94,9 @@ def fit(config: TrainConfig, devices: int = 1) -> Run:
     """Train the run that `config` describes; return it finished.
 
     A finished run is returned as it is, an interrupted one goes on after its last whole epoch, or after the step at
-    which SIGTERM came (the process exits with 143 then). When another process trains the same run, this one says so,
-    waits, and returns that one's result. Processes that torchrun or srun started train one run together;
-    `devices` of them are started here otherwise (see `loop.run`), and the first one writes.
+    which SIGTERM came (the process exits with 143 then). When another process trains the same run, this one says so
+    (not into a notebook that runs unattended), waits, and returns that one's result. Processes that torchrun or srun
+    started train one run together; `devices` of them are started here otherwise (see `loop.run`), and the first writes.
 
     Raises ParameterError before any work for a configuration or a data set that can't be used; RunError when the run
     meets a full disk, a damaged file or too little memory; FloatingPointError when the loss becomes NaN.
@@ -116,7 +116,8 @@ def fit(config: TrainConfig, devices: int = 1) -> Run:
         run.path.mkdir(parents=True, exist_ok=True)
         held = lock.acquire(timeout=0)
     except Timeout:
-        print(f"{config.name} is being trained by another process; waiting for it.", file=sys.stderr, flush=True)
+        if live() or "ipykernel" not in sys.modules:  # like progress bars, it is nothing for a stored output
+            print(f"{config.name} is being trained by another process; waiting for it.", file=sys.stderr, flush=True)
         held = lock.acquire()
     except OSError as error:
         raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
