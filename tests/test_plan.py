@@ -1,5 +1,8 @@
 """The bill before the run, against sums done by hand."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
@@ -33,3 +36,10 @@ def test_evaluation_only_and_labelled_sets():
 @pytest.mark.parametrize("devices, hours", [(1, 12.0), (2, 6.0), (3, 5.0), (64, 5.0)])
 def test_makespan(devices, hours):
     assert plan.makespan([1.0, 2.0, 5.0, 4.0], devices) == hours
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly():
+    command = [sys.executable, "-u", "-m", "workflow.plan", "params/fast.yaml"]
+    process = subprocess.Popen(command, cwd=plan.project_root(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.communicate()[1] == b"" and process.returncode == 0

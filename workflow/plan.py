@@ -5,6 +5,7 @@ same network, size and method on each kind of device (`reports/benchmarks/*_thro
 says so. Beside it stands the recorded time of a run that is finished.
 """
 
+import os
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -126,5 +127,8 @@ def main(files: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader such as head has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ParameterError as error:
         sys.exit(str(error))
