@@ -59,7 +59,7 @@ notebooks: $(READY)
 wheel: $(READY)
 	.tools/bin/uv build --quiet --wheel --python $(BIN)/python
 
-# Under an hour on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
+# Three quarters of an hour on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
 # and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
 test-all: $(READY)
 	$(RUN) pytest -n $(CORES) --dist loadfile tests_all
