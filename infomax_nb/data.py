@@ -125,9 +125,8 @@ class ImageSet:
 
 
 def load(
-    name: str, root: str | Path = "data", split="train", n: int | None = None, seed=0, n_classes=48,
-    image_size: int | None = None, damaged="refuse",
-) -> ImageSet:  # fmt: skip
+    name: str, root="data", split="train", n: int | None = None, seed=0, n_classes=48, image_size=None, damaged="refuse"
+) -> ImageSet:
     """Load a split of a data set.
 
     Args:

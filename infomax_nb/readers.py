@@ -147,10 +147,11 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
 
 
 def _folder(root: Path, split: str) -> ImageSet:
-    """`<root>/{train,test}/<class>/*`, or `<root>/<class>/*`, divided 80/20 at random; or all without class folders."""
+    """`<root>/{train,test or val}/<class>/*`, or `<root>/<class>/*`, divided 80/20; or all without class folders."""
     get = "It is a folder with a folder of images for each class, or of images alone, which then have no labels."
-    if (root / "train").is_dir() or (root / "test").is_dir():
-        return _parts("the data set", "", "test", get, root, split)
+    tests = [name for name in ("test", "val") if (root / name).is_dir()]
+    if tests or (root / "train").is_dir():
+        return _parts("the data set", "", (*tests, "test")[0], get, root, split)
     return _divided(_listing(_first("the data set", [root], get)), split)
 
 

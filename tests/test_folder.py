@@ -1,6 +1,7 @@
 """Images of one's own: any formats and sizes, with labels or without, some of them damaged."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -355,6 +356,18 @@ def test_without_two_class_folders_there_are_no_labels(tmp_path, layout):
         as_seen(got, expected, order, 32)
     some = load("folder", tmp_path, n=5, seed=1, image_size=32)
     assert len(some) == 5 and some.classes == []
+
+
+def test_val_is_the_test_split_where_there_is_no_other(tmp_path):
+    written = {p: write(tmp_path / p / c, 4, k) for k, p in enumerate(("train", "val", "test")) for c in ("a", "b")}
+    got = load("folder", tmp_path, "test", image_size=32)
+    as_seen(got[got.labels == 1], written["test"], sorted(written["test"]), 32)
+    shutil.rmtree(tmp_path / "test")
+    got = load("folder", tmp_path, "test", image_size=32)
+    assert got.classes == ["a", "b"] and got.labels.tolist() == [0] * 4 + [1] * 4
+    as_seen(got[got.labels == 1], written["val"], sorted(written["val"]), 32)
+    shutil.rmtree(tmp_path / "val")
+    assert f"{tmp_path}/test" in refusal("folder", tmp_path, "test")
 
 
 def test_folders_without_a_right_result(tmp_path):
