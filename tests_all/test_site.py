@@ -18,7 +18,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from checkout import ROOT
+from checkout import ROOT, run, tracked
 
 WIDTHS = (390, 1440)  # a phone, a desk
 CHROMIUM = shutil.which("chromium")
@@ -219,6 +219,22 @@ def test_every_page_reads_well(site, address, browser, width):
     visit.context.close()
     assert not wrong, "\n".join(f"{page}: {'; '.join(found)}" for page, found in wrong.items())
     assert len(pages) > 40 and equations > 100
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_page_reads_well(tmp_path, browser, width):
+    """`reports/index.html` of the committed results and the notebooks' stored outputs."""
+    copy = tracked(tmp_path)
+    shutil.copytree(copy / "notebooks", copy / "reports" / "notebooks")
+    written = run(copy, [sys.executable, "workflow/index.py"])
+    assert written.returncode == 0, written.stderr
+    visit = Visit(browser, width, copy.as_uri())
+    visit.open(f"{copy.as_uri()}/reports/index.html")
+    found = visit.page.evaluate(LOOK) + visit.complaints
+    assert visit.page.locator("article table").count() > 10 < visit.page.locator("article img").count()
+    visit.context.close()
+    assert not found, "\n".join(found)
 
 
 FAULTS = {  # what is put at the end of a page, and what must be said of it

@@ -17,7 +17,7 @@ def index() -> Path:
     reports = project_root() / "reports"
     results = []
     for folder in sorted(p.parent for p in reports.glob("*/caption.txt")):
-        table = committed(folder.name).to_html(border=0)
+        table = committed(folder.name).to_html(border=0, na_rep="")
         records = json.loads((folder / "records.json").read_text())
         made = {
             f"{r['commit'][:10]} on {r['gpu'] or r['cpu']}, {r['threads']} threads, {r.get('started', '')[:10]}"
