@@ -133,7 +133,15 @@ PLACED, CHANGED = (
 AS_TEXT = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
 TRIAL = "".join(f"-{name}{value}" for name, value in CHANGES.items())
 ROOT = os.path.relpath(project_root())
-RUNS_DIR = os.path.normpath(PLACES["runs_dir"] if os.path.isabs(PLACES["runs_dir"]) else f"{ROOT}/{PLACES['runs_dir']}")
+RUNS_DIR = os.path.normpath(os.path.join(ROOT, os.path.expanduser(PLACES["runs_dir"])))
+
+
+def literal(text: str) -> str:
+    """The text for a place where Snakemake reads braces as wildcards."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+IN_RUNS_DIR = literal(RUNS_DIR)
 WANTED = paper()
 PAPER = {stem: os.path.normpath(f"{ROOT}/params/paper/{stem}.yaml") for stem in WANTED["paper"]}
 RUNS = {}  # name: (the file that asks for it, its parameters)
@@ -146,7 +154,7 @@ LOGGED = written(Path(RUNS_DIR))  # before this start
 
 def done(*files: str) -> list[str]:
     """What the runs of these parameter files leave when they are finished."""
-    return [f"{RUNS_DIR}/{name}/.done" for name in dict.fromkeys(name for file in files for name in NAMES[file])]
+    return [f"{IN_RUNS_DIR}/{name}/.done" for name in dict.fromkeys(name for file in files for name in NAMES[file])]
 
 
 def evaluated(wildcards) -> list[str]:
@@ -174,9 +182,9 @@ rule parameters:
     input:
         lambda w: RUNS[w.name][0],
     output:
-        RUNS_DIR + "/params/{name}.yaml",
+        IN_RUNS_DIR + "/params/{name}.yaml",
     log:
-        RUNS_DIR + "/logs/{name}.parameters.log",
+        IN_RUNS_DIR + "/logs/{name}.parameters.log",
     shell:
         f"python -m workflow.sweep {{input:q}} {{wildcards.name}} {{output:q}} {CHANGED} 2> {{log:q}}"
 
@@ -188,11 +196,11 @@ rule run:
         file=own_file,
         before=evaluated,
     output:
-        touch(RUNS_DIR + "/{name}/.done"),
+        touch(IN_RUNS_DIR + "/{name}/.done"),
     log:
-        RUNS_DIR + "/logs/{name}.log",
+        IN_RUNS_DIR + "/logs/{name}.log",
     params:
-        given=f"--devices {int(config.get('devices') or 1)} {AS_TEXT}",
+        given=literal(f"--devices {int(config.get('devices') or 1)} {AS_TEXT}"),
     threads: int(config["threads"])
     shell:
         "OMP_NUM_THREADS={threads} python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"
@@ -219,7 +227,7 @@ for data, dataset in table1_rows().items():
             f"reports/table1_{data}{TRIAL}.csv",
         params:
             dataset=dataset,
-            given=f"{CHANGED} {PLACED}",
+            given=literal(f"{CHANGED} {PLACED}"),
         localrule: True
         shell:
             "python -m workflow.table1 {params.dataset:q} {output} {params.given}"

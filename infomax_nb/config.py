@@ -34,6 +34,10 @@ class ParameterError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class MissingDataError(ParameterError):
+    """A data set that is not where it was looked for."""
+
+
 class RunError(RuntimeError):
     """What a run met on the way: a full disk, a damaged file, too little memory. One sentence, too."""
 
@@ -46,6 +50,21 @@ def project_root() -> Path:
     return next((p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd())
 
 
+def data_folder(root: str | Path) -> Path:
+    """Where `data_root` is, absolute and without links: seen from the working folder, else from the project's.
+
+    `~` is the user's home.
+    """
+    given = Path(root).expanduser()
+    places = (given, project_root() / given)
+    return next((place for place in places if place.is_dir()), given).resolve()
+
+
+def runs_folder(runs_dir: str | Path) -> Path:
+    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where; `~` is the home."""
+    return project_root() / Path(runs_dir).expanduser()
+
+
 class TrainConfig(BaseModel):
     """Everything that decides a run's result. Frozen; unknown or bad values raise one `ParameterError`.
 
@@ -53,7 +72,7 @@ class TrainConfig(BaseModel):
     square images, None for the data set's own. `damaged`: image files that cannot be decoded are refused, the first one
     by its name, or skipped. `n_classes`: classes of `glyphs`. `eval_every`: epochs between evaluations (the last epoch
     is always evaluated). `data_root`, `device`, `runs_dir` say where, not what: they are no part of the run's identity,
-    but for `folder`, where `data_root` says what.
+    but for `folder`, where the absolute path of `data_root` says what.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -96,7 +115,14 @@ class TrainConfig(BaseModel):
         ignored = {"device", "runs_dir"} | (set() if self.dataset == "folder" else {"data_root"})
         ignored |= set() if self.method == "infomax" else {"kappa", "alpha", "beta", "proj_dim"}
         ignored |= set() if self.dataset.startswith("glyphs") else {"n_classes"}
-        return self.model_dump(exclude=ignored)
+        fields = self.model_dump(exclude=ignored)
+        if "data_root" in fields:
+            fields["data_root"] = str(data_folder(self.data_root))
+        return fields
+
+    def resolved(self) -> "TrainConfig":
+        """The same configuration with a folder's path made absolute: what it means here, whoever reads it where."""
+        return self.but(data_root=str(data_folder(self.data_root))) if self.dataset == "folder" else self
 
     @property
     def size(self) -> int:
@@ -114,7 +140,7 @@ class TrainConfig(BaseModel):
     @property
     def run_dir(self) -> Path:
         """The run directory; a relative `runs_dir` lies in the project's folder, whoever calls from where."""
-        return project_root() / self.runs_dir / self.name
+        return runs_folder(self.runs_dir) / self.name
 
     def but(self, **changes: Any) -> "TrainConfig":
         """The same configuration with some fields changed, validated anew."""

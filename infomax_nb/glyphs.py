@@ -53,6 +53,11 @@ def _cover(symbol: str, size: int, pixels: float, x: float, y: float, degrees: f
     return np.asarray(turned.reduce(_OVERSAMPLE), dtype=np.float32) / 255
 
 
+def stencils(n: int) -> list[bytes]:
+    """The n symbols as this machine draws them: what the images depend on beside this module."""
+    return [_stencil(symbol).tobytes() for _, symbol in classes(n)]
+
+
 def make(split: str, n: int = 48, size: int = 32, seed: int = 0, textured: bool = False):
     """The split's images, masks and labels, the same on every machine: `PER_CLASS[split]` of each class, mixed.
 

@@ -2,20 +2,31 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import (
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from .config import ParameterError, RunError, TrainConfig, live, load_weights, write_whole
 from .data import ImageSet, batches, stream
 from .evaluation import OnlineEvaluation
+from .fingerprint import check_data
 from .kernels.log_sum_exp import gathered
+from .launch import Processes
 from .losses import diagnostics, mutual_information
 from .methods import Method, build
 from .views import Views
@@ -42,9 +53,10 @@ class _Batches:
 class Loop(pl.LightningModule):
     """Views, method, loss and optimiser of one step; nothing in it waits for the device."""
 
-    def __init__(self, config: TrainConfig, method: Method, train_set: ImageSet):
+    def __init__(self, config: TrainConfig, method: Method, train_set: ImageSet, seen: dict):
         super().__init__()
         self.config, self.method, self.train_set = config, method, train_set
+        self.seen = seen  # the data set's fingerprint
         self.views = Views(method.views(train_set.images.shape[-1]))
         self.generator = torch.Generator()
 
@@ -73,7 +85,7 @@ class Loop(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         own = {"sums": self.totals(), "drawn": self.generator.get_state()}
-        checkpoint["loop"] = own | {"identity": self.config.identity()}
+        checkpoint["loop"] = own | {"identity": self.config.identity(), "data": self.seen}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.sums = checkpoint["loop"]["sums"]
@@ -130,28 +142,95 @@ class Recorder(pl.callbacks.Checkpoint):
         self.save(trainer)
 
 
-def processes(devices: int) -> dict[str, int]:
-    """Lightning's `devices` and `num_nodes`: of the processes that torchrun or srun started, or `devices` on this node.
+class _SrunEnvironment(SLURMEnvironment):
+    """The tasks of one srun, without Lightning's own ideas of what a job should look like.
 
-    `SLURM_STEP_NUM_TASKS` counts those of one srun; the whole allocation may have more.
+    SLURM's variables say how many tasks a step has; the allocation that Lightning looks at may have more.
     """
-    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
-    each = int(os.environ.get("LOCAL_WORLD_SIZE") or world // int(os.environ.get("SLURM_STEP_NUM_NODES", 1)))
-    return {"devices": each, "num_nodes": world // each} if world > 1 else {"devices": devices, "num_nodes": 1}
+
+    def __init__(self):
+        self.auto_requeue = False  # it would write checkpoints into the working folder, and read any that lie there
+        self.requeue_signal = signal.SIGUSR1
+
+    def world_size(self) -> int:
+        return int(os.environ["SLURM_STEP_NUM_TASKS"])
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """`launch.processes` has done it."""
 
 
-def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devices: int = 1) -> tuple[dict, dict]:
+def _trainer(config: TrainConfig, there: Processes, folder: Path, callback: pl.Callback, **options) -> pl.Trainer:
+    """Lightning's trainer with everything said that it would else look for in the environment."""
+    for name in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
+        raise ParameterError(f"{name} = {os.environ[name]!r} in the environment changes what is trained; unset it.")
+    environments: dict[str, Callable] = {
+        "own": LightningEnvironment,
+        "torchrun": TorchElasticEnvironment,
+        "srun": _SrunEnvironment,
+    }
+    options |= {"strategy": "ddp" if there.world > 1 else "auto", **there.recorded()}
+    options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
+    trainer = pl.Trainer(
+        max_epochs=config.epochs,
+        callbacks=[callback],
+        plugins=[environments[there.launcher]()],
+        # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it finds there.
+        default_root_dir=folder / "nothing",
+        enable_progress_bar=live() or sys.stderr.isatty(),  # a log stays quiet
+        **options,
+    )
+
+    # Lightning writes to the system's temporary folder first, where a killed process' file would stay.
+    trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(checkpoint, path)  # type: ignore[method-assign]
+    return trainer
+
+
+@contextmanager
+def _preempted_as_terminated() -> Iterator[None]:
+    """SIGUSR1, which SLURM may send some time before it ends a job, does what SIGTERM does.
+
+    Only a process' main thread can say so; in another one the signal keeps its meaning.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _resumable(saved: Path, config: TrainConfig, seen: dict) -> bool:
+    """Whether there is a checkpoint to go on from.
+
+    Raises RunError if it is another run's; ParameterError if the data set has changed since it was written.
+    """
+    if not saved.exists():
+        return False
+    loop = load_weights(saved).get("loop", {})
+    own = config.identity()
+    if own | loop.get("identity", {"": ""}) != own:  # a field that is newer than the checkpoint had its default there
+        raise RunError(f"checkpoint: {saved} is another run's; move it away.")
+    check_data(saved.parent, config, loop.get("data"), seen)
+    return True
+
+
+def run(
+    config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, there: Processes, seen: dict
+) -> tuple[dict, dict]:
     """Train to the last epoch, from `folder`'s checkpoint if there is one, in this process and its peers.
 
     Each process has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those of the whole one.
+    `seen`: the data set's fingerprint.
+
     Returns the method's state with `n_classes`, and what the record holds beside: seconds and processes.
     Raises RunError for a checkpoint that is damaged or another run's, and when memory runs out.
     """
-    cuda, places = config.device != "cpu" and torch.cuda.is_available(), processes(devices)
-    if (size := config.batch_size) % (world := places["devices"] * places["num_nodes"]):
-        raise ParameterError(f"batch_size = {size} is not allowed: it must be a multiple of {world}, the devices.")
+    cuda = config.device != "cpu" and torch.cuda.is_available()
     if cuda:  # before the images are moved there
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
+        there.check_devices(torch.cuda.device_count())
+        torch.cuda.set_device(there.local_rank)
     device = torch.device("cuda" if cuda else "cpu")
     if cuda and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
         train, test = train.to(device), test.to(device)  # else Lightning moves each batch
@@ -160,20 +239,15 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
         method = build(config, len(train.classes)).to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)  # type: ignore[arg-type]
-    recorder, saved = Recorder(folder, evaluation), folder / "checkpoint.ckpt"
-    own = config.identity()  # a field that is newer than the checkpoint had its default there
-    if (resumed := saved.exists()) and own | load_weights(saved).get("loop", {}).get("identity", {"": ""}) != own:
-        raise RunError(f"checkpoint: {saved} is another run's; move it away.")
-    options: dict = {"accelerator": device.type, **places, "precision": "bf16-mixed" if cuda else "32-true"}
-    options |= {"strategy": "ddp" if world > 1 else "auto", "sync_batchnorm": cuda and world > 1}
-    options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
-    options["enable_progress_bar"] = live() or sys.stderr.isatty()  # a log stays quiet
+    recorder = Recorder(folder, evaluation)
+    saved = folder / "checkpoint.ckpt"
+    resumed = _resumable(saved, config, seen)
+    options: dict = {"accelerator": device.type, "precision": "bf16-mixed" if cuda else "32-true"}
+    options["sync_batchnorm"] = cuda and there.world > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings(action="ignore"):
-        trainer = pl.Trainer(max_epochs=config.epochs, callbacks=[recorder], **options)
-        # Lightning writes to the system's temporary folder first, where a killed process' file would stay.
-        trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(checkpoint, path)  # type: ignore[method-assign]
-        loop = Loop(config, method, train)
+    with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
+        trainer = _trainer(config, there, folder, recorder, **options)
+        loop = Loop(config, method, train, seen)
         try:
             trainer.fit(loop, _Batches(loop), ckpt_path=saved if resumed else None, weights_only=True)
         except SIGTERMException:
@@ -181,7 +255,7 @@ def run(config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, devi
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
-            raise RunError(f"out of memory on {device}: use a batch_size below {size}") from error
+            raise RunError(f"out of memory on {device}: use a batch_size below {config.batch_size}") from error
     weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
     seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
-    return weights, seconds.to_dict() | places
+    return weights, seconds.to_dict() | there.recorded()

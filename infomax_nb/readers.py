@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from .config import ParameterError, reading
+from .config import MissingDataError, ParameterError, reading
 from .data import ImageSet
 
 FORMATS = (*IMG_EXTENSIONS, ".gif", ".jfif")
@@ -30,7 +30,7 @@ def _first(what: str, places: list[Path], get: str) -> Path:
     found = next((p for p in places if p.exists()), None)
     if found is None:
         looked = " and ".join(str(p.resolve()) for p in places)
-        raise ParameterError(f"data_root: {what} was not found; looked for {looked}. {get}")
+        raise MissingDataError(f"data_root: {what} was not found; looked for {looked}. {get}")
     return found
 
 
@@ -39,23 +39,30 @@ def _first(what: str, places: list[Path], get: str) -> Path:
 
 def _fashion_mnist(root: Path, split: str) -> ImageSet:
     """torchvision's layout `<root>/FashionMNIST/raw`, or Debian's package dataset-fashion-mnist; packed or not."""
-    get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) or Debian's dataset-fashion-mnist has it."
-    places, part = [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST], "train" if split == "train" else "t10k"
-    images, folder = _idx(f"{part}-images-idx3-ubyte", places, get)
-    labels, _ = _idx(f"{part}-labels-idx1-ubyte", [folder], get)
+    part = "train" if split == "train" else "t10k"
+    path = _idx_path(f"{part}-images-idx3-ubyte", root)
+    images = _idx(path)
+    folder = path.parent
+    labels = _idx(_idx_path(f"{part}-labels-idx1-ubyte", root, [folder]))
     if len(images) != len(labels):
         raise ParameterError(f"data_root: {folder} holds {len(images)} {part} images but {len(labels)} labels.")
     images = torch.nn.functional.pad(images[:, None].expand(-1, 3, -1, -1), (2, 2, 2, 2))  # to 32 pixels, as is usual
     return ImageSet(images, labels.long(), list(FashionMNIST.classes))
 
 
-def _idx(name: str, folders: list[Path], get: str) -> tuple[torch.Tensor, Path]:
-    """A file in MNIST's IDX format, and the folder that it is in."""
-    path = _first("Fashion-MNIST", [p / f"{name}{end}" for p in folders for end in ("", ".gz")], get)
+def _idx_path(name: str, root: Path, folders: list[Path] | None = None) -> Path:
+    """The first file of that name, packed or not."""
+    folders = folders or [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST]
+    get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) or Debian's dataset-fashion-mnist has it."
+    return _first("Fashion-MNIST", [folder / f"{name}{end}" for folder in folders for end in ("", ".gz")], get)
+
+
+def _idx(path: Path) -> torch.Tensor:
+    """The array in a file of MNIST's IDX format."""
     with reading(path):
         raw = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
         shape = np.frombuffer(raw, ">i4", raw[3], 4)
-        return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()), path.parent
+        return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy())
 
 
 def _published(kind: Any, root: Path, **arguments):
@@ -219,3 +226,28 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
 
 _ALL = (_fashion_mnist, _cifar10, _cifar100, _stl10, _folder, _lc25000, _tiny_imagenet, _imagenet, _imagenet100)
 READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": lambda at, split: _lc25000(at, split, True)}
+
+
+PUBLISHED = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
+
+
+def packed_files(name: str, root: Path) -> list[Path]:
+    """The files that hold all images of a data set; none where each image is a file of its own.
+
+    Raises MissingDataError where they are not there.
+    """
+    if name == "fashion_mnist":
+        return _idx_files(root)
+    kind: Any = PUBLISHED.get(name)
+    if kind is None or not (root / kind.base_folder).is_dir():
+        return []
+    names = [file for file, _ in [*kind.train_list, *kind.test_list]]
+    if hasattr(kind, "meta"):
+        names.append(kind.meta["filename"])
+    paths = [root / kind.base_folder / name for name in names]
+    return [path for path in paths if path.exists()]
+
+
+def _idx_files(root: Path) -> list[Path]:
+    kinds = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+    return [_idx_path(kind, root) for kind in kinds]

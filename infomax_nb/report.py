@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .config import ParameterError, TrainConfig, project_root
+from .config import ParameterError, TrainConfig, project_root, runs_folder
 from .train import Run, environment, write_whole
 
 CLAIM = ("linear_top1", "knn_top1")
@@ -24,7 +24,7 @@ def export_runs(name: str, metrics: pd.DataFrame, figure: Figure, caption: str, 
         baselines: accuracies of what did not train, a table with a row for each.
     """
     fixed = [c for c in TrainConfig.model_fields if metrics[c].nunique(dropna=False) == 1] + ["data_root", "runs_dir"]
-    runs = [Run(project_root() / metrics.runs_dir.iloc[0] / run) for run in metrics.run.unique()]
+    runs = [Run(runs_folder(metrics.runs_dir.iloc[0]) / run) for run in metrics.run.unique()]
     tables = {"metrics": metrics.drop(columns=fixed).set_index("epoch"), "baselines": baselines}
     return export_tables(name, tables, figure, caption, runs)
 
@@ -45,7 +45,8 @@ def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources
     for part, table in tables.items():
         if table is not None:
             write_whole(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
-    records = [{"config": run.config.identity(), **run.record} for run in sources] or [environment()]
+    records = [{"config": run.config.identity(), "data": "unknown", **run.record} for run in sources]
+    records = records or [environment()]
     write_whole(folder / "records.json", lambda p: p.write_text(json.dumps(records, indent=1)))
     write_whole(folder / "figure.png", lambda p: figure.savefig(p, format="png", dpi=110))
     write_whole(folder / "caption.txt", lambda p: p.write_text(caption + "\n"))

@@ -23,8 +23,21 @@ import yaml
 from filelock import FileLock, Timeout
 
 from . import data
-from .config import ParameterError, RunError, TrainConfig, live, load_weights, project_root, reading, write_whole
+from .config import (
+    MissingDataError,
+    ParameterError,
+    RunError,
+    TrainConfig,
+    live,
+    load_weights,
+    project_root,
+    reading,
+    runs_folder,
+    write_whole,
+)
 from .evaluation import OnlineEvaluation
+from .fingerprint import check_data, described, fingerprint
+from .launch import Processes, check_startable, processes
 from .methods import build
 
 
@@ -65,7 +78,17 @@ class Run:
     @property
     def intact(self) -> Path:
         """Its path; RunError as by `record`."""
-        return (self.record, self.path)[1]
+        self.check_seal()
+        return self.path
+
+    @property
+    def data_digest(self) -> str:
+        """The digest of the data set that it was trained on; `unknown` of a run older than fingerprints."""
+        return self.record.get("data", {}).get("digest", "unknown")
+
+    def check_seal(self) -> None:
+        """Raise RunError as `record` does."""
+        _ = self.record
 
     def seal(self, record: dict) -> str:
         """Check sum of the run's configuration, its metrics and what its record says."""
@@ -79,8 +102,19 @@ class Run:
 
     @property
     def weights(self) -> dict:
-        """The trained method's state, and `n_classes`, the number of classes that it was made for."""
+        """The trained method's state, and `n_classes`, the number of classes that it was made for.
+
+        Raises RunError for a file that is damaged, or is not the one that the run wrote.
+        """
+        self.check_weights()
         return load_weights(self.path / "model.pt")
+
+    def check_weights(self) -> None:
+        """Raise RunError if `model.pt` is not the file that the record names; runs of old don't name it."""
+        recorded = self.record.get("weights")
+        path = self.path / "model.pt"
+        if recorded and recorded != file_digest(path):
+            raise RunError(f"run: {path} is not the file that this run wrote; put it back, or delete the run.")
 
     def method(self) -> torch.nn.Module:
         """The trained method, in evaluation mode, on the CPU."""
@@ -90,7 +124,13 @@ class Run:
         return method.eval()
 
 
-def fit(config: TrainConfig, devices: int = 1) -> Run:
+def file_digest(path: Path) -> str:
+    """Check sum (SHA-256) of a file; RunError if it cannot be read."""
+    with reading(path, "run", RunError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fit(config: TrainConfig, devices: int | None = None) -> Run:
     """Train the run that `config` describes; return it finished.
 
     A finished run is returned as it is, an interrupted one goes on after its last whole epoch, or after the step at
@@ -101,16 +141,19 @@ def fit(config: TrainConfig, devices: int = 1) -> Run:
     Raises ParameterError before any work for a configuration or a data set that can't be used; RunError when the run
     meets a full disk, a damaged file or too little memory; FloatingPointError when the loss becomes NaN.
     """
+    there = processes(devices)
+    config = config.resolved()
     run = Run(config.run_dir)
     if (run.path / "config.yaml").exists() and run.config.identity() != config.identity():
         raise ParameterError(f"runs_dir: {run.path} holds a run of another configuration; move it away.")
     if run.finished:
-        return run
+        return _reused(run, config)
+    check_startable(there, config.batch_size)
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; use auto or cpu.")
     train, test = datasets(config, labelled=config.method == "supervised")
-    if rank():
-        return _train(config, run, train, test, devices)
+    if there.rank:
+        return _train(config, run, train, test, there)
     lock = FileLock(run.path / ".lock")
     try:
         run.path.mkdir(parents=True, exist_ok=True)
@@ -122,7 +165,20 @@ def fit(config: TrainConfig, devices: int = 1) -> Run:
     except OSError as error:
         raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
     with held:
-        return run if run.finished else _train(config, run, train, test, devices)
+        return _reused(run, config) if run.finished else _train(config, run, train, test, there)
+
+
+def _reused(run: Run, config: TrainConfig) -> Run:
+    """The finished run, if its files are those that it wrote and its data are what they were."""
+    run.check_weights()
+    try:
+        now = fingerprint(config)
+    except MissingDataError:
+        if config.dataset == "folder":
+            raise
+        return run  # the run is there and its data are not: nothing to compare
+    check_data(run.path, config, run.record.get("data"), now)
+    return run
 
 
 def datasets(config: TrainConfig, labelled: bool = False) -> tuple[data.ImageSet, data.ImageSet]:
@@ -142,41 +198,50 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
 
     `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0`.
     """
-    runs = [Run(path.parent) for path in sorted((project_root() / runs_dir).glob("*/record.json"))]
+    runs = [Run(path.parent) for path in sorted(runs_folder(runs_dir).glob("*/record.json"))]
     found = ((run, run.config.model_dump()) for run in runs if run.finished)
     tables = [r.metrics.assign(run=r.path.name, **own) for r, own in found if fixed.items() <= own.items()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
-    """Metrics of all finished runs whose configuration differs from `config` in the named fields alone."""
-    return collect(config.runs_dir, **{k: v for k, v in config.identity().items() if k not in differing})
+    """Metrics of all finished runs whose configuration differs from `config` in the named fields alone.
+
+    Where the run of `config` itself is finished, runs on other images are left out and named on stderr.
+    """
+    metrics = collect(config.runs_dir, **{k: v for k, v in config.identity().items() if k not in differing})
+    own = Run(config.run_dir)
+    if metrics.empty or not own.finished or config.dataset.startswith("glyphs"):
+        return metrics
+    digests = {name: Run(own.path.with_name(name)).data_digest for name in metrics.run.unique()}
+    others = [name for name, digest in digests.items() if digest != own.data_digest]
+    if others:
+        print(f"Left out, trained on other images than {own.path.name}: {', '.join(others)}.", file=sys.stderr)
+    return metrics[~metrics.run.isin(others)].reset_index(drop=True)
 
 
-def rank() -> int:
-    """This process' number among those that train one run together, as torchrun, Lightning or srun says; else 0."""
-    return int(next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0))
-
-
-def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet, devices: int) -> Run:
+def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet, there: Processes) -> Run:
     from . import loop
 
     record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
-    if rank() == 0:
+    seen = fingerprint(config)
+    if there.rank == 0:
         list(map(Path.unlink, run.path.glob("*.part")))  # what a killed process left
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
     work = _probe_imagenet if config.dataset == "imagenet100" else loop.run
-    weights, more = work(config, train, test, run.path, devices)
-    if rank():
+    weights, more = work(config, train, test, run.path, there, seen)
+    if there.rank:
         return run
     write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
-    record |= {"finished": _now(), **more}
+    record |= {"finished": _now(), "data": described(seen, test), "weights": file_digest(run.path / "model.pt"), **more}
     run.write("record.json", json.dumps({**record, "seal": run.seal(record)}, indent=1))
     (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
     return run
 
 
-def _probe_imagenet(config: TrainConfig, train: data.ImageSet, test: data.ImageSet, folder: Path, devices: int):
+def _probe_imagenet(
+    config: TrainConfig, train: data.ImageSet, test: data.ImageSet, folder: Path, there: Processes, seen: dict
+):
     """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
     trained = fit(config.but(dataset="imagenet"))
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -195,13 +260,16 @@ def environment() -> dict:
     """What a result depends on beside the configuration: commit, versions, hardware, threads."""
 
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
-    commit = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True, check=False)
+    try:
+        commit = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True, check=False).stdout
+    except OSError:  # no git on the PATH
+        commit = ""
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     versions = {p: version(p) for p in ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")}
     cpu, gpu = models[0] if models else platform.processor(), torch.cuda.is_available() and torch.cuda.get_device_name()
     machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu or None}
-    return {"commit": commit.stdout.strip(), "python": platform.python_version(), "versions": versions, **machine}
+    return {"commit": commit.strip(), "python": platform.python_version(), "versions": versions, **machine}
 
 
 def main() -> None:
@@ -214,7 +282,7 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("file", nargs="?", help="a parameter file")
     source.add_argument("--from", dest="run", metavar="RUN_DIR", help="a run to train anew")
-    parser.add_argument("--devices", type=int, default=1, help="processes on this machine, one for each device")
+    parser.add_argument("--devices", type=int, help="processes on this machine, one for each device; default 1")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
     given = parser.parse_args()
     try:
@@ -223,7 +291,9 @@ def main() -> None:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
             file, changes = old.intact / "config.yaml", {"runs_dir": str(old.path.parent / "rebuilt"), **changes}
-        print(fit(TrainConfig.from_yaml(file, **changes), given.devices).path)
+        run = fit(TrainConfig.from_yaml(file, **changes), given.devices)
+        if processes(given.devices).rank == 0:
+            print(run.path)
     except (ParameterError, RunError, FloatingPointError) as error:
         sys.exit(f"{given.file or given.run}: {' '.join(str(error).split())}")
 

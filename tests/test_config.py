@@ -111,12 +111,44 @@ def test_places_are_no_part_of_the_name(place):
     assert TrainConfig(**place).name == TrainConfig().name
 
 
-def test_images_of_ones_own_are_told_apart_by_their_place():
+def test_images_of_ones_own_are_told_apart_by_their_place(tmp_path, monkeypatch):
     """Two folders of photographs are two data sets; every other set is the same wherever it lies."""
+    monkeypatch.chdir(tmp_path)
     one, other = (TrainConfig(dataset="folder", data_root=place) for place in ("mine", "yours"))
-    assert one.name != other.name and one.identity()["data_root"] == "mine"
+    assert one.name != other.name and one.identity()["data_root"] == str(tmp_path / "mine")
     assert one.but(runs_dir="elsewhere", device="cpu").name == one.name
     assert "data_root" not in TrainConfig(dataset="cifar10", data_root="mine").identity()
+
+
+def test_a_folder_has_one_name_however_it_is_written(tmp_path, monkeypatch):
+    """From two projects `images` is two folders; from one, all that lead to a folder are that folder."""
+    named = {}
+    for project in ("one", "two"):
+        (tmp_path / project / "images").mkdir(parents=True)
+        (tmp_path / project / "link").symlink_to("images")
+        monkeypatch.chdir(tmp_path / project)
+        monkeypatch.setenv("HOME", str(tmp_path / project))
+        absolute = str(tmp_path / project / "images")
+        ways = [
+            "images",
+            "images/",
+            "./images",
+            "../" + project + "/images",
+            "link",
+            "~/images",
+            absolute,
+            absolute + "/",
+        ]
+        configs = [TrainConfig(dataset="folder", data_root=way) for way in ways]
+        assert len({config.name for config in configs}) == 1
+        assert {config.resolved().data_root for config in configs} == {absolute}
+        named[project] = configs[0].name
+    assert named["one"] != named["two"]
+
+
+def test_runs_may_lie_in_ones_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert TrainConfig(runs_dir="~/runs").run_dir == tmp_path / "runs" / TrainConfig().name
 
 
 def test_whatever_decides_the_result_is_part_of_the_name():

@@ -16,7 +16,7 @@ from infomax_nb.train import Run
 from workflow.sweep import FIGURES, name_of, notebooks_own, paper, runs_of, table1_rows, write_run
 
 TABLE = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
-ODD = 'a "b" $(touch pwned) `touch pwned` c\'s; touch pwned'
+ODD = 'a "b" $(touch pwned) `touch pwned` c\'s {x} {{y}}; touch pwned'
 
 
 def name(stem: str) -> str:
