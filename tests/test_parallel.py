@@ -47,7 +47,7 @@ def same_path(run, reference):
 
 @pytest.fixture(scope="module")
 def by_torchrun(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("torchrun"), TORCHRUN, 1)
+    return trained(tmp_path_factory.mktemp("torchrun"), TORCHRUN, 2)
 
 
 @pytest.mark.parametrize("method", METHODS)
