@@ -761,3 +761,9 @@ def test_information_on_few_images(trained):
         h_global, h_local = InfoMaxLoss(10.0).entropies(views)
     assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(float(h_local))
     assert got["mi_density"] == pytest.approx(float(h_global - h_local) + np.log(479 / 7))
+
+
+def test_information_on_one_image(trained):
+    test = load("folder", trained.config.data_root, "test", image_size=32)
+    with pytest.raises(ParameterError, match="the test split has 1 image"):
+        held_out_information(trained.method(), test[:1])
