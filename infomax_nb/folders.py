@@ -102,33 +102,40 @@ class _Walk:
     def visit(self, k: int, path: str, real: str) -> Iterator[tuple[int, str, str]]:
         """List the image, or the folder as far as it goes without links; yields the links."""
         if not os.path.isdir(real):
-            if path.lower().endswith(FORMATS):
-                self._list(k, path, real)
+            if not os.path.exists(real) and _is_shown(path):
+                self.found[k].append(path)  # a link to nothing
+            elif _is_shown(path):
+                self._list(k, path, real, os.stat(real))
             return
         for at, inner, files in os.walk(path, onerror=_raise):
             real_at = os.path.normpath(os.path.join(real, os.path.relpath(at, path)))
-            inner[:] = [] if real_at in self.seen else sorted(name for name in inner if not hidden(name))
             if real_at in self.seen:
+                inner.clear()
                 continue
             self.seen.add(real_at)
-            for below in (os.path.join(at, name) for name in [*inner, *sorted(files)] if not hidden(name)):
-                if os.path.islink(below):
+            inner[:] = sorted(name for name in inner if not hidden(name))
+            for name in [*inner, *filter(_is_shown, sorted(files))]:
+                below = os.path.join(at, name)
+                status = os.lstat(below)
+                if stat.S_ISREG(status.st_mode):
+                    self._list(k, below, os.path.join(real_at, name), status)
+                elif stat.S_ISLNK(status.st_mode):
                     target = os.path.realpath(below)
                     if not _within(real_at, target) and not _within(self.real_base, target):
                         yield k, below, target
-                elif below.lower().endswith(FORMATS):
-                    self._list(k, below, os.path.join(real_at, os.path.basename(below)))
 
-    def _list(self, k: int, path: str, real: str) -> None:
-        try:
-            status = os.stat(real)
-        except OSError:
-            self.found[k].append(path)  # a link to nothing
-            return
-        same = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real
-        if stat.S_ISREG(status.st_mode) and not {real, same} & self.seen:
-            self.seen |= {real, same}
+    def _list(self, k: int, path: str, real: str, status: os.stat_result) -> None:
+        names: set = {real}
+        if status.st_nlink > 1:
+            names.add((status.st_dev, status.st_ino))
+        if stat.S_ISREG(status.st_mode) and self.seen.isdisjoint(names):
+            self.seen |= names
             self.found[k].append(path)
+
+
+def _is_shown(path: str) -> bool:
+    """Whether a file is an image by its name."""
+    return path.lower().endswith(FORMATS) and not os.path.basename(path).startswith(".")
 
 
 def _raise(error: OSError) -> None:
@@ -136,7 +143,7 @@ def _raise(error: OSError) -> None:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in FORMATS and not hidden(path.name) and path.is_file()
+    return _is_shown(path.name) and path.is_file()
 
 
 def _holds_images(folder: Path) -> bool:
