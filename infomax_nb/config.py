@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import sys
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -210,9 +211,29 @@ def reading(path: str | Path, what="data_root", kind: type[Exception] = Paramete
     """What goes wrong in here becomes one error that names the file, and the cure if there is one."""
     try:
         yield
+    except ParameterError:  # it has its sentence
+        raise
     except Exception as error:  # pandas, Pillow, zipfile, pickle and torch raise a dozen kinds
-        reason = shorten(str(error) or type(error).__name__, 300).rstrip(".")
-        raise kind(f"{what}: {path} cannot be used, it may be damaged or incomplete: {reason}.{cure}") from None
+        reason = printable(shorten(str(error) or type(error).__name__, 300).rstrip("."))
+        named = printable(str(path))
+        raise kind(f"{what}: {named} cannot be used, it may be damaged or incomplete: {reason}.{cure}") from None
+
+
+def printable(name: str) -> str:
+    """The name of a file as text that can be printed and saved anywhere.
+
+    Bytes that are no UTF-8 are read as Latin-1; control characters become escapes, invisible marks go.
+    """
+    return "".join(_visible(letter) for letter in name)
+
+
+def _visible(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # Python's stand-in for a byte of a file's name that is no UTF-8
+        letter = chr(ord(letter) - 0xDC00)
+    kind = unicodedata.category(letter)
+    if kind in ("Cc", "Cs", "Zl", "Zp"):
+        return letter.encode("unicode_escape").decode()
+    return {"Cf": "", "Zs": " "}.get(kind, letter)
 
 
 def live() -> bool:

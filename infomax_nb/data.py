@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from PIL import Image, ImageOps
 
 from . import glyphs
 from .config import SIZES, ParameterError, data_folder, reading
+from .pictures import picture as picture
 
 MEMORY = 2 * 2**30  # bytes; images in files that need more stay there and are decoded each time they are used
 
@@ -65,27 +65,6 @@ class Files:
                 if not self.scaled and image.size != self.frame:
                     raise ValueError(f"it has {image.size} pixels, the first one {self.frame}")
                 place[:] = np.asarray(ImageOps.fit(image, self.frame, Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-
-
-def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Image:
-    """The image in a file, RGB, as a viewer shows it: upright (EXIF), white behind what is transparent.
-
-    Grey values of 16 bits are scaled to 8; of several frames it is the first. A JPEG larger than `least` (width,
-    height) may come at 1/2, 1/4 or 1/8 of its size, not below `least`: that is fast.
-
-    Raises ParameterError, which names the file, for a damaged one, or one of floats or 32 bits a pixel.
-    """
-    with reading(path, cure=" `damaged: skip` leaves it out."), Image.open(path) as whole, Image.open(path) as image:
-        whole.verify()  # decoding ignores a PNG's check sums
-        if image.mode == "F" or image.mode == "I" and image.format != "PPM":  # PGM's 16 bits have mode I
-            raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
-        image.draft(None, least)
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode[0] == "I":
-            image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))  # type: ignore[assignment]
-        if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))  # type: ignore[assignment]
-        return image.convert("RGB")
 
 
 def _ahead(read: Callable, parts: Iterable) -> Iterator:

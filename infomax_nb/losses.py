@@ -24,6 +24,9 @@ def normalize(x: torch.Tensor) -> torch.Tensor:
 
 
 def _check_rows(z: torch.Tensor) -> torch.Tensor:
+    if not isinstance(z, torch.Tensor) or not z.is_floating_point():
+        kind = z.dtype if isinstance(z, torch.Tensor) else type(z).__name__
+        raise ValueError(f"z is of {kind}: it must be a tensor (N, D) of floating-point numbers.")
     if z.ndim != 2 or len(z) < 2:
         raise ValueError(f"z has shape {tuple(z.shape)}: it must be (N, D) with N >= 2 rows.")
     z = z if z.dtype == torch.float64 else z.float()
@@ -72,6 +75,26 @@ def local_entropy(z: torch.Tensor, image_ids: torch.Tensor, kappa: float) -> tor
     return _entropy(torch.cat([LogSumExp.apply(own, None, kappa, 0) for own in images]), z, kappa)
 
 
+def _check_views(views: Sequence[torch.Tensor]) -> None:
+    """ValueError unless these are V >= 2 tensors (B, D), alike in shape, dtype and device, of B >= 2 images in all."""
+    if isinstance(views, torch.Tensor):
+        hint = "list(z.unbind(1)) of a tensor z of shape (B, V, D)"
+        raise ValueError(f"views: one tensor of shape {tuple(views.shape)}: it must be a list of views, as {hint}.")
+    needed = "it must be a list of at least two tensors of one shape (B, D), one for each view"
+    if not isinstance(views, list | tuple) or not all(isinstance(v, torch.Tensor) for v in views):
+        kinds = sorted({type(v).__name__ for v in views}) if isinstance(views, list | tuple) else []
+        of = f" of {', '.join(kinds)}" if kinds else ""
+        raise ValueError(f"views: a {type(views).__name__}{of}: {needed}.")
+    shapes = sorted({tuple(v.shape) for v in views})
+    if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]):
+        raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {needed}.")
+    kinds = sorted({f"{v.dtype} on {v.device}" for v in views})
+    if len(kinds) > 1 or not views[0].is_floating_point():
+        raise ValueError(f"views: tensors of {' and '.join(kinds)}: all must have one floating dtype, on one device.")
+    if len(views[0]) == 1 and world_size() == 1:
+        raise ValueError("views: of one image (B = 1): at least two images are needed, to be told from each other.")
+
+
 def _entropy(log_sum: torch.Tensor, z: torch.Tensor, kappa: float) -> torch.Tensor:
     constant = math.log(len(z) - 1) - log_vmf_normalizer(z.shape[1], kappa)
     return (constant - log_sum.double().mean()).to(z.dtype)
@@ -99,16 +122,14 @@ class InfoMaxLoss(torch.nn.Module):
     def entropies(self, views: Sequence[torch.Tensor], alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of un-normalised projections.
 
-        Row b of every tensor is a view of image b. Any floating dtype; computed in float32 (float64 stays). The two
+        Row b of every tensor is a view of image b; B >= 2, in all processes together. Any floating dtype, the same on
+        the same device for all; computed in float32 (float64 stays). ValueError for anything else. The two
         come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not inherit its rounding.
         `alone`: of these views only, not of all processes'.
         """
-        views = list(views)
-        shapes = sorted({tuple(v.shape) for v in views})
-        if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]):
-            raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: at least two of one shape (B, D).")
+        _check_views(views)
         with torch.autocast(views[0].device.type, enabled=False):
-            z = normalize(torch.stack(views))
+            z = normalize(torch.stack(list(views)))
             rows, cols, offset, total = z.flatten(0, 1), None, 0, z.shape[0] * z.shape[1]
             if together := world_size() > 1 and not alone:
                 cols, offset, total = all_rows(rows)
@@ -140,7 +161,13 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
 
     `mi_written`: H_global - H_local as the paper writes them, 1/(N-1) in both: never positive.
     `mi_density`: with 1/|P| in Eq. 3, the density of one image's views: at most log((N-1)/|P|).
+
+    ValueError unless each of the `n_total` views is one of `n_views` >= 2 of its image, and there are more.
     """
+    if not 2 <= n_views < n_total:
+        raise ValueError(
+            f"n_views = {n_views} of n_total = {n_total} is not allowed: it must be 2 <= n_views < n_total."
+        )
     written = float(h_global - h_local)
     return {"mi_written": written, "mi_density": written + math.log((n_total - 1) / (n_views - 1))}
 
@@ -152,6 +179,7 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
     `grad_over_kappa`, the norm of the loss' gradient with respect to the N x D unit vectors (its component along
     the sphere), over kappa: it tends to zero where the objective has nothing left to ask for.
     """
+    _check_views(views)
     with torch.enable_grad(), torch.autocast(views[0].device.type, enabled=False):
         z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
         entropies = loss.entropies(list(z), alone=True)  # these normalise again: the gradient is tangential

@@ -10,7 +10,7 @@ from scipy.stats import bootstrap, pearsonr, rankdata
 from torch import Tensor, nn
 
 from . import data
-from .config import TrainConfig
+from .config import ParameterError, TrainConfig
 from .evaluation import effective_rank, features, inputs, knn, topk_accuracy
 from .losses import InfoMaxLoss, mutual_information
 from .methods import Method, build
@@ -79,8 +79,12 @@ def held_out_information(method: Method, test: data.ImageSet, kappa=10.0, batche
 
     Means over `batches` of 128 test images (fewer are one batch), eight views of each (the paper's), so N = 1,024 views
     in every sum; the same images and views for every method. Returns nats: `h_global`, `h_local`, `mi_written`,
-    `mi_density` (the two normalisations of `losses.mutual_information`).
+    `mi_density` (the two normalisations of `losses.mutual_information`). ParameterError for fewer than two images.
     """
+    if len(test) < 2:
+        raise ParameterError(
+            f"data_root: the test split has {len(test)} image: to tell images apart takes two or more."
+        )
     views, loss, generator = Views(dino_views(test.images.shape[-1])), InfoMaxLoss(kappa), torch.Generator()
     generator.manual_seed(data.stream(0, 0, 5))
     size = min(128, len(test))

@@ -7,6 +7,7 @@ All raise ParameterError.
 import gzip
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ import pandas as pd
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from .config import MissingDataError, ParameterError, reading
+from . import folders
+from .config import MissingDataError, ParameterError, printable, reading
 from .data import ImageSet
+from .folders import FORMATS as FORMATS
 
-FORMATS = (*IMG_EXTENSIONS, ".gif", ".jfif")
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 
 
@@ -110,30 +111,55 @@ def _stl10(root: Path, split: str) -> ImageSet:
 # --- Each image in a file -------------------------------------------------------------------------------------
 
 
-def _listing(*folders: Path, names: list[str] | None = None) -> ImageSet:
-    """Images in the class folders `<first folder>/<name>`, however deep; the other folders must have the same ones.
+def _listing(*places: Path, names: list[str] | None = None) -> ImageSet:
+    """Images in the class folders `<first place>/<name>`, however deep; the other places must have the same ones.
 
+    Each real file is listed once in all the places, so that no image is in two parts or of two classes.
     `names`: all that are there and not hidden, unless given; where these are fewer than two, there are no labels.
     """
-    with reading(folders[0]):
-        if names is None:
-            inside = [path for folder in folders for path in folder.iterdir() if path.name[0] != "."]
-            names = sorted({path.name for path in inside if path.is_dir()})
-            for path in [p for p in inside if p.suffix.lower() in FORMATS] if len(names) > 1 else []:
-                raise ValueError(f"{path} lies beside class folders, not in one")
-            names = names if len(names) > 1 else [""]
-        for path in [p / name for p in folders for name in names]:
+    with reading(places[0]):
+        names = _class_names(places) if names is None else names
+        for path in [place / name for place in places for name in names]:
             if not path.is_dir():
                 raise ValueError(f"the class folder {path} is missing")
+        in_order = sorted(places)  # whichever comes first here: a file with names in two parts stays in one of them
+        found = folders.images_below([place / name for place in in_order for name in names])
+        first = in_order.index(places[0]) * len(names)
+        own = found[first : first + len(names)]
+        for name, paths in zip(names, own, strict=True):
+            if not paths:
+                raise ValueError(_none_in(places[0] / name))
+        by_name = sorted(range(len(names)), key=names.__getitem__)
+        labels = [k if names[k] else -1 for k in by_name for _ in own[k]]
+        every = np.array([path for k in by_name for path in own[k]], object)
+    return ImageSet(every, torch.tensor(labels), _titles([name for name in names if name]))  # type: ignore[arg-type]  # paths, which `load` decodes
 
-        def shown(path: str) -> bool:
-            return path.lower().endswith(FORMATS) and f"{os.sep}." not in path[len(str(folders[0])) :]
 
-        found = make_dataset(folders[0], {n: k for k, n in enumerate(names)}, is_valid_file=shown, allow_empty=True)
-        for k in {*range(len(names))} - {k for _, k in found}:
-            raise ValueError(f"there is no image ({', '.join(FORMATS)}) in {folders[0] / names[k]}")
-        paths, labels = zip(*((path, k if names[k] else -1) for path, k in found), strict=True)
-    return ImageSet(np.array(paths, object), torch.tensor(labels), [Path(name).name for name in names if name])  # type: ignore[arg-type]  # paths, which `load` decodes
+def _none_in(folder: Path) -> str:
+    if folders.images_below([folder])[0]:
+        return f"all images in {folder} are other names (links) of images in other folders of the set"
+    return f"there is no image ({', '.join(FORMATS)}) in {folder}"
+
+
+def _class_names(places: Sequence[Path]) -> list[str]:
+    """The class folders in any of the places; `[""]`, the places themselves, if there are fewer than two."""
+    names = sorted({name for place in places for name in folders.class_folders(place)})
+    if len(names) < 2:
+        return [""]
+    for place in places:
+        for path in place.iterdir():
+            if path.suffix.lower() in FORMATS and not folders.hidden(path.name) and not path.is_dir():
+                raise ValueError(f"{path} lies beside class folders, not in one")
+    return names
+
+
+def _titles(names: list[str]) -> list[str]:
+    """Printable names of classes, no two alike."""
+    titles: list[str] = []
+    for name in (printable(os.path.basename(name)) for name in names):
+        again = sum(title == name or title.startswith(f"{name} (") for title in titles)
+        titles.append(f"{name} ({again + 1})" if name in titles else name)
+    return titles
 
 
 def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, names: list | None = None) -> ImageSet:
@@ -154,12 +180,17 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
 
 
 def _folder(root: Path, split: str) -> ImageSet:
-    """`<root>/{train,test or val}/<class>/*`, or `<root>/<class>/*`, divided 80/20; or all without class folders."""
+    """`<root>/{train,test or val}/<class>/*`, or `<root>/<class>/*`, divided 80/20; or all without class folders.
+
+    Parts may have other names, as long as these can mean nothing else: `folders.parts`.
+    """
     get = "It is a folder with a folder of images for each class, or of images alone, which then have no labels."
-    tests = [name for name in ("test", "val") if (root / name).is_dir()]
-    if tests or (root / "train").is_dir():
-        return _parts("the data set", "", (*tests, "test")[0], get, root, split)
-    return _divided(_listing(_first("the data set", [root], get)), split)
+    with reading(root):
+        found = folders.parts(root)
+    if not found:
+        return _divided(_listing(_first("the data set", [root], get)), split)
+    folder = _first("the data set", [found.get(split, root / split)], get)
+    return _listing(folder, *(path for part, path in found.items() if part != split))
 
 
 def _imagenet(root: Path, split: str, names: list[str] | None = None) -> ImageSet:

@@ -1,5 +1,6 @@
 """Images of one's own: any formats and sizes, with labels or without, some of them damaged."""
 
+import json
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from infomax_nb.data import Files, ImageSet, load, picture
 from infomax_nb.evaluation import nearest
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.probe import held_out_information
+from infomax_nb.readers import READERS
 from infomax_nb.train import Run, datasets, fit, main
 from infomax_nb.views import Views, dino_views
 
@@ -386,6 +388,210 @@ def test_folders_without_a_right_result(tmp_path):
     assert "plain 0.jpg" in refusal("folder", tmp_path / "cats" / "plain 0.jpg")  # a file is no folder
 
 
+# --- Links, companions, parts -------------------------------------------------------------------------------
+
+
+def tinted(folder, n: int = 5, first: int = 0) -> list[str]:
+    """n small images, each of a colour of its own: their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for k in range(first, first + n):
+        paths.append(str(folder / f"{k:03d}.png"))
+        Image.new("RGB", (8, 8), (k % 256, k // 256, 7)).save(paths[-1])
+    return paths
+
+
+def listed(root, split: str) -> tuple[list[str], list[str], list[str]]:
+    """Classes, paths and the class of each path, as the reader gives them."""
+    got = READERS["folder"](root, split)
+    return got.classes, list(got.images), [got.classes[k] if k >= 0 else "" for k in got.labels]
+
+
+def both(root) -> tuple[list[str], dict[str, str]]:
+    """The classes, and real path -> class, of both splits; no file is in both, none is there twice."""
+    (classes, train, a), (again, test, b) = (listed(root, split) for split in ("train", "test"))
+    real = [os.path.realpath(path) for path in train + test]
+    assert classes == again and len({os.stat(path).st_ino for path in real}) == len(real)
+    assert train and test
+    return classes, dict(zip(real, a + b, strict=True))
+
+
+def expected(*folders: tuple[str, list[str]]) -> dict[str, str]:
+    return {os.path.realpath(path): name for name, paths in folders for path in paths}
+
+
+def test_links_that_lead_back_add_nothing(tmp_path):
+    root = tmp_path / "set"
+    cats, dogs = tinted(root / "cat", 10), tinted(root / "dog", 10, 50)
+    tinted(tmp_path / "other", 5, 100)
+    truth = expected(("cat", cats), ("dog", dogs))
+    assert both(root) == (["cat", "dog"], truth)
+    (root / "cat" / "all").symlink_to("..")
+    assert both(root) == (["cat", "dog"], truth)
+    (root / "dog" / "all").symlink_to("..")
+    (root / "dog" / "up").symlink_to("../..")
+    (root / "dog" / "root").symlink_to("/")
+    (root / "self").symlink_to(".")
+    (root / "above").symlink_to("..")
+    (root / "cat" / "deep").mkdir()
+    (root / "cat" / "deep" / "cat").symlink_to("..")
+    assert both(root) == (["cat", "dog"], truth)
+
+
+def test_links_across_classes_label_nothing_anew(tmp_path):
+    """A file is of the class that it lies in, whatever links to it; a second name of a class is no class."""
+    cats, dogs = tinted(tmp_path / "cat", 10), tinted(tmp_path / "dog", 10, 50)
+    (tmp_path / "cat" / "more").symlink_to("../dog")
+    (tmp_path / "dog" / "more").symlink_to("../cat")
+    (tmp_path / "cat" / "1.png").symlink_to("../dog/050.png")
+    (tmp_path / "cat" / "2.png").symlink_to("000.png")
+    (tmp_path / "kitty").symlink_to("cat")
+    os.link(tmp_path / "dog" / "051.png", tmp_path / "dog" / "twice.png")
+    assert both(tmp_path) == (["cat", "dog"], expected(("cat", cats), ("dog", dogs)))
+
+
+def test_linked_classes_and_files_keep_working(tmp_path):
+    cats, dogs = tinted(tmp_path / "pool" / "c", 10), tinted(tmp_path / "pool" / "d", 10, 50)
+    (tmp_path / "pool" / "c" / "back").symlink_to("..")
+    folders, files = tmp_path / "folders", tmp_path / "files"
+    for name, source, paths in (("cat", "c", cats), ("dog", "d", dogs)):
+        (files / name).mkdir(parents=True)
+        folders.mkdir(exist_ok=True)
+        (folders / name).symlink_to(tmp_path / "pool" / source)
+        for path in paths:
+            (files / name / f"link {os.path.basename(path)}").symlink_to(path)
+    for root in (folders, files):
+        assert both(root) == (["cat", "dog"], expected(("cat", cats), ("dog", dogs)))
+        assert all(path.startswith(f"{root}/") for path in listed(root, "train")[1])
+    (tmp_path / "alias").symlink_to(folders)
+    assert both(tmp_path / "alias") == (["cat", "dog"], expected(("cat", cats), ("dog", dogs)))
+
+
+def test_no_link_brings_a_training_image_into_the_test_split(tmp_path):
+    for k, part in enumerate(("train", "test")):
+        for c, name in enumerate("ab"):
+            tinted(tmp_path / part / name, 5, 20 * k + 10 * c)
+    (tmp_path / "train" / "a" / "more").symlink_to("../../test/a")
+    (tmp_path / "test" / "b" / "more").symlink_to("../../train/b")
+    os.link(tmp_path / "train" / "a" / "000.png", tmp_path / "test" / "a" / "hard.png")
+    classes, labels = both(tmp_path)
+    assert classes == ["a", "b"] and len(labels) == 20
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "test").symlink_to("train")
+    assert "other names (links)" in refusal("folder", tmp_path, "test")
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    """A pipe would be waited for for ever; a link to nothing is an image that is missing."""
+    tinted(tmp_path / "cat"), tinted(tmp_path / "dog")
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    (tmp_path / "cat" / "folder.png").mkdir()
+    assert len(load("folder", tmp_path, image_size=8)) == 8
+    (tmp_path / "dog" / "lost.png").symlink_to("nothing")
+    (tmp_path / "dog" / "ring.png").symlink_to("ring.png")
+    nowhere = ("lost.png", "ring.png")
+    at = {split: [path for path in listed(tmp_path, split)[1] if path.endswith(nowhere)] for split in ("train", "test")}
+    assert sum(map(len, at.values())) == 2
+    for split, paths in at.items():
+        assert not paths or refusal("folder", tmp_path, split, image_size=8).split()[1] in paths
+
+
+LEFT_BEHIND = ["@eaDir", "__MACOSX", ".thumbnails", ".AppleDouble", ".ipynb_checkpoints", "Thumbs", "thumbnails"]
+LEFT_BEHIND += ["#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information", "lost+found", "CVS", "_thumbs"]
+LEFT_BEHIND += [".Trash-1000", "@Recycle", "Network Trash Folder", "RECYCLER", "_vti_cnf", "THMBNL"]
+
+
+@pytest.mark.parametrize("name", LEFT_BEHIND)
+def test_what_servers_macs_and_cameras_leave_is_left_out(tmp_path, name):
+    cats, dogs = tinted(tmp_path / "cat" / "2021" / "may", 8), tinted(tmp_path / "dog", 8, 50)
+    for place in ("", "cat", "dog", "cat/2021", "cat/2021/may"):
+        tinted(tmp_path / place / name, 3, 100)
+        tinted(tmp_path / place / name / "deeper", 3, 100)
+    for path in cats + dogs:
+        Path(path).with_name("._" + os.path.basename(path)).write_bytes(b"resource fork")
+    assert both(tmp_path) == (["cat", "dog"], expected(("cat", cats), ("dog", dogs)))
+    shutil.rmtree(tmp_path / "dog")
+    assert both(tmp_path)[0] == []  # one class, and no second one by its companions
+
+
+PARTS = [("Training", "Testing"), ("TRAIN", "VAL"), ("seg_train", "seg_test"), ("train_set", "test_set")]
+PARTS += [("train", "validation"), ("train", "valid"), ("Train", "Dev"), ("images/train", "images/val")]
+PARTS += [("archive/seg_train/seg_train", "archive/seg_test/seg_test"), ("train/images", "valid/images")]
+PARTS += [("trainset", "testset"), ("mnist_train", "mnist_test"), ("Training Images", "Test-Images")]
+PARTS += [("train2017", "val2017"), ("a/b/c/Train", "a/b/c/Test"), ("training_data", "evaluation")]
+
+
+@pytest.mark.parametrize("names", PARTS, ids=str)
+def test_parts_under_other_names(tmp_path, names):
+    truth = {}
+    for k, (split, part) in enumerate(zip(("train", "test"), names, strict=True)):
+        truth[split] = [path for c in "ab" for path in tinted(tmp_path / part / c, 5, 20 * k + 10 * (c == "b"))]
+    for split, paths in truth.items():
+        assert listed(tmp_path, split) == (["a", "b"], paths, ["a"] * 5 + ["b"] * 5)
+    both(tmp_path)
+
+
+def test_what_lies_beside_parts_with_the_same_classes(tmp_path):
+    for part in ("seg_train/seg_train", "seg_test/seg_test"):
+        tinted(tmp_path / part / "a"), tinted(tmp_path / part / "b")
+    tinted(tmp_path / "seg_pred" / "seg_pred")
+    tinted(tmp_path / "masks" / "a")
+    (tmp_path / "labels").mkdir()
+    assert listed(tmp_path, "train")[0] == ["a", "b"] and len(listed(tmp_path, "test")[1]) == 10
+
+
+MIXED = [("train", "bus"), ("test", "control"), ("valid", "invalid"), ("train", "test", "control"), ("Dev", "prod")]
+MIXED += [("train1", "train2"), ("cats_train", "cats_test", "dogs_train", "dogs_test"), ("Training", "training")]
+
+
+@pytest.mark.parametrize("names", MIXED, ids=str)
+def test_parts_or_classes_is_asked(tmp_path, names):
+    """The one sentence says how to go on, and that works."""
+    for k, name in enumerate(names):
+        tinted(tmp_path / name, 5, 10 * k)
+    for split in ("train", "test"):
+        said = refusal("folder", tmp_path, split)
+        assert names[0] in said and f"{tmp_path}/train" in said and f"{tmp_path}/test" in said
+    told = tmp_path / "told"
+    for k, name in enumerate(names):
+        tinted(told / "train" / name, 5, 10 * k)
+        tinted(told / "test" / name, 3, 10 * k + 5)
+    assert listed(told, "train")[0] == listed(told, "test")[0] == sorted(names)
+    assert len(both(told)[1]) == 8 * len(names)
+
+
+def test_names_that_only_sound_like_parts(tmp_path):
+    names = ["beaker", "bullet train", "dev kit", "test tube", "train station", "trainer", "valley"]
+    for k, name in enumerate(names):
+        tinted(tmp_path / name, 5, 10 * k)
+    assert both(tmp_path)[0] == names
+
+
+# --- Names ------------------------------------------------------------------------------------------------------
+
+
+NAMES_IN_BYTES = {
+    b"$100": "$100",
+    b"a\nb": "a\\nb",
+    b"b\xe2\x80\xaec": "bc",  # a mark that turns the direction of writing
+    b"caf\xc3\xa9": "café",
+    b"caf\xe9": "café (2)",
+    b"x" * 255: "x" * 255,
+    "หมา".encode(): "หมา",
+    "狗".encode(): "狗",
+}
+
+
+def test_names_of_classes_can_be_printed_and_saved(tmp_path):
+    for k, name in enumerate(NAMES_IN_BYTES):
+        tinted(Path(os.fsdecode(bytes(tmp_path) + b"/" + name)), 5, 10 * k)
+    classes, labels = both(tmp_path)
+    assert set(classes) == set(NAMES_IN_BYTES.values()) and listed(tmp_path, "train")[0] == classes
+    assert all(name.encode() and json.loads(json.dumps(name)) == name for name in classes)
+    for path, name in labels.items():
+        assert name == NAMES_IN_BYTES[os.fsencode(path).split(b"/")[-2]]
+
+
 # --- Damage ---------------------------------------------------------------------------------------------------
 
 
@@ -555,3 +761,9 @@ def test_information_on_few_images(trained):
         h_global, h_local = InfoMaxLoss(10.0).entropies(views)
     assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(float(h_local))
     assert got["mi_density"] == pytest.approx(float(h_global - h_local) + np.log(479 / 7))
+
+
+def test_information_on_one_image(trained):
+    test = load("folder", trained.config.data_root, "test", image_size=32)
+    with pytest.raises(ParameterError, match="the test split has 1 image"):
+        held_out_information(trained.method(), test[:1])

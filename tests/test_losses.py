@@ -345,12 +345,62 @@ def test_bad_dim(bad):
         ([torch.ones(4, 3), torch.ones(4, 2)], ["(4, 3)", "(4, 2)", "one shape"]),
         ([torch.ones(4), torch.ones(4)], ["(4,)", "(B, D)"]),
         ([torch.ones(0, 3), torch.ones(0, 3)], ["(0, 3)"]),
+        (torch.ones(4, 2, 3), ["one tensor", "(4, 2, 3)", "list", "unbind(1)"]),  # SupCon's layout
+        (torch.ones(2, 4), ["one tensor", "(2, 4)", "list"]),
+        (torch.nn.Parameter(torch.ones(4, 2, 3)), ["one tensor", "list"]),
+        (np.ones((2, 4, 3)), ["ndarray", "list"]),
+        (iter([torch.ones(4, 3), torch.ones(4, 3)]), ["list_iterator", "list"]),
+        ({"a": torch.ones(4, 3), "b": torch.ones(4, 3)}, ["dict", "list"]),
+        ("views", ["str", "list"]),
+        (None, ["NoneType", "list"]),
+        ([np.ones((4, 3)), torch.ones(4, 3)], ["ndarray", "Tensor", "tensors"]),
+        ([[[1.0, 0.0]], [[0.0, 1.0]]], ["list", "tensors"]),
+        ([torch.ones(4, 3, dtype=torch.int64)] * 2, ["torch.int64", "floating"]),
+        ([torch.ones(4, 3, dtype=torch.uint8)] * 2, ["torch.uint8", "floating"]),
+        ([torch.ones(4, 3, dtype=torch.bool)] * 2, ["torch.bool", "floating"]),
+        ([torch.ones(4, 3, dtype=torch.complex64)] * 2, ["torch.complex64", "floating"]),
+        ([torch.ones(4, 3), torch.ones(4, 3).double()], ["torch.float32", "torch.float64", "one floating dtype"]),
+        ([torch.ones(4, 3), torch.ones(4, 3, device="meta")], ["cpu", "meta", "one device"]),
+        ([torch.ones(1, 3), torch.ones(1, 3)], ["one image", "B = 1", "two images"]),
     ],
+    ids=str,
 )
 def test_bad_views(views, words):
-    with pytest.raises(ValueError) as error:
-        InfoMaxLoss()(views)
-    assert all(word in str(error.value) for word in ["views", *words])
+    for call in (InfoMaxLoss(), InfoMaxLoss().entropies, lambda v: diagnostics(v, InfoMaxLoss())):
+        with pytest.raises(ValueError) as error:
+            call(views)
+        said = str(error.value)
+        assert all(word in said for word in ["views", *words]) and len(said.splitlines()) == 1
+
+
+def test_supcons_layout_as_the_refusal_says():
+    """The value that the refused tensor has once it is a list: pair by pair in float64."""
+    z = torch.stack(random_views(2, 24, 16), 1)
+    with pytest.raises(ValueError, match="unbind"):
+        InfoMaxLoss(10.0)(z)
+    h_global, h_local = double_loop(unit(torch.cat(list(z.unbind(1)))), image_ids(2, 24).tolist(), 10.0)
+    assert InfoMaxLoss(10.0)(list(z.unbind(1))).item() == pytest.approx(h_local - h_global, abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_has_diverged_shows_in_the_loss(bad):
+    """A run stops at a loss that is no number; it must not be hidden here."""
+    views = random_views(2, 6, 8)
+    views[0][3, 2] = bad
+    assert not InfoMaxLoss()(views).isfinite()
+
+
+@pytest.mark.parametrize(("n_views", "n_total"), [(1, 8), (0, 8), (8, 8), (2, 1)])
+def test_bad_numbers_of_views(n_views, n_total):
+    with pytest.raises(ValueError, match=f"n_views = {n_views} of n_total = {n_total} is not allowed"):
+        mutual_information(1.0, 0.5, n_views, n_total)
+
+
+@pytest.mark.parametrize("bad", [torch.eye(4).long(), torch.eye(4).bool(), torch.eye(4) + 0j, np.eye(4), [[1.0, 0.0]]])
+def test_rows_that_are_no_floating_tensor(bad):
+    for call in (lambda z: global_entropy(z, 10), lambda z: local_entropy(z, torch.tensor([0, 0, 1, 1]), 10)):
+        with pytest.raises(ValueError, match=r"z is of .*: it must be a tensor \(N, D\) of floating-point numbers"):
+            call(bad)
 
 
 def test_bad_rows():
