@@ -308,6 +308,13 @@ def test_coarse_by_subtrees(name):
                 assert f"({low} to {high})" in text("reports/README.md")
             words[probe, value] = coarse.verdict(found)
             assert coarse.verdict(coarse.gap(rows, "infomax", "supervised", "subtree", value)) == "not supported"
+    for who, row in committed(name).iterrows():
+        for probe, rows in drawn.groupby("probe"):
+            found = coarse.gap(rows, who, unit="subtree")
+            assert row[f"{probe}, gap"] == "{gap:.1f} [{low:.1f}, {high:.1f}]".format(**found)
+        if who in ("infomax", "simclr"):
+            low, high = row["k-NN, gap"].split(" [")[1].strip("]").split(", ")
+            assert f"{low} to {high}" in text("reports/README.md")
     assert words["k-NN", "accuracy"] == words["linear", "accuracy"] == "supported"
     expected = "supported" if name == "coarse_glyphs" else "not supported"
     assert words["k-NN", "log_odds"] == words["linear", "log_odds"] == expected
