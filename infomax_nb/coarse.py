@@ -101,7 +101,7 @@ def gap(scores: pd.DataFrame, name: str, other: str | None = None, unit: str = "
     Args:
         scores: rows of `reprobe`, with a column `seed`. value: the column to compare; accuracy gives points.
         unit: what is resampled beside seeds, 10,000 times: each `draw`, or the near ones by whole `subtree`s (their
-            draws' mean), which says more about other subtrees.
+            draws' mean): the unit where near draws of one subtree share classes.
     """
     tables = [scores[scores.kind == k].pivot_table(value, ["representation", "seed"], unit) for k in ("far", "near")]
     far, near = ((t.loc[name] - (t.loc[other] if other else 0)).to_numpy() for t in tables)  # (seeds, units)
@@ -110,3 +110,8 @@ def gap(scores: pd.DataFrame, name: str, other: str | None = None, unit: str = "
     means = [d[seeds, rng.integers(d.shape[1], size=(10_000, 1, d.shape[1]))].mean((1, 2)) for d in (far, near)]
     low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
     return {"gap": far.mean() - near.mean(), "low": low, "high": high}
+
+
+def verdict(found: dict) -> str:
+    """`supported`, `reversed` or `not supported`, by where the interval of a `gap` less another's lies against 0."""
+    return "supported" if found["low"] > 0 else "reversed" if found["high"] < 0 else "not supported"

@@ -1,12 +1,10 @@
 """Probing frozen features: the converged linear probe, k-NN over k, and the references beside them."""
 
 import itertools
-import warnings
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import bootstrap, pearsonr, rankdata
 from torch import Tensor, nn
 
 from . import data
@@ -92,15 +90,3 @@ def held_out_information(method: Method, test: data.ImageSet, kappa=10.0, batche
     drawn = [loss.entropies(method.eval().project(views(test.images[r], generator))) for r in rows]
     h_global, h_local = torch.tensor(drawn).mean(0).tolist()
     return {"h_global": h_global, "h_local": h_local, **mutual_information(h_global, h_local, 8, 8 * size)}
-
-
-def spearman(x: np.typing.ArrayLike, y: np.typing.ArrayLike) -> dict[str, float]:
-    """Spearman's `rho` of paired values (n,), (n,) with its 95% bootstrap interval `low`, `high` over the pairs."""
-
-    def statistic(a, b, axis):
-        return pearsonr(rankdata(a, axis=axis), rankdata(b, axis=axis), axis=axis).statistic
-
-    with warnings.catch_warnings(action="ignore"):  # a resample in which all values are equal has no rank correlation
-        resampled = bootstrap((x, y), statistic, paired=True, n_resamples=1999, rng=0).bootstrap_distribution
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return {"rho": statistic(x, y, 0), "low": low, "high": high}

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import spearmanr
 
 from infomax_nb import data, report
 from infomax_nb.config import ParameterError, TrainConfig
@@ -18,7 +17,7 @@ from infomax_nb.evaluation import features, knn, topk_accuracy
 from infomax_nb.losses import log_vmf_normalizer
 from infomax_nb.models import backbone
 from infomax_nb.pretrained import NETWORKS, available, pretrained
-from infomax_nb.probe import held_out_information, spearman
+from infomax_nb.probe import held_out_information
 from infomax_nb.train import datasets
 from infomax_nb.views import Views, dino_views
 
@@ -51,20 +50,6 @@ def test_held_out_information_is_equation_4_written_out(kappa):
     assert found["h_local"] == pytest.approx(h_local, rel=1e-5)
     assert found["mi_written"] == pytest.approx(h_global - h_local, abs=1e-5)
     assert found["mi_density"] == pytest.approx(h_global - h_local + math.log(1023 / 7), abs=1e-5)
-
-
-def test_spearman_is_scipys_and_its_interval_covers():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=40)
-    y = x + rng.normal(size=40)
-    found = spearman(x, y)
-    assert found["rho"] == pytest.approx(spearmanr(x, y).statistic)
-    # Fisher's transformation with the variance of Bonett and Wright (2000) is another way to the interval.
-    half = 1.96 * math.sqrt((1 + found["rho"] ** 2 / 2) / (40 - 3))
-    assert found["low"] == pytest.approx(math.tanh(math.atanh(found["rho"]) - half), abs=0.1)
-    assert found["high"] == pytest.approx(math.tanh(math.atanh(found["rho"]) + half), abs=0.1)
-    tied = spearman([1, 1, 2, 2], [3, 3, 3, 4])
-    assert tied["rho"] == pytest.approx(spearmanr([1, 1, 2, 2], [3, 3, 3, 4]).statistic)
 
 
 def test_tables_are_kept_whole_and_shown(tmp_path, monkeypatch):

@@ -51,6 +51,24 @@ class Method(nn.Module):
         return list(projector(torch.cat(models.forward_views(backbone, views))).chunk(len(views)))
 
 
+def teacher_momentum(epoch: int, epochs: int) -> float:
+    """The share of itself that a teacher keeps at each step of an epoch (from 0): 0.996, rising to 1 at the last."""
+    from lightly.utils.scheduler import cosine_schedule
+
+    return cosine_schedule(epoch, epochs, 0.996, 1.0)
+
+
+def initial_share(epochs: int, steps: int) -> float:
+    """How much of its random start a teacher holds after `epochs` of so many `steps`: the product of all momentums.
+
+    A weight, 0 to 1; the rest are students of all steps.
+    """
+    share = 1.0
+    for epoch in range(epochs):
+        share *= teacher_momentum(epoch, epochs) ** steps
+    return share
+
+
 class MomentumMethod(Method):
     """A method with a teacher, the moving average of backbone and projector.
 
@@ -65,8 +83,7 @@ class MomentumMethod(Method):
     def teach(self, views: list[Tensor]) -> list[Tensor]:
         """Move the teacher, then the V tensors (B, D) that it makes of the views, without gradient."""
         from lightly.models.utils import update_momentum
-        from lightly.utils.scheduler import cosine_schedule
 
-        momentum = cosine_schedule(self.epoch, self.epochs, 0.996, 1.0)
+        momentum = teacher_momentum(self.epoch, self.epochs)
         update_momentum(nn.ModuleList([self.backbone, self.projector]), self.teacher, momentum)
         return self.project(views, self.teacher)
