@@ -8,7 +8,7 @@ import nbformat
 from jinja2 import Template
 
 from infomax_nb.config import project_root
-from infomax_nb.report import committed
+from infomax_nb.report import committed, data_note
 from infomax_nb.train import write_whole
 
 
@@ -26,6 +26,7 @@ def index() -> Path:
         csv = "metrics.csv" if (folder / "metrics.csv").exists() else "table.csv"
         caption = (folder / "caption.txt").read_text()
         one = {"name": folder.name, "caption": caption, "table": table, "made": sorted(made), "csv": csv}
+        one["images"] = data_note(records)
         results.append(one | {"runs": not (folder / "table.csv").exists()})
     notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
     page = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
