@@ -14,6 +14,14 @@ from infomax_nb.train import write_whole
 
 def index() -> Path:
     """Write `reports/index.html`; returns its path."""
+    path = project_root() / "reports" / "index.html"
+    text = page()
+    write_whole(path, lambda p: p.write_text(text, "utf-8"))
+    return path
+
+
+def page() -> str:
+    """The page, HTML."""
     reports = project_root() / "reports"
     results = []
     for folder in sorted(p.parent for p in reports.glob("*/caption.txt")):
@@ -29,11 +37,8 @@ def index() -> Path:
         one["images"] = data_note(records)
         results.append(one | {"runs": not (folder / "table.csv").exists()})
     notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
-    page = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
-    write_whole(
-        reports / "index.html", lambda p: p.write_text(page.render(results=results, notebooks=notebooks), "utf-8")
-    )
-    return reports / "index.html"
+    template = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
+    return template.render(results=results, notebooks=notebooks)
 
 
 def _sections(path: Path) -> dict:

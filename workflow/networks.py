@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,9 @@ def measured(backbone: torch.nn.Module, config: TrainConfig, train: ImageSet, te
     ranked = knn(bank, train.labels, queries, len(train.classes))
     return {
         "knn_top1": round(topk_accuracy(ranked, test.labels, 1), 2),
-        "measured_on": f"{in_words(config, test)}, {len(train):,} training images as the bank, {len(test):,} test images",
+        "measured_on": f"{in_words(config, test)}; bank: {len(train):,} training images, {len(test):,} test images",
         "measured_date": datetime.now(UTC).date().isoformat(),
-        "measured_commit": environment()["commit"],
+        "measured_commit": _commit(),
     }
 
 
@@ -99,6 +100,12 @@ def lossless(data_root: str) -> bool:
     total = sum(chunk.sum((0, 2, 3), dtype=torch.int64) for chunk in images.split(512))
     mean = total.double() / (255 * images[:, 0].numel())
     return bool(torch.allclose(mean, CIFAR10_MEAN, rtol=0, atol=1e-7))
+
+
+@cache
+def _commit() -> str:
+    """The commit as it is before this process changes a record, which would count as a modification."""
+    return environment()["commit"]
 
 
 def _write(name: str, record: dict[str, Any]) -> None:
