@@ -20,7 +20,8 @@ class Network:
     """A trained backbone in float32, evaluation mode, on the CPU; its configuration, its data set's class names.
 
     `centroids`: (classes, D), mean of the training images' unit features for each class. `record`: the run's record,
-    and `knn_top1` in percent, k-NN (k = 200) of this half-precision network on the whole test split.
+    and `knn_top1` in percent, k-NN (k = 200) of this half-precision network on the whole test split; `trained_on` and
+    `measured_on` say on which images.
     """
 
     backbone: nn.Module

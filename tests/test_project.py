@@ -69,9 +69,7 @@ def code_lines(path: Path) -> int:
 def test_the_package_is_thin():
     sizes = {str(p.relative_to(ROOT / "infomax_nb")): code_lines(p) for p in (ROOT / "infomax_nb").rglob("*.py")}
     assert max(sizes.values()) <= 250, sizes
-    counted = {name: lines for name, lines in sizes.items() if not name.startswith(("kernels/", "exercises"))}
-    # these stand apart
-    assert sum(counted.values()) < 1500, counted
+    assert sum(sizes.values()) <= 3300, sizes
 
 
 SHAPE = r"\([A-Za-z0-9.][^()]*\)|scalar"  # (N, D), (..., 3), (M,)

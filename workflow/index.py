@@ -8,12 +8,20 @@ import nbformat
 from jinja2 import Template
 
 from infomax_nb.config import project_root
-from infomax_nb.report import committed
+from infomax_nb.report import committed, data_note
 from infomax_nb.train import write_whole
 
 
 def index() -> Path:
     """Write `reports/index.html`; returns its path."""
+    path = project_root() / "reports" / "index.html"
+    text = page()
+    write_whole(path, lambda p: p.write_text(text, "utf-8"))
+    return path
+
+
+def page() -> str:
+    """The page, HTML."""
     reports = project_root() / "reports"
     results = []
     for folder in sorted(p.parent for p in reports.glob("*/caption.txt")):
@@ -26,13 +34,11 @@ def index() -> Path:
         csv = "metrics.csv" if (folder / "metrics.csv").exists() else "table.csv"
         caption = (folder / "caption.txt").read_text()
         one = {"name": folder.name, "caption": caption, "table": table, "made": sorted(made), "csv": csv}
+        one["images"] = data_note(records)
         results.append(one | {"runs": not (folder / "table.csv").exists()})
     notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
-    page = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
-    write_whole(
-        reports / "index.html", lambda p: p.write_text(page.render(results=results, notebooks=notebooks), "utf-8")
-    )
-    return reports / "index.html"
+    template = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
+    return template.render(results=results, notebooks=notebooks)
 
 
 def _sections(path: Path) -> dict:

@@ -1,36 +1,138 @@
-"""`python workflow/networks.py RUN_DIR ...`: keep the backbones of finished runs under `reports/networks/`."""
+"""`python -m workflow.networks RUN_DIR ...`: keep the backbones of finished runs under `reports/networks/`.
 
+`python -m workflow.networks --measure NAME ... -p data_root DIR` measures networks that are kept there anew, on the
+images in DIR, and writes into their records what was found and on which images.
+"""
+
+import argparse
 import json
 import sys
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from infomax_nb.centroids import centroids
+from infomax_nb.config import ParameterError, RunError, TrainConfig
+from infomax_nb.data import ImageSet, load
 from infomax_nb.evaluation import features, knn, topk_accuracy
-from infomax_nb.pretrained import NETWORKS
-from infomax_nb.train import Run, datasets, write_whole
+from infomax_nb.pretrained import NETWORKS, pretrained
+from infomax_nb.report import data_note
+from infomax_nb.train import Run, datasets, environment, write_whole
+
+# Mean of each channel over CIFAR-10's 50,000 training images, as published; lossy compression moves it.
+CIFAR10_MEAN = torch.tensor([0.49139968, 0.48215841, 0.44653091], dtype=torch.float64)
 
 
 def store(run: Run) -> str:
     """Keep a finished run's backbone under `reports/networks/`; returns its name."""
-    config, (train, test) = run.config, datasets(run.config)
+    config = run.config
+    train, test = datasets(config)
     backbone: Any = run.method().backbone
     backbone = backbone.half().float()
-    x, queries = features(backbone, train.images), features(backbone, test.images)
-    top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
+    of_classes = centroids(features(backbone, train.images), train.labels).half()
     weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.state_dict().items()}
     name = f"{config.dataset}-{config.method}-{config.backbone}"
-    record = {"config": config.identity(), "classes": train.classes, "knn_top1": round(top1, 2), **run.record}
+    record = {
+        "config": config.identity(),
+        "classes": train.classes,
+        **measured(backbone, config, train, test),
+        **run.record,
+    }
+    record["trained_on"] = trained_on(record) or record["measured_on"]
     NETWORKS.mkdir(parents=True, exist_ok=True)
-    write_whole(
-        NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": centroids(x, train.labels).half()}, p)
-    )
-    write_whole(NETWORKS / f"{name}.json", lambda p: p.write_text(json.dumps(record, indent=1) + "\n"))
+    write_whole(NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": of_classes}, p))
+    _write(name, record)
     return name
 
 
+def measure(name: str, data_root: str) -> str:
+    """Measure a network at hand on the images in `data_root` and write its record anew; returns a line about it.
+
+    The accuracy on the images that it was trained on stays in the record, as `knn_top1_on_training_copy`.
+
+    Raises ParameterError for an unknown name, and where there are no such images.
+    """
+    network = pretrained(name)
+    config = network.config.but(data_root=data_root)
+    train, test = datasets(config, labelled=True)
+    record = dict(network.record)
+    before = record["knn_top1"]
+    record.setdefault("knn_top1_on_training_copy", before)
+    record.update(measured(network.backbone, config, train, test))
+    record.setdefault("trained_on", trained_on(record))
+    _write(name, record)
+    return f"{name}: {record['knn_top1']:.2f}% on {record['measured_on']}; {before:.2f}% before"
+
+
+def measured(backbone: torch.nn.Module, config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
+    """k-NN (k = 200) top-1 in percent, the training images as the bank; on which images, when, by which commit."""
+    bank = features(backbone, train.images)
+    queries = features(backbone, test.images)
+    ranked = knn(bank, train.labels, queries, len(train.classes))
+    return {
+        "knn_top1": round(topk_accuracy(ranked, test.labels, 1), 2),
+        "measured_on": f"{in_words(config, test)}; bank: {len(train):,} training images, {len(test):,} test images",
+        "measured_date": datetime.now(UTC).date().isoformat(),
+        "measured_commit": _commit(),
+    }
+
+
+def trained_on(record: dict[str, Any]) -> str:
+    """The images that a network was trained on, in words, where they are noted; else an empty text."""
+    note = data_note([record])
+    return f"{note}, {record['images']:,} images" if note else ""
+
+
+def in_words(config: TrainConfig, images: ImageSet) -> str:
+    """Which copy of its data set a configuration reads: CIFAR-10's is told by the channels' means, as published."""
+    height, width = images.images.shape[-2:]
+    if config.dataset != "cifar10":
+        return f"{config.dataset}, {width}×{height} pixels"
+    return "CIFAR-10, lossless" if lossless(config.data_root) else "CIFAR-10, not the published images"
+
+
+def lossless(data_root: str) -> bool:
+    """Whether the training images in `data_root` have CIFAR-10's published means."""
+    images: Any = load("cifar10", data_root, "train").images
+    total = sum(chunk.sum((0, 2, 3), dtype=torch.int64) for chunk in images.split(512))
+    mean = total.double() / (255 * images[:, 0].numel())
+    return bool(torch.allclose(mean, CIFAR10_MEAN, rtol=0, atol=1e-7))
+
+
+@cache
+def _commit() -> str:
+    """The commit as it is before this process changes a record, which would count as a modification."""
+    return environment()["commit"]
+
+
+def _write(name: str, record: dict[str, Any]) -> None:
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    write_whole(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def main() -> None:
+    """Keep the runs that are named, or measure the networks that are."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.networks", description=__doc__)
+    parser.add_argument("runs", nargs="*", metavar="RUN_DIR", type=Path, help="a finished run whose network is kept")
+    parser.add_argument("--measure", nargs="+", default=[], metavar="NAME", help="a network to be measured anew")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="data_root DIR")
+    given = parser.parse_args()
+    places = dict(given.p)
+    try:
+        if set(places) - {"data_root"}:
+            raise ParameterError(f"-p {min(set(places) - {'data_root'})} is not allowed: only data_root can be given.")
+        if not given.runs and not given.measure:
+            raise ParameterError("Nothing to do: name run directories, or --measure and networks.")
+        for folder in given.runs:
+            print(store(Run(folder)))
+        for name in given.measure:
+            print(measure(name, places.get("data_root", "data")))
+    except (ParameterError, RunError) as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    for folder in sys.argv[1:]:
-        print(store(Run(Path(folder))))
+    main()

@@ -17,7 +17,7 @@ import pandas as pd
 from sphinx.cmd.build import build_main
 
 from infomax_nb.config import project_root
-from infomax_nb.report import committed
+from infomax_nb.report import committed, data_note
 
 ROOT = project_root()
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -149,6 +149,8 @@ def report(name: str) -> str:
     caption, records = (folder / "caption.txt").read_text().strip(), json.loads((folder / "records.json").read_text())
     whole = committed(name).rename(columns=COLUMNS)
     after = "" if (folder / "table.csv").exists() else "After the last epoch; mean ± standard deviation over seeds.\n\n"
+    note = data_note(records)
+    images = f"**Images: {escape(note)}.**\n\n" if note else ""
     _, notebook = WORK.get(name.partition("_")[0], ("", ""))
     made = _record(records)
     if not whole.index.name:
@@ -170,7 +172,7 @@ def report(name: str) -> str:
 {escape(caption)}
 ```
 
-{after}{table(whole)}
+{images}{after}{table(whole)}
 
 ## How it was made
 
@@ -252,12 +254,12 @@ def networks() -> str:
         about = json.loads(path.read_text())
         config = about["config"]
         rows[f"`{path.stem}`"] = {
-            "data set": config["dataset"],
-            "images": f"{about['images']:,}",
             "epochs": config["epochs"],
             "method": config["method"],
             "network": config["backbone"],
+            "trained on": escape(about["trained_on"]),
             "k-NN, top-1 (%)": about["knn_top1"],
+            "measured on": escape(about["measured_on"]),
             "commit": f"`{about['commit'][:10]}`",
             "record": f"[json]({path.name})",
         }
@@ -265,6 +267,7 @@ def networks() -> str:
     return f"""# Trained networks
 
 In half precision, with their records. `pretrained(name)` of [](../../api/pretrained.md) loads one.
+`python -m workflow.networks --measure NAME ... -p data_root DIR` measures them on the images in DIR.
 
 {shown}
 """
