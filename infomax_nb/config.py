@@ -206,6 +206,12 @@ def load_weights(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def file_digest(path: Path) -> str:
+    """Check sum (SHA-256) of a file; RunError if it cannot be read."""
+    with reading(path, "file", RunError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def reading(path: str | Path, what="data_root", kind: type[Exception] = ParameterError, cure="") -> Iterator[None]:
     """What goes wrong in here becomes one error that names the file, and the cure if there is one."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from . import models
-from .config import ParameterError, TrainConfig, load_weights, project_root
+from .config import ParameterError, RunError, TrainConfig, file_digest, load_weights, project_root
 
 NETWORKS = project_root() / "reports" / "networks"
 
@@ -38,12 +38,15 @@ def available(**fixed) -> list[str]:
 
 
 def pretrained(name: str) -> Network:
-    """The network of that name; ParameterError if there is none."""
+    """The network of that name; ParameterError if there is none, RunError if its weights are another's."""
     if name not in available():
         raise ParameterError(f"network = {name!r} is not allowed: it must be one of {', '.join(available())}.")
     record = json.loads((NETWORKS / f"{name}.json").read_text())
     config = TrainConfig(**record["config"])
-    weights = load_weights(NETWORKS / f"{name}.pt")
+    path = NETWORKS / f"{name}.pt"
+    if record["network"] != file_digest(path):
+        raise RunError(f"network: {path} is not the file that {name}.json describes; fetch both anew.")
+    weights = load_weights(path)
     centroids = weights.pop("centroids").float()
     backbone = models.backbone(config.backbone, config.stem, config.size)
     backbone.load_state_dict(weights)

@@ -28,6 +28,7 @@ from .config import (
     ParameterError,
     RunError,
     TrainConfig,
+    file_digest,
     live,
     load_weights,
     project_root,
@@ -122,12 +123,6 @@ class Run:
         method = build(self.config, weights.pop("n_classes"))
         method.load_state_dict(weights)
         return method.eval()
-
-
-def file_digest(path: Path) -> str:
-    """Check sum (SHA-256) of a file; RunError if it cannot be read."""
-    with reading(path, "run", RunError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fit(config: TrainConfig, devices: int | None = None) -> Run:

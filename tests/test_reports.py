@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from infomax_nb import data, report
-from infomax_nb.config import ParameterError, TrainConfig
+from infomax_nb.config import ParameterError, RunError, TrainConfig
 from infomax_nb.evaluation import features, knn, topk_accuracy
+from infomax_nb.fingerprint import KNOWN, pixels_digest
 from infomax_nb.losses import log_vmf_normalizer
 from infomax_nb.models import backbone
 from infomax_nb.pretrained import NETWORKS, available, pretrained
 from infomax_nb.probe import held_out_information
 from infomax_nb.train import datasets
 from infomax_nb.views import Views, dino_views
-from workflow import networks
 
 CPU = torch.device("cpu")
 
@@ -108,11 +108,21 @@ def test_an_unknown_network_is_named():
 def test_a_network_at_hand_has_its_recorded_accuracy(name):
     network = pretrained(name)
     assert network.record["measured_on"].startswith("CIFAR-10, lossless;")
-    assert networks.lossless(os.environ["INFOMAX_DATA"])
     train, test = datasets(network.config.but(data_root=os.environ["INFOMAX_DATA"]))
+    assert KNOWN[pixels_digest(test)] == "CIFAR-10, lossless"
     x, queries = (features(network.backbone, part.images) for part in (train, test))
     top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
     assert top1 == pytest.approx(network.record["knn_top1"], abs=0.03)  # three images of 10,000
     # It was trained on other images of the same classes: each centroid is nearest to the one that is kept.
     found = torch.stack([torch.nn.functional.normalize(x[train.labels == k]).mean(0) for k in range(10)])
     assert torch.cdist(found, network.centroids).argmin(1).tolist() == list(range(10))
+
+
+def test_a_network_whose_weights_were_exchanged_is_refused(tmp_path, monkeypatch):
+    """Two networks of one shape: the one's record beside the other's weights."""
+    name, other = "cifar10-infomax-resnet_small", "cifar10-simclr-resnet_small"
+    (tmp_path / f"{name}.json").write_bytes((NETWORKS / f"{name}.json").read_bytes())
+    (tmp_path / f"{name}.pt").write_bytes((NETWORKS / f"{other}.pt").read_bytes())
+    monkeypatch.setattr("infomax_nb.pretrained.NETWORKS", tmp_path)
+    with pytest.raises(RunError, match="is not the file that"):
+        pretrained(name)

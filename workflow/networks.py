@@ -15,15 +15,13 @@ from typing import Any
 import torch
 
 from infomax_nb.centroids import centroids
-from infomax_nb.config import ParameterError, RunError, TrainConfig
-from infomax_nb.data import ImageSet, load
+from infomax_nb.config import ParameterError, RunError, TrainConfig, file_digest
+from infomax_nb.data import ImageSet
 from infomax_nb.evaluation import features, knn, topk_accuracy
+from infomax_nb.fingerprint import KNOWN, pixels_digest
 from infomax_nb.pretrained import NETWORKS, pretrained
 from infomax_nb.report import data_note
 from infomax_nb.train import Run, datasets, environment, write_whole
-
-# Mean of each channel over CIFAR-10's 50,000 training images, as published; lossy compression moves it.
-CIFAR10_MEAN = torch.tensor([0.49139968, 0.48215841, 0.44653091], dtype=torch.float64)
 
 
 def store(run: Run) -> str:
@@ -86,20 +84,13 @@ def trained_on(record: dict[str, Any]) -> str:
     return f"{note}, {record['images']:,} images" if note else ""
 
 
-def in_words(config: TrainConfig, images: ImageSet) -> str:
-    """Which copy of its data set a configuration reads: CIFAR-10's is told by the channels' means, as published."""
-    height, width = images.images.shape[-2:]
-    if config.dataset != "cifar10":
-        return f"{config.dataset}, {width}×{height} pixels"
-    return "CIFAR-10, lossless" if lossless(config.data_root) else "CIFAR-10, not the published images"
-
-
-def lossless(data_root: str) -> bool:
-    """Whether the training images in `data_root` have CIFAR-10's published means."""
-    images: Any = load("cifar10", data_root, "train").images
-    total = sum(chunk.sum((0, 2, 3), dtype=torch.int64) for chunk in images.split(512))
-    mean = total.double() / (255 * images[:, 0].numel())
-    return bool(torch.allclose(mean, CIFAR10_MEAN, rtol=0, atol=1e-7))
+def in_words(config: TrainConfig, test: ImageSet) -> str:
+    """Which copy of its data set a configuration reads, by the pixels of its test split where they are known."""
+    height, width = test.images.shape[-2:]
+    name = KNOWN.get(pixels_digest(test) or "")
+    if config.dataset == "cifar10":
+        return name or "CIFAR-10, not the published images"
+    return name or f"{config.dataset}, {width}×{height} pixels"
 
 
 @cache
@@ -109,6 +100,8 @@ def _commit() -> str:
 
 
 def _write(name: str, record: dict[str, Any]) -> None:
+    """The record of the network whose weights are there already, sealed by their check sum."""
+    record["network"] = file_digest(NETWORKS / f"{name}.pt")
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     write_whole(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
 
