@@ -68,7 +68,7 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
     lists = _lists(values)
     others = {name: value for name, value in values.items() if not _field(name)}
     fixed = {name: value for name, value in others.items() if name not in notebooks_own() | {"runs_dir"}}
-    grid = product(*([(_field(name), each) for each in given] for name, given in lists.items()))
+    grid = product(*([(name[:-1], each) for each in given] for name, given in lists.items()))
     runs = [as_text({**fixed, **dict(combination), **changes}) for combination in grid]
     return {name_of(run): run for run in runs} or {_refused(str(path)): None}
 
