@@ -138,12 +138,12 @@ def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, n
 
 
 def _refuse_too_few(data: ImageSet) -> None:
-    """ValueError for labelled images that cannot be divided so that each class is in both parts."""
+    """ValueError for labelled images that cannot be divided by classes: one of one image, or fewer than 5 C − 4."""
     counts = data.labels.bincount(minlength=len(data.classes)).tolist()
     cure = "it takes more images, or folders train and test with their own"
     for name in (name for name, count in zip(data.classes, counts, strict=True) if count == 1):
         raise ValueError(f"the class {name} has one image, which cannot be in training and in test: {cure}")
-    if len(data) < 5 * len(counts) - 4:  # a fifth of them, rounded up, must hold one of each class
+    if len(data) < 5 * len(counts) - 4:  # a fifth of them, rounded up, has room for each class
         raise ValueError(f"{len(data)} images of {len(counts)} classes cannot be divided in two parts: {cure}")
 
 
