@@ -63,8 +63,8 @@ def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
 
 
 def compare(represented: dict[str, list[Tensor]], train_labels: Tensor, test_labels: Tensor) -> pd.DataFrame:
-    """One row for each representation: top-1 and top-5 in percent of the converged probe and of k-NN
-    (`evaluation.usual_k`: k = 200 from 1,000 training images on), and the test features' effective rank."""
+    """One row for each representation: top-1 and top-5 in percent of the converged probe and of k-NN (k = 200,
+    fewer if there are fewer than 1,000 training images: `usual_k`), and the test features' effective rank."""
     n_classes, rows = int(train_labels.max()) + 1, {}
     for name, (train, test) in represented.items():
         ranked = {"probe": converged_probe(train, train_labels, test), "knn": knn(train, train_labels, test, n_classes)}
