@@ -68,7 +68,8 @@ def compare(represented: dict[str, list[Tensor]], train_labels: Tensor, test_lab
     n_classes, rows = int(train_labels.max()) + 1, {}
     for name, (train, test) in represented.items():
         ranked = {"probe": converged_probe(train, train_labels, test), "knn": knn(train, train_labels, test, n_classes)}
-        rows[name] = {f"{kind}_top{k}": topk_accuracy(r, test_labels, k) for kind, r in ranked.items() for k in (1, 5)}
+        tops = [(kind, k) for kind in ranked for k in ((1, 5) if n_classes >= 5 else (1,))]  # of four, five are all
+        rows[name] = {f"{kind}_top{k}": topk_accuracy(ranked[kind], test_labels, k) for kind, k in tops}
         rows[name]["effective_rank"] = effective_rank(test)
     return pd.DataFrame(rows).T
 
