@@ -9,9 +9,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import groupby
 from pathlib import Path
-from symtable import symtable
 from textwrap import shorten
 from typing import Any, Literal, get_args
 
@@ -101,7 +99,10 @@ class TrainConfig(BaseModel):
     runs_dir: str = "runs"
 
     def __init__(self, **values: Any):
-        _refuse_unknown(values, type(self).model_fields)
+        fields = type(self).model_fields
+        refuse_unknown(values, fields)
+        for name in (n for n, v in values.items() if fields[n].default is None and absent(v)):
+            values[name] = None
         for name in (n for n, v in values.items() if isinstance(v, bool)):
             raise ParameterError(f"{name} = {values[name]} is not allowed: it must be a number or text, not a boolean.")
         try:
@@ -150,7 +151,7 @@ class TrainConfig(BaseModel):
     @classmethod
     def from_yaml(cls, path: str | Path, **changes: Any) -> "TrainConfig":
         """The configuration in a parameter file (`params/*.yaml`)."""
-        return cls(**{**read_yaml(path), **changes})
+        return cls(**as_text({**read_yaml(path), **changes}))
 
     @classmethod
     def from_notebook(cls, namespace: Mapping[str, Any], extra: Iterable[str] = ()) -> "TrainConfig":
@@ -158,12 +159,25 @@ class TrainConfig(BaseModel):
 
         Args:
             namespace: the notebook's `globals()`, after its `parameters` cell and what papermill injected.
-            extra: names of the notebook's own parameters, beside the fields of this class.
+            extra: names of the notebook's own parameters, beside the fields of this class; `parameters` validates them.
 
-        Raises ParameterError for a name that the injected cell assigns and nobody reads (papermill only warns).
+        Raises ParameterError for a value that is not allowed and for a name that nobody reads.
         """
-        _refuse_unknown(_assigned(namespace.get("In", [])), [*cls.model_fields, *extra])
-        return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
+        from .parameters import notebook_parameters
+
+        return notebook_parameters(namespace, extra).config
+
+
+def absent(value: Any) -> bool:
+    """Whether a value says "none": None, or one of the words for it that a command line takes, or no word at all."""
+    return value is None or isinstance(value, str) and value.strip().lower() in ("", "~", "none", "null")
+
+
+def as_text(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of fields by name, with text where papermill or YAML made a number of it: a folder called 2024."""
+    texts = {name for name, field in TrainConfig.model_fields.items() if field.annotation is str}
+    numbers = {k: v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {**values, **{name: str(number) for name, number in numbers.items() if name in texts}}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -249,15 +263,7 @@ def live() -> bool:
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
 
 
-def _assigned(cells: list[str]) -> list[str]:
-    """Names assigned in the newest block of cells that begin with '# Parameters' (papermill's begins so, too)."""
-    blocks = groupby(reversed(cells), lambda source: source.lstrip().startswith("# Parameters"))
-    newest = next((list(block) for marked, block in blocks if marked), [])
-    names = symtable("\n".join(reversed(newest)), "parameters", "exec").get_symbols()
-    return [name.get_name() for name in names if name.is_assigned()]
-
-
-def _refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
+def refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
     """ParameterError for the first of the names that is not allowed."""
     for name in (n for n in names if n not in allowed):
         near = difflib.get_close_matches(name, allowed, 1, 0.5)

@@ -40,14 +40,25 @@ def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
     return 100 * (ranked[:, :k] == labels[:, None]).any(1).float().mean().item()
 
 
-def knn(bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k=200, temperature=0.1) -> Tensor:
+def usual_k(images: int) -> int:
+    """The k of k-NN with so many images in the bank: the usual 200, or a fifth of them if they are fewer than 1,000.
+
+    Two hundred neighbours of 144 images would be all of them: a vote on which class is the largest.
+    """
+    return max(1, min(200, images // 5))
+
+
+def knn(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k: int | None = None, temperature=0.1
+) -> Tensor:
     """Classes by falling score (queries, n_classes): cosine k-NN, votes weighted by exp(similarity / temperature).
 
-    lightly's `knn_predict` in chunks of bounded memory; k is cut to the size of the bank.
+    lightly's `knn_predict` in chunks of bounded memory; k is cut to the size of the bank, None is `usual_k`.
     """
     from lightly.utils.benchmarking.knn import knn_predict
 
-    bank, queries, k = normalize(bank, dim=1).T.contiguous(), normalize(queries, dim=1), min(k, len(bank))
+    k = min(k or usual_k(len(bank)), len(bank))
+    bank, queries = normalize(bank, dim=1).T.contiguous(), normalize(queries, dim=1)
     chunk = max(8, min(1024, 50_000_000 // (k * n_classes + bank.shape[1])))
     return torch.cat([knn_predict(q, bank, bank_labels, n_classes, k, temperature) for q in queries.split(chunk)])
 
@@ -66,7 +77,7 @@ def effective_rank(x: Tensor) -> float:
 
 
 class OnlineEvaluation:
-    """The paper's evaluation after an epoch, on cached features: a linear head and k-NN.
+    """The paper's evaluation after an epoch, on cached features: a linear head and k-NN (`usual_k`).
 
     One `Linear` layer, Adam at 1e-3, batches of 256, two passes over the training features at each evaluation;
     the same head is kept from one evaluation to the next.

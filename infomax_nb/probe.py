@@ -61,12 +61,13 @@ def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
 
 
 def compare(represented: dict[str, list[Tensor]], train_labels: Tensor, test_labels: Tensor) -> pd.DataFrame:
-    """One row for each representation: top-1 and top-5 in percent of the converged probe and of k-NN (k = 200),
-    and the test features' effective rank."""
+    """One row for each representation: top-1 and top-5 in percent of the converged probe and of k-NN (k = 200,
+    fewer if there are fewer than 1,000 training images: `usual_k`), and the test features' effective rank."""
     n_classes, rows = int(train_labels.max()) + 1, {}
     for name, (train, test) in represented.items():
         ranked = {"probe": converged_probe(train, train_labels, test), "knn": knn(train, train_labels, test, n_classes)}
-        rows[name] = {f"{kind}_top{k}": topk_accuracy(r, test_labels, k) for kind, r in ranked.items() for k in (1, 5)}
+        tops = [(kind, k) for kind in ranked for k in ((1, 5) if n_classes >= 5 else (1,))]  # of four, five are all
+        rows[name] = {f"{kind}_top{k}": topk_accuracy(ranked[kind], test_labels, k) for kind, k in tops}
         rows[name]["effective_rank"] = effective_rank(test)
     return pd.DataFrame(rows).T
 

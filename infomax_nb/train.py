@@ -22,7 +22,7 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from . import data
+from . import budget, data
 from .config import (
     MissingDataError,
     ParameterError,
@@ -221,6 +221,7 @@ def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.Image
     record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
     seen = fingerprint(config)
     if there.rank == 0:
+        _say_how_long(config, len(train))
         list(map(Path.unlink, run.path.glob("*.part")))  # what a killed process left
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
     work = _probe_imagenet if config.dataset == "imagenet100" else loop.run
@@ -232,6 +233,13 @@ def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.Image
     run.write("record.json", json.dumps({**record, "seal": run.seal(record)}, indent=1))
     (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
     return run
+
+
+def _say_how_long(config: TrainConfig, images: int) -> None:
+    """The number of steps, on stderr; in a notebook only where a folder of one's own makes too few of them."""
+    few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
+    if config.dataset != "imagenet100" and (few or "ipykernel" not in sys.modules):
+        print(budget.in_words(config, images), file=sys.stderr, flush=True)
 
 
 def _probe_imagenet(

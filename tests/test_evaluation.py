@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from infomax_nb.data import ImageSet, stream
-from infomax_nb.evaluation import OnlineEvaluation, effective_rank, features, knn, nearest, topk_accuracy
+from infomax_nb.evaluation import OnlineEvaluation, effective_rank, features, knn, nearest, topk_accuracy, usual_k
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -65,11 +65,20 @@ def test_knn_ranks_as_scikit_learns_neighbours_vote(n_bank, k, temperature):
     assert 0.2 < (reference[:, 0] == truth).mean() < 0.9  # neither trivial nor hopeless
 
 
+@pytest.mark.parametrize(("images", "k"), [(60_000, 200), (1000, 200), (999, 199), (144, 28), (5, 1), (2, 1)])
+def test_no_more_neighbours_vote_than_make_sense(images, k):
+    """The usual 200, and at most a fifth of the images that there are."""
+    assert usual_k(images) == k
+    bank, queries = torch.randn(images, 8, generator=generator()), torch.randn(3, 8, generator=generator(1))
+    labels = torch.arange(images) % 3
+    assert torch.equal(knn(bank, labels, queries, 3), knn(bank, labels, queries, 3, k))
+
+
 def test_knn_in_chunks_equals_one_by_one():
     """Enough classes that the memory bound cuts the queries into several chunks."""
     bank, queries = torch.randn(400, 8, generator=generator()), torch.randn(70, 8, generator=generator(1))
     labels = torch.arange(400)  # 200 neighbours x 6,000 classes: 41 queries a chunk
-    got = knn(bank, labels, queries, 6000)
+    got = knn(bank, labels, queries, 6000, 200)
     cosine = nn.functional.normalize(queries.double()) @ nn.functional.normalize(bank.double()).T
     assert torch.equal(got[:, :50], cosine.argsort(1, descending=True)[:, :50])
 

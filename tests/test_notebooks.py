@@ -18,9 +18,9 @@ TINY = {"n_train": 256, "batch_size": 64, "proj_dim": 16, "epochs": 1}
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
 
 
-def papermill(folder, notebook, out, **parameters):
+def papermill(folder, notebook, out, *more, **parameters):
     flags = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
-    command = ["papermill", "--no-progress-bar", str(notebook), str(out), *flags]
+    command = ["papermill", "--no-progress-bar", str(notebook), str(out), *flags, *more]
     return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
 
 
@@ -52,8 +52,9 @@ def test_kappa_by_papermill(folder, tmp_path):
         ({"dataset": "cifar10", "data_root": "nowhere"}, ["data_root", "nowhere", "CIFAR10"]),
         ({"kapa": 10}, ["'kapa'", "did you mean 'kappa'"]),
         ({"export": "../x", **TINY}, ["export", "'../x'", "letters"]),
+        ({"kappas": "[1, ten]", **TINY}, ["kappas = '[1, ten]'", "'ten' in it must be a valid number"]),
     ],
-    ids=["negative", "word", "dataset", "data_root", "misspelt", "export"],
+    ids=["negative", "word", "dataset", "data_root", "misspelt", "export", "list"],
 )
 def test_bad_parameters_end_in_one_sentence(parameters, words, tmp_path):
     notebook = ROOT / "notebooks/03_ablate_kappa.ipynb"
@@ -61,7 +62,32 @@ def test_bad_parameters_end_in_one_sentence(parameters, words, tmp_path):
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ParameterError: ") and all(word in last for word in words), last
-    assert not list(tmp_path.glob("runs/*/checkpoint.ckpt")) or "export" in parameters
+    assert not list(tmp_path.glob("runs/*"))  # before any work
+
+
+@pytest.mark.parametrize(
+    "more, kappas",
+    [(["-r", "kappas", "15"], [15]), (["-p", "kappas", "[1, 10]"], [1, 10])],
+    ids=["raw", "text"],
+)
+def test_a_list_by_papermill(more, kappas, tmp_path):
+    notebook, small = ROOT / "notebooks/03_ablate_kappa.ipynb", {**TINY, "n_train": 64, "batch_size": 32}
+    done = papermill(ROOT, notebook, tmp_path / "out.ipynb", *more, **small, runs_dir=tmp_path / "runs")
+    assert done.returncode == 0, done.stderr[-2000:]
+    configs = [yaml.safe_load(path.read_text()) for path in (tmp_path / "runs").glob("*/config.yaml")]
+    assert sorted(config["kappa"] for config in configs) == kappas
+
+
+def test_00_and_10_by_papermill(tmp_path):
+    """Values of every kind; in 10 each list has one value."""
+    values = ["-y", "kappa: 1e1", "-r", "seed", "1", "-r", "alpha", "2", "-p", "proj_dim", "16"]
+    tables = "{concentrations: {3: 10}, samples: 64, channels: {3: 5, 16: [5, 10]}, pairs: '32', views: 2}"
+    numbers = "{replicates: '2', repeats: 2, views_dim: 4, views_kappa0: 1e1, images: 8, batches: 2}"
+    for number, more in {"00": values, "10": ["-y", tables, "-y", numbers]}.items():
+        (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        done = papermill(ROOT, notebook, tmp_path / "out.ipynb", *more)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "unknown parameter" not in done.stderr  # each can be seen in the cell
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)

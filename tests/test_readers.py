@@ -462,6 +462,22 @@ def test_folder_is_divided_at_random(root):
         assert got.labels.tolist() == [k // 10 for k in sorted(rows)]
 
 
+def test_a_class_of_one_image_is_named(root):
+    for name, count in {"cat": 9, "dog": 9, "owl": 1}.items():
+        (root / name).mkdir()
+        for k in range(count):
+            save(root / name / f"{k}.png", noise(8, 8, 3))
+    said = refusal("folder", root)
+    assert str(root) in said and "the class owl has one image" in said
+    save(root / "owl" / "1.png", noise(8, 8, 3))
+    train, test = (load("folder", root, split, image_size=16) for split in ("train", "test"))
+    assert (train.labels == 2).sum() + (test.labels == 2).sum() == 2 and (train.labels == 2).any()
+    for name in ("cat", "dog"):
+        for k in range(2, 9):
+            (root / name / f"{k}.png").unlink()
+    assert "6 images of 3 classes" in refusal("folder", root)
+
+
 def test_folder_that_cannot_be_used(root):
     said = refusal("folder", "nowhere")
     assert "nowhere" in said and "folder of images for each class" in said

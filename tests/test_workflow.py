@@ -73,6 +73,24 @@ def test_the_lists_of_a_sweep_file_are_runs(tmp_path):
     assert {"export", "images", "level", "subset", "class_counts", "kappas", "seeds"} <= notebooks_own()
 
 
+@pytest.mark.parametrize(
+    "given, kappas",
+    [(15, [15]), ("15", [15]), ("[1, 10]", [1, 10]), ("1e1", [10]), ([10], [10]), ("none", [7]), (None, [7])],
+)
+def test_a_single_value_and_a_text_are_lists(tmp_path, given, kappas):
+    """As a notebook takes them; without a list the file's one value counts."""
+    file = sweep_file(tmp_path, "sweep.yaml", kappa=7, kappas=given, seeds="0")
+    expected = [TrainConfig(**{**SMALL, "kappa": kappa}).name for kappa in kappas]
+    assert list(runs_of(file)) == expected
+
+
+def test_a_word_for_none_and_a_folder_called_2024(tmp_path):
+    file = sweep_file(tmp_path, "sweep.yaml", n_train="none", image_size="~", data_root=2024)
+    (run,) = runs_of(file).values()
+    assert TrainConfig(**run).n_train is None and TrainConfig(**run).image_size is None
+    assert TrainConfig(**run).data_root == "2024"
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_parameter_file_is_a_sweep(file):
     """Of valid runs, as many as its lists say."""
@@ -88,14 +106,30 @@ def test_every_parameter_file_is_a_sweep(file):
     "values, words",
     [
         ({"kappas": [-1]}, "kappa = -1 is not allowed"),
-        ({"kappas": 10}, "no parameter 'kappas'"),
+        ({"kappas": "ten"}, "kappa = 'ten' is not allowed"),
+        ({"kappas": "[1, 10"}, "kappa = '[1, 10' is not allowed"),
+        ({"kappas": True}, "kappa = True is not allowed"),
+        ({"kappas": {"a": 1}}, "kappa = {'a': 1} is not allowed"),
+        ({"kappas": "[]"}, "kappas = [] is not allowed"),
         ({"kappas": []}, "kappas = [] is not allowed"),
         ({"kapas": [1, 2]}, "no parameter 'kapas': did you mean 'kappa'"),
         ({"dataset": "../../x"}, "dataset = '../../x' is not allowed"),
         ({"method": "$(touch pwned)"}, "method = '$(touch pwned)' is not allowed"),
         ({"epochs": [1, 2]}, "epochs = [1, 2] is not allowed"),
     ],
-    ids=["value", "no list", "empty", "misspelt", "outside", "command", "field"],
+    ids=[
+        "value",
+        "word",
+        "no YAML",
+        "boolean",
+        "mapping",
+        "empty text",
+        "empty",
+        "misspelt",
+        "outside",
+        "command",
+        "field",
+    ],
 )
 def test_what_is_refused_has_a_harmless_name_and_says_why(tmp_path, values, words):
     file = sweep_file(tmp_path, "sweep.yaml", **values)

@@ -16,7 +16,17 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from infomax_nb.config import ParameterError, RunError, TrainConfig, project_root, read_yaml, write_whole
+from infomax_nb.config import (
+    ParameterError,
+    RunError,
+    TrainConfig,
+    absent,
+    as_text,
+    project_root,
+    read_yaml,
+    write_whole,
+)
+from infomax_nb.parameters import as_list
 
 # The paper's figures that show training runs, as patterns of files in params/paper/; params/README.md has each curve.
 FIGURES = {
@@ -47,19 +57,19 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
     """The single runs that a parameter file asks for, by name: the parameters of each, `changes` made.
 
     A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run for each value; several lists, for
-    each combination. Keys that are a notebook's own (`export`) are left out, and so is `runs_dir`, which is the
-    workflow's to say. A run that `TrainConfig` refuses is here too, named `refused-...`, and so is a file that holds
-    none (None): it fails as a job of its own.
+    each combination. As in a notebook a list may be given as a single value or as its text. Keys that are a notebook's
+    own (`export`) are left out, and so is `runs_dir`, which is the workflow's to say. A run that `TrainConfig` refuses
+    is here too, named `refused-...`, and so is a file that holds none (None): it fails as a job of its own.
     """
     try:
         values = read_yaml(path)
     except ParameterError:
         return {_refused(str(path)): None}
-    lists = {name: values.pop(name) for name in [*values] if _field(name) and isinstance(values[name], list)}
-    own = notebooks_own() - {name for name in values if _field(name) and values[name] is not None}
-    fixed = {name: value for name, value in values.items() if name not in own | {"runs_dir"}}
-    grid = product(*([(_field(name), each) for each in given] for name, given in lists.items()))
-    runs = [{**fixed, **dict(combination), **changes} for combination in grid]
+    lists = _lists(values)
+    others = {name: value for name, value in values.items() if not _field(name)}
+    fixed = {name: value for name, value in others.items() if name not in notebooks_own() | {"runs_dir"}}
+    grid = product(*([(name[:-1], each) for each in given] for name, given in lists.items()))
+    runs = [as_text({**fixed, **dict(combination), **changes}) for combination in grid]
     return {name_of(run): run for run in runs} or {_refused(str(path)): None}
 
 
@@ -89,7 +99,7 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
     if name not in runs:
         raise ParameterError(f"{path} has changed: it no longer asks for {name}.")
     if (values := runs[name]) is None:  # a file that holds no run says why here
-        empty = [key for key, value in read_yaml(path).items() if value == []]
+        empty = [name for name, given in _lists(read_yaml(path)).items() if not given]
         raise ParameterError(f"{' and '.join(empty)} = [] is not allowed: it must be a list of values.")
     TrainConfig(**values)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +120,11 @@ def failures(folder: Path, before: dict[Path, int]) -> list[str]:
 def written(folder: Path) -> dict[Path, int]:
     """The runs' logs in `folder`/logs and when each was written last."""
     return {path: path.stat().st_mtime_ns for path in (folder / "logs").glob("*.log")}
+
+
+def _lists(values: dict[str, Any]) -> dict[str, list]:
+    """The lists in a parameter file, by name."""
+    return {name: as_list(value) for name, value in values.items() if _field(name) and not absent(value)}
 
 
 def _field(name: str) -> str | None:
