@@ -363,7 +363,6 @@ def test_bad_dim(bad):
         ([torch.ones(4, 3), torch.ones(4, 3, device="meta")], ["cpu", "meta", "one device"]),
         ([torch.ones(1, 3), torch.ones(1, 3)], ["one image", "B = 1", "two images"]),
     ],
-    ids=str,
 )
 def test_bad_views(views, words):
     for call in (InfoMaxLoss(), InfoMaxLoss().entropies, lambda v: diagnostics(v, InfoMaxLoss())):
