@@ -27,14 +27,17 @@ Large = Literal["stl10", "lc25000", "lc25000_groups", "folder", "imagenet", "ima
 
 
 class ParameterError(ValueError):
-    """A parameter that is not allowed. Notebooks show its one sentence instead of a traceback."""
+    """A parameter that is not allowed. Notebooks show its one sentence instead of a traceback.
+
+    `data_missing`: whether it is about a data set that is not where it was looked for.
+    """
+
+    def __init__(self, sentence: str, data_missing: bool = False):
+        super().__init__(sentence)
+        self.data_missing = data_missing
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
-
-
-class MissingDataError(ParameterError):
-    """A data set that is not where it was looked for."""
 
 
 class RunError(RuntimeError):
@@ -49,14 +52,16 @@ def project_root() -> Path:
     return next((p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd())
 
 
-def data_folder(root: str | Path) -> Path:
-    """Where `data_root` is, absolute and without links: seen from the working folder, else from the project's.
-
-    `~` is the user's home.
-    """
+def data_place(root: str | Path) -> Path:
+    """Where `data_root` is: seen from the working folder, else from the project's; `~` is the user's home."""
     given = Path(root).expanduser()
     places = (given, project_root() / given)
-    return next((place for place in places if place.is_dir()), given).resolve()
+    return next((place for place in places if place.is_dir()), given)
+
+
+def data_folder(root: str | Path) -> Path:
+    """Where `data_root` is, absolute and without links."""
+    return data_place(root).resolve()
 
 
 def runs_folder(runs_dir: str | Path) -> Path:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from . import glyphs
-from .config import SIZES, ParameterError, data_folder, reading
+from .config import SIZES, ParameterError, data_place, reading
 from .pictures import picture as picture
 
 MEMORY = 2 * 2**30  # bytes; images in files that need more stay there and are decoded each time they are used
@@ -134,7 +134,7 @@ def load(
     if name in ("glyphs", "glyphs_textured"):
         data = _glyphs(split, n_classes, image_size or 32, name == "glyphs_textured")
     elif name in READERS:
-        data = READERS[name](data_folder(root), split)
+        data = READERS[name](data_place(root), split)
     else:
         raise ParameterError(f"dataset = {name!r} is not allowed; glyphs, glyphs_textured, {', '.join(READERS)} are.")
     if damaged == "skip" and isinstance(data.images, np.ndarray):

@@ -36,7 +36,7 @@ def fingerprint(config: TrainConfig) -> dict:
     The digest covers each file's place below `data_root`, its size, its content, its split, class and box, so a copy
     elsewhere has the same one. Of the drawn sets it covers the symbols as this machine's font renders them.
 
-    Raises ParameterError for a data set that cannot be read; MissingDataError where it is not there.
+    Raises ParameterError for a data set that cannot be read, or is not there.
     """
     if config.dataset.startswith("glyphs"):
         stencils = glyphs.stencils(config.n_classes)
@@ -64,7 +64,7 @@ def fingerprint(config: TrainConfig) -> dict:
 
 
 def pixels_digest(data: ImageSet) -> str | None:
-    """A digest of images and labels that depends on neither their order nor their format; None if they are in files."""
+    """A digest of the images' pixels and labels, whatever their order and format; None if they are in files."""
     if not isinstance(data.images, torch.Tensor):
         return None
     images = data.images.cpu().numpy()

@@ -84,7 +84,7 @@ def gallery(images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong:
     """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange, between dashes."""
     titles = [label(title, most=16) for title in titles]
     longest = max(map(len, titles), default=0) + 4 * any(wrong)
-    size = min(11.0, max(6.0, 121 / max(1, longest)))  # so that neighbours do not touch
+    size = min(11.0, max(6.0, 110 / max(1, longest)))  # so that neighbours do not touch
     rows = -(-len(images) // columns)
     inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
     bare = {"frame_on": False, "xticks": [], "yticks": []}

@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
 
 from . import folders
-from .config import MissingDataError, ParameterError, printable, reading
+from .config import ParameterError, printable, reading
 from .data import ImageSet
 from .folders import FORMATS as FORMATS
 
@@ -31,7 +31,7 @@ def _first(what: str, places: list[Path], get: str) -> Path:
     found = next((p for p in places if p.exists()), None)
     if found is None:
         looked = " and ".join(str(p.resolve()) for p in places)
-        raise MissingDataError(f"data_root: {what} was not found; looked for {looked}. {get}")
+        raise ParameterError(f"data_root: {what} was not found; looked for {looked}. {get}", data_missing=True)
     return found
 
 
@@ -277,7 +277,7 @@ PUBLISHED = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
 def packed_files(name: str, root: Path) -> list[Path]:
     """The files that hold all images of a data set; none where each image is a file of its own.
 
-    Raises MissingDataError where they are not there.
+    Raises ParameterError where they are not there.
     """
     if name == "fashion_mnist":
         return _idx_files(root)

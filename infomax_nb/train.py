@@ -24,7 +24,6 @@ from filelock import FileLock, Timeout
 
 from . import budget, data
 from .config import (
-    MissingDataError,
     ParameterError,
     RunError,
     TrainConfig,
@@ -168,8 +167,8 @@ def _reused(run: Run, config: TrainConfig) -> Run:
     run.check_weights()
     try:
         now = fingerprint(config)
-    except MissingDataError:
-        if config.dataset == "folder":
+    except ParameterError as error:
+        if config.dataset == "folder" or not error.data_missing:
             raise
         return run  # the run is there and its data are not: nothing to compare
     check_data(run.path, config, run.record.get("data"), now)

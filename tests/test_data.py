@@ -32,6 +32,7 @@ def sentence(error: pytest.ExceptionInfo) -> str:
 def somewhere(tmp_path, monkeypatch):
     """An empty working folder, and no data elsewhere on this machine."""
     monkeypatch.setattr(readers, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    monkeypatch.setattr("infomax_nb.config.project_root", lambda: tmp_path / "project")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -360,7 +361,7 @@ def test_stl10(somewhere, monkeypatch):
         (
             "fashion_mnist",
             ["nowhere/FashionMNIST/raw", "debian"],
-            ["nowhere', download=True)", "dataset-fashion-mnist"],
+            ["FashionMNIST('nowhere', download=True)", "dataset-fashion-mnist"],
         ),
         ("cifar10", ["nowhere/cifar-10-batches-py", "nowhere/cifar10/train"], ["CIFAR10('nowhere', download=True)"]),
         ("stl10", ["nowhere/stl10_binary"], ["STL10('nowhere', download=True)"]),

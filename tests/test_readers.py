@@ -66,6 +66,7 @@ def refusal(*arguments, **options) -> str:
 def root(tmp_path, monkeypatch):
     """An empty folder, and no data elsewhere on this machine."""
     monkeypatch.setattr(readers, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    monkeypatch.setattr("infomax_nb.config.project_root", lambda: tmp_path / "project")
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "root"
     folder.mkdir()
