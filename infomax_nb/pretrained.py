@@ -41,7 +41,7 @@ def pretrained(name: str) -> Network:
     if name not in available():
         raise ParameterError(f"network = {name!r} is not allowed: it must be one of {', '.join(available())}.")
     record = json.loads((NETWORKS / f"{name}.json").read_text())
-    config = TrainConfig(**record["config"])
+    config = TrainConfig(**{"device": "cpu", "precision": "32", **record["config"]})  # unsaid, or from before
     weights = load_weights(NETWORKS / f"{name}.pt")
     centroids = weights.pop("centroids").float()
     backbone = models.backbone(config.backbone, config.stem, config.size)

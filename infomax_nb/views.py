@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
+from .device import exact
 from .kernels.pixels import IMAGENET_MEAN, IMAGENET_STD, colour, crop, draw, normalise  # noqa: F401
 
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
+LOCAL_FROM = 64  # pixels of the images from which DINO has local views
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ def local_size(size: int) -> int:
     return 96 if size == 224 else size // 2
 
 
+def view_sizes(method: str, size: int) -> set[int]:
+    """Pixels of the views that a method draws of images of `size` pixels; the images themselves are measured, too."""
+    with_local = method == "infomax" or method == "dino" and size >= LOCAL_FROM
+    return {size, local_size(size)} if with_local else {size}
+
+
 def dino_views(size: int, **options) -> list[View]:
     """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px.
 
@@ -94,6 +102,7 @@ class Views:
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
+    @exact()
     def __call__(self, images: torch.Tensor, generator: torch.Generator, first: int = 0, of: int | None = None):
         """Draw with `generator`, on the CPU so that every device makes the same views, and make them.
 
