@@ -86,14 +86,15 @@ class Loop(pl.LightningModule):
 class Recorder(pl.callbacks.Checkpoint):
     """After each epoch: evaluate, then write the metrics and, by the clock, a checkpoint, each whole or not at all.
 
-    A checkpoint is written where the last one (or the start) is `interval` seconds ago, and after the last epoch; so a
-    kill costs the epoch that it falls into, and whole ones before it that took less than the interval. The history is
-    part of the checkpoint: `metrics.csv` may be ahead of it, but is cut to it when the run goes on, and ends the same.
+    A checkpoint is written after the first epoch, after each that ends `interval` seconds or more after the last one
+    was written, and after the last epoch: a kill costs the epoch that it falls into, and whole ones before it only as
+    far as all of them took less than the interval. The history is part of the checkpoint: `metrics.csv` may be ahead
+    of it, but is cut to it when the run goes on, and ends the same.
     """
 
     def __init__(self, folder: Path, evaluation: OnlineEvaluation, interval: float = 60.0):
         self.folder, self.evaluation, self.interval = folder, evaluation, interval
-        self.last_save = time.monotonic()
+        self.last_save = -math.inf
         self.history, self.seconds, self.started = list[dict](), list[list[float]](), time.perf_counter()
 
     def state_dict(self) -> dict:
@@ -107,7 +108,8 @@ class Recorder(pl.callbacks.Checkpoint):
 
     def on_train_start(self, trainer, loop) -> None:
         self.write_metrics(trainer)
-        self.last_save = time.monotonic()
+        if self.history:  # read from a checkpoint just now
+            self.last_save = time.monotonic()
 
     def on_train_epoch_start(self, trainer, loop) -> None:
         self.started = time.perf_counter()
