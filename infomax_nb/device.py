@@ -11,7 +11,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,12 @@ def exact() -> Iterator[None]:
     for library in (backends.cudnn, backends.mkldnn):
         flags += [getattr(library, kind) for kind in ("matmul", "conv", "rnn") if hasattr(library, kind)]
     before = [each.fp32_precision for each in flags]
-    products = torch.get_float32_matmul_precision()
-    try:
+    # The defaults, for where old and new flags disagree: it is the new ones that count then.
+    products, convolutions = "highest", True
+    with suppress(RuntimeError):
+        products = torch.get_float32_matmul_precision()
+    with suppress(RuntimeError):
         convolutions = backends.cudnn.allow_tf32
-    except RuntimeError:  # torch's old and new flags disagree; then the new ones, `before`, count
-        convolutions = True
     # The old flags first, so that who asks by them in here is told the same; they set some of the new ones.
     torch.set_float32_matmul_precision("highest")
     backends.cudnn.allow_tf32 = False

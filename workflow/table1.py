@@ -24,7 +24,7 @@ def measured(config: TrainConfig) -> pd.DataFrame:
     free = [name for name in ("device", "precision") if getattr(config, name) == "auto"]
     found = siblings(config, "seed", *free)
     for name, first in (("device", "cuda"), ("precision", "bf16")):
-        if name in free and len(found) and (found[name] == first).any():
+        if name in free and name in found and (found[name] == first).any():
             found = found[found[name] == first]
     return found
 
@@ -42,7 +42,7 @@ def table1(**changes) -> pd.DataFrame:
         found = measured(TrainConfig.from_yaml(project_root() / "params" / "paper" / f"{file}.yaml", **changes))
         last = found[found.epoch == found.epoch.max()] if len(found) else pd.DataFrame(columns=CLAIM)
         scores = last[[c for c in paper if "_top" in c and c in last]].mean().add_prefix("measured_")
-        used = {name: last[name].iloc[0] if len(last) else None for name in ("device", "precision")}
+        used = {name: last[name].iloc[0] if name in last and len(last) else None for name in ("device", "precision")}
         rows.append({**scores, "seeds": len(last), **used})
     return pd.concat([paper, pd.DataFrame(rows)], axis=1)
 
