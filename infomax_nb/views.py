@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 
-from .device import exact
 from .kernels.pixels import IMAGENET_MEAN, IMAGENET_STD, colour, crop, draw, normalise  # noqa: F401
 
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
@@ -102,7 +101,6 @@ class Views:
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
-    @exact()
     def __call__(self, images: torch.Tensor, generator: torch.Generator, first: int = 0, of: int | None = None):
         """Draw with `generator`, on the CPU so that every device makes the same views, and make them.
 
