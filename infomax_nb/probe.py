@@ -105,7 +105,7 @@ def held_out_information(
     size = min(128, len(test))
     rows = data.stratified(test.labels, min(batches, len(test) // size) * size, 0).split(size)
     place = resolve(device)[0]
-    here = next(method.parameters()).device.type == place
+    here = next(method.parameters(), torch.empty(0)).device.type == place
     own = (method if here else deepcopy(method).to(place)).eval()
     drawn = [loss.entropies(own.project(views(test.images[r].to(place), generator))) for r in rows]
     h_global, h_local = torch.tensor(drawn).mean(0).tolist()
