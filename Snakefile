@@ -1,8 +1,8 @@
 """One rule for each step of the report and one for each run of the paper or of a sweep: a job has a parameter file and
 leaves `runs/NAME/.done`. Targets: report (or fast), table1, figure3 ... figure7, paper, sweep, table1_cifar10 and so on.
 
-`--config` takes data_root, device, runs_dir; epochs, n_train, batch_size for a trial; threads and devices of a run;
-sweep=FILE,FILE for the target sweep. `make` calls it with profiles/local, a cluster with `--profile profiles/slurm`.
+`--config` takes data_root, device, precision, runs_dir; epochs, n_train, batch_size for a trial; threads and devices of
+a run; sweep=FILE,FILE for the target sweep. `make` calls it with profiles/local, a cluster with `--profile profiles/slurm`.
 """
 
 import json
@@ -115,11 +115,16 @@ def given(name: str) -> int:
     return int(config[name])
 
 
-PLACES = {name: str(config[name]) for name in ("data_root", "device", "runs_dir") if config.get(name) is not None}
-PLACES = {"runs_dir": "runs", **PLACES}
-CHANGES = {name: given(name) for name in ("epochs", "n_train", "batch_size") if config.get(name) is not None}
+def text(*names: str) -> dict[str, str]:
+    """Those of `--config` that are given, as text."""
+    return {name: str(config[name]) for name in names if config.get(name) is not None}
+
+
+PLACES = {"runs_dir": "runs", **text("data_root", "runs_dir")}
+TRIAL = {name: given(name) for name in ("epochs", "n_train", "batch_size") if config.get(name) is not None}
+CHANGES = {**TRIAL, **text("device", "precision")}  # what a job's name tells
 SWEEPS = [file for file in str(config.get("sweep") or "").split(",") if file]
-for name in config.keys() - {*PLACES, *CHANGES, "data_root", "device", "sweep", "threads", "devices"}:
+for name in config.keys() - {*PLACES, *CHANGES, "data_root", "sweep", "threads", "devices"}:
     raise WorkflowError(f"There is no --config {name}: see the first lines of the Snakefile.")
 for file in SWEEPS:
     if not Path(file).is_file():
@@ -131,7 +136,7 @@ PLACED, CHANGED = (
     for each in (PLACES, CHANGES)
 )
 AS_TEXT = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
-TRIAL = "".join(f"-{name}{value}" for name, value in CHANGES.items())
+SUFFIX = "".join(f"-{name}{value}" for name, value in TRIAL.items())
 ROOT = os.path.relpath(project_root())
 RUNS_DIR = os.path.normpath(os.path.join(ROOT, os.path.expanduser(PLACES["runs_dir"])))
 
@@ -224,7 +229,7 @@ for data, dataset in table1_rows().items():
         input:
             done(*(PAPER[stem] for stem in WANTED["table1"] if stem.startswith(f"{data}_"))),
         output:
-            f"reports/table1_{data}{TRIAL}.csv",
+            f"reports/table1_{data}{SUFFIX}.csv",
         params:
             dataset=dataset,
             given=literal(f"{CHANGED} {PLACED}"),
@@ -235,7 +240,7 @@ for data, dataset in table1_rows().items():
 
 rule table1:
     input:
-        expand("reports/table1_{data}" + TRIAL + ".csv", data=table1_rows()),
+        expand("reports/table1_{data}" + SUFFIX + ".csv", data=table1_rows()),
 
 
 rule paper:

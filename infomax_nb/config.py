@@ -17,13 +17,16 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from . import device as devices
 from .glyphs import MAX_CLASSES
 from .losses import KAPPA_MAX
+from .views import LOCAL_FROM, view_sizes
 
 # Pixels that networks are made for (else 32), and that a set's images are scaled to where they differ in size.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
 Small = Literal["glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"]
 Large = Literal["stl10", "lc25000", "lc25000_groups", "folder", "imagenet", "imagenet100"]
+PATCHES = {"vit_tiny": 16, "vit_mini": 4}  # pixels of a patch: a ViT takes images of a multiple of it
 
 
 class ParameterError(ValueError):
@@ -75,8 +78,10 @@ class TrainConfig(BaseModel):
     `n_train`: images of the training split (stratified, by `seed`), None for all. `image_size`: pixels of the
     square images, None for the data set's own. `damaged`: image files that cannot be decoded are refused, the first one
     by its name, or skipped. `n_classes`: classes of `glyphs`. `eval_every`: epochs between evaluations (the last epoch
-    is always evaluated). `data_root`, `device`, `runs_dir` say where, not what: they are no part of the run's identity,
-    but for `folder`, where the absolute path of `data_root` says what.
+    is always evaluated). `data_root`, `runs_dir` say where, not what: they are no part of the run's identity, but for
+    `folder`, where the absolute path of `data_root` says what. `precision`: float32 (`32`), or networks trained under
+    bfloat16 autocast (`bf16`); `auto` is `bf16` on CUDA and `32` on the CPU. `device` and `precision` count as what a
+    run really uses; float32 on the CPU goes without saying.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -101,6 +106,7 @@ class TrainConfig(BaseModel):
     proj_dim: int = Field(128, ge=2)
     eval_every: int = Field(1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "32", "bf16"] = "auto"
     runs_dir: str = "runs"
 
     def __init__(self, **values: Any):
@@ -110,26 +116,48 @@ class TrainConfig(BaseModel):
             values[name] = None
         for name in (n for n, v in values.items() if isinstance(v, bool)):
             raise ParameterError(f"{name} = {values[name]} is not allowed: it must be a number or text, not a boolean.")
+        if values.get("precision") in (32, 32.0):
+            values["precision"] = "32"  # as papermill and YAML read it
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ParameterError(_explain(error, type(self))) from None
         if (n := self.n_train) is not None and n < self.batch_size:
             raise ParameterError(f"n_train = {n} is not allowed: it must be at least batch_size = {self.batch_size}.")
+        self._fit_patches()
 
-    def identity(self) -> dict[str, Any]:
-        """What the result depends on: all fields but where to read, compute and write, and those the method ignores."""
-        ignored = {"device", "runs_dir"} | (set() if self.dataset == "folder" else {"data_root"})
-        ignored |= set() if self.method == "infomax" else {"kappa", "alpha", "beta", "proj_dim"}
-        ignored |= set() if self.dataset.startswith("glyphs") else {"n_classes"}
-        fields = self.model_dump(exclude=ignored)
-        if "data_root" in fields:
-            fields["data_root"] = str(data_folder(self.data_root))
-        return fields
+    def _fit_patches(self) -> None:
+        """ParameterError for a ViT whose images or views are no whole number of patches."""
+        patch = PATCHES.get(self.backbone, 1)
+        if any(size % patch for size in view_sizes(self.method, self.size)):
+            double = f"a multiple of {2 * patch}"
+            least = {"infomax": double, "dino": f"{double} (or, below {LOCAL_FROM}, of {patch})"}
+            allowed = least.get(self.method, f"a multiple of {patch}")
+            why = f"{self.backbone} sees every view of {self.method} in patches of {patch} pixels"
+            raise ParameterError(f"image_size = {self.size} is not allowed: it must be {allowed}, for {why}.")
 
     def resolved(self) -> "TrainConfig":
-        """The same configuration with a folder's path made absolute: what it means here, whoever reads it where."""
-        return self.but(data_root=str(data_folder(self.data_root))) if self.dataset == "folder" else self
+        """What the configuration means here, whoever reads it where.
+
+        `auto` is replaced by the device and the precision that a run uses if it starts here, and the path of a `folder`
+        is absolute.
+        """
+        device, precision = devices.expected(self.device, self.precision)
+        data_root = str(data_folder(self.data_root)) if self.dataset == "folder" else self.data_root
+        return self.but(device=device, precision=precision, data_root=data_root)
+
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on: all fields but where to read and write, and those the method ignores.
+
+        `device` and `precision` are those that a run uses if it starts here, left out for float32 on the CPU.
+        """
+        found = self.resolved()
+        ignored = {"runs_dir"} | (set() if self.dataset == "folder" else {"data_root"})
+        ignored |= {"device"} if found.device == "cpu" else set()
+        ignored |= {"precision"} if (found.device, found.precision) == ("cpu", "32") else set()
+        ignored |= set() if self.method == "infomax" else {"kappa", "alpha", "beta", "proj_dim"}
+        ignored |= set() if self.dataset.startswith("glyphs") else {"n_classes"}
+        return found.model_dump(exclude=ignored)
 
     @property
     def size(self) -> int:
@@ -208,6 +236,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where there is no room
+        if devices.ran_out(error) or devices.failed(error):
+            raise
         raise RunError(f"{path} could not be written, the disk may be full: {' '.join(str(error).split())}") from error
     finally:
         with suppress(OSError):
@@ -239,6 +269,8 @@ def reading(path: str | Path, what="data_root", kind: type[Exception] = Paramete
     except ParameterError:  # it has its sentence
         raise
     except Exception as error:  # pandas, Pillow, zipfile, pickle and torch raise a dozen kinds
+        if devices.ran_out(error):
+            raise
         reason = printable(shorten(str(error) or type(error).__name__, 300).rstrip("."))
         named = printable(str(path))
         raise kind(f"{what}: {named} cannot be used, it may be damaged or incomplete: {reason}.{cure}") from None
@@ -259,6 +291,22 @@ def _visible(letter: str) -> str:
     if kind in ("Cc", "Cs", "Zl", "Zp"):
         return letter.encode("unicode_escape").decode()
     return {"Cf": "", "Zs": " "}.get(kind, letter)
+
+
+def save_interval() -> float:
+    """Seconds between two checkpoints: 60, or what the environment variable INFOMAX_SAVE_SECONDS says.
+
+    Raises ParameterError for what is no number of seconds.
+    """
+    said = os.environ.get("INFOMAX_SAVE_SECONDS", "60")
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 <= seconds < float("inf"):
+        allowed = "it must be a number of seconds, 0 for a checkpoint after each epoch"
+        raise ParameterError(f"INFOMAX_SAVE_SECONDS = {said!r} is not allowed: {allowed}.")
+    return seconds
 
 
 def live() -> bool:

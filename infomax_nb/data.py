@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from . import glyphs
 from .config import SIZES, ParameterError, data_place, reading
+from .device import memory
 from .pictures import picture as picture
 
 MEMORY = 2 * 2**30  # bytes; images in files that need more stay there and are decoded each time they are used
@@ -103,6 +104,7 @@ class ImageSet:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
+@memory("a data set was loaded", "take fewer images (n_train) or a smaller image_size")
 def load(
     name: str, root="data", split="train", n: int | None = None, seed=0, n_classes=48, image_size=None, damaged="refuse"
 ) -> ImageSet:

@@ -1,6 +1,11 @@
-"""What is measured on frozen, pooled backbone features: the linear head, k-NN, effective rank."""
+"""What is measured on frozen, pooled backbone features: the linear head, k-NN, effective rank.
+
+All of it in IEEE float32, whatever the network was trained in: bfloat16's rounding of features that lie around a common
+mean fills dimensions that are empty, so that a collapse would look like a rank of a hundred.
+"""
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import torch
 from lightly.utils.dist import rank, world_size
@@ -8,8 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from .data import Files, ImageSet, stream
+from .device import exact, memory, resolve
 from .kernels.log_sum_exp import gathered
+from .models import check_size
 from .views import normalise
+
+_CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
 
 
 def inputs(images: Tensor | Files, device: torch.device | str = "cpu", batch: int = 512) -> Iterator[Tensor]:
@@ -20,17 +29,30 @@ def inputs(images: Tensor | Files, device: torch.device | str = "cpu", batch: in
 
 
 @torch.no_grad()
-def features(backbone: nn.Module, images: Tensor | Files) -> Tensor:
+def features(backbone: nn.Module, images: Tensor | Files, device: str | None = None) -> Tensor:
     """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics.
 
     `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`: where a copy of the network computes, while the features come to the CPU. None:
+            where the network is, and there the features stay.
+
+    Raises ParameterError for images that a ViT can't divide into patches, RunError where memory runs out.
     """
-    modes, device = {m: m.training for m in backbone.modules()}, next(backbone.parameters(), torch.empty(0)).device
-    backbone.eval()
+    check_size(backbone, *images.shape[2:])
+    place = next(backbone.parameters(), torch.empty(0)).device
+    if device is not None:
+        place = torch.device(resolve(device)[0])
+        backbone = deepcopy(backbone)
+    modes = {module: module.training for module in backbone.modules()}
     share = -(-len(images) // world_size())  # of each process; the last one's wraps around: all are equally long
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+    doing = f"the features of {len(images):,} images of {images.shape[-1]} pixels were computed"
+    with exact(), memory(doing, _CURE):
+        backbone.to(place).eval()
         part = images if world_size() == 1 else images[(rank() * share + torch.arange(share)) % len(images)]
-        out = gathered(torch.cat([backbone(x).float() for x in inputs(part, device)]))[: len(images)]
+        out = gathered(torch.cat([backbone(x).float() for x in inputs(part, place)]))[: len(images)]
+        out = out if device is None else out.cpu()
     backbone.apply(lambda module: setattr(module, "training", modes[module]))
     return out
 
@@ -48,6 +70,8 @@ def usual_k(images: int) -> int:
     return max(1, min(200, images // 5))
 
 
+@exact()
+@memory("neighbours were looked for", _CURE)
 def knn(
     bank: Tensor, bank_labels: Tensor, queries: Tensor, n_classes: int, k: int | None = None, temperature=0.1
 ) -> Tensor:
@@ -63,11 +87,14 @@ def knn(
     return torch.cat([knn_predict(q, bank, bank_labels, n_classes, k, temperature) for q in queries.split(chunk)])
 
 
+@exact()
+@memory("neighbours were looked for", _CURE)
 def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
     """Rows of `bank` (N, D) nearest to each of `queries` (Q, D) by cosine: (Q, k), nearest first; k is cut to N."""
     return (normalize(queries, dim=1) @ normalize(bank, dim=1).T).topk(min(k, len(bank))).indices
 
 
+@exact()
 def effective_rank(x: Tensor) -> float:
     """exp of the entropy of centred features' relative singular values (Roy, Vetterli 2007); (N, D): 1 to min(N, D)."""
     x = (x - x.mean(0)).double()
@@ -90,6 +117,8 @@ class OnlineEvaluation:
             self.head = nn.Linear(n_features, max(1, self.n_classes)).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
 
+    @exact()
+    @memory("features were evaluated", _CURE)
     def __call__(self, backbone: nn.Module, epoch: int, passes: int = 2) -> dict[str, float]:
         """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from five classes on);
         `knn_few_top1` with k = images per class, where some class has fewer than 200; `effective_rank` of the test

@@ -1,6 +1,7 @@
 """The training loop on PyTorch Lightning, imported only when something is trained: that takes seconds."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -21,8 +23,9 @@ from pytorch_lightning.plugins.environments import (
 )
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from .config import ParameterError, RunError, TrainConfig, live, load_weights, write_whole
+from .config import ParameterError, RunError, TrainConfig, live, load_weights, save_interval, write_whole
 from .data import ImageSet, batches, stream
+from .device import exact, memory, own_gpu
 from .evaluation import OnlineEvaluation
 from .fingerprint import check_data
 from .kernels.log_sum_exp import gathered
@@ -93,13 +96,17 @@ class Loop(pl.LightningModule):
 
 
 class Recorder(pl.callbacks.Checkpoint):
-    """After each epoch: evaluate, then write checkpoint and metrics, each whole or not at all.
+    """After each epoch: evaluate, then write the metrics and, by the clock, a checkpoint, each whole or not at all.
 
-    The history is part of the checkpoint; a killed run that goes on writes the same `metrics.csv`.
+    A checkpoint is written after the first epoch, after each that ends `interval` seconds or more after the last one
+    was written, and after the last epoch: a kill costs the epoch that it falls into, and whole ones before it only as
+    far as all of them took less than the interval. The history is part of the checkpoint: `metrics.csv` may be ahead
+    of it, but is cut to it when the run goes on, and ends the same.
     """
 
-    def __init__(self, folder: Path, evaluation: OnlineEvaluation):
-        self.folder, self.evaluation = folder, evaluation
+    def __init__(self, folder: Path, evaluation: OnlineEvaluation, interval: float = 60.0):
+        self.folder, self.evaluation, self.interval = folder, evaluation, interval
+        self.last_save = -math.inf
         self.history, self.seconds, self.started = list[dict](), list[list[float]](), time.perf_counter()
 
     def state_dict(self) -> dict:
@@ -110,6 +117,11 @@ class Recorder(pl.callbacks.Checkpoint):
         self.history, self.seconds = state["history"], state["seconds"]
         self.started = time.perf_counter() - state["spent"]  # of the epoch that was interrupted
         self.evaluation.load_state_dict(state["evaluation"])
+
+    def on_train_start(self, trainer, loop) -> None:
+        self.write_metrics(trainer)
+        if self.history:  # read from a checkpoint just now
+            self.last_save = time.monotonic()
 
     def on_train_epoch_start(self, trainer, loop) -> None:
         self.started = time.perf_counter()
@@ -122,12 +134,26 @@ class Recorder(pl.callbacks.Checkpoint):
         """Write the checkpoint; all processes take part, the first one writes."""
         path = self.folder / "checkpoint.ckpt"
         write_whole(path, trainer.save_checkpoint) if trainer.is_global_zero else trainer.save_checkpoint(path)
+        self.last_save = time.monotonic()
+
+    def write_metrics(self, trainer) -> None:
+        """Write the history as `metrics.csv`; there is none without a whole epoch."""
+        path = self.folder / "metrics.csv"
+        if not trainer.is_global_zero:
+            return
+        if self.history:
+            write_whole(path, lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
+        else:
+            path.unlink(missing_ok=True)
 
     def on_train_epoch_end(self, trainer, loop) -> None:
         config, steps = loop.config, trainer.num_training_batches
         row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.totals().items()}
-        if row["loss"] != row["loss"]:
-            raise FloatingPointError(f"the loss became NaN in epoch {row['epoch']} of {config.name} (lr {config.lr:g})")
+        for name, value in row.items():
+            if not math.isfinite(value):
+                _refuse_numbers(name, value, row["epoch"], config)
+        if not all(v.isfinite().all() for v in loop.method.state_dict().values()):  # the last step's, not in a loss yet
+            _refuse_numbers("weights", math.nan, row["epoch"], config)
         trained = time.perf_counter()
         if "h_global" in row:
             views = [gathered(p) for p in loop.projections]
@@ -137,9 +163,15 @@ class Recorder(pl.callbacks.Checkpoint):
             row |= self.evaluation(loop.method.backbone, row["epoch"])
         self.history.append(row)
         self.seconds.append([round(trained - self.started, 3), round(time.perf_counter() - trained, 3)])
-        if trainer.is_global_zero:
-            write_whole(self.folder / "metrics.csv", lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
-        self.save(trainer)
+        self.write_metrics(trainer)
+        due = row["epoch"] == config.epochs or time.monotonic() - self.last_save >= self.interval
+        if trainer.strategy.broadcast(due):  # all processes save, or none
+            self.save(trainer)
+
+
+def _refuse_numbers(what: str, value: float, epoch: int, config: TrainConfig) -> NoReturn:
+    became = "NaN" if math.isnan(value) else "infinite"
+    raise FloatingPointError(f"the {what} became {became} in epoch {epoch} of {config.name} (lr {config.lr:g})")
 
 
 class _SrunEnvironment(SLURMEnvironment):
@@ -208,9 +240,12 @@ def _resumable(saved: Path, config: TrainConfig, seen: dict) -> bool:
     """
     if not saved.exists():
         return False
-    loop = load_weights(saved).get("loop", {})
-    own = config.identity()
-    if own | loop.get("identity", {"": ""}) != own:  # a field that is newer than the checkpoint had its default there
+    with memory("a checkpoint was read", "free some memory"):
+        loop = load_weights(saved).get("loop", {})
+    # A field that is newer than the checkpoint had its default there; float32 on the CPU goes without saying.
+    unsaid = {"device": "cpu", "precision": "32"}
+    own = unsaid | config.identity()
+    if {**own, **unsaid, **loop.get("identity", {"": ""})} != own:
         raise RunError(f"checkpoint: {saved} is another run's; move it away.")
     check_data(saved.parent, config, loop.get("data"), seen)
     return True
@@ -227,35 +262,35 @@ def run(
     Returns the method's state with `n_classes`, and what the record holds beside: seconds and processes.
     Raises RunError for a checkpoint that is damaged or another run's, and when memory runs out.
     """
-    cuda = config.device != "cpu" and torch.cuda.is_available()
+    config = config.resolved()
+    cuda = config.device == "cuda"
     if cuda:  # before the images are moved there
         there.check_devices(torch.cuda.device_count())
-        torch.cuda.set_device(there.local_rank)
-    device = torch.device("cuda" if cuda else "cpu")
-    if cuda and train.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
-        train, test = train.to(device), test.to(device)  # else Lightning moves each batch
-    with torch.random.fork_rng():
-        torch.manual_seed(stream(config.seed, 0, 2))
+        torch.cuda.set_device(own_gpu())
+    device = torch.device(config.device)
+    cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
+    with memory("images and network were loaded", cure), torch.random.fork_rng(devices=[]):
+        if cuda and train.images.nbytes + test.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
+            train, test = train.to(device), test.to(device)  # else Lightning moves each batch
+        torch.default_generator.manual_seed(stream(config.seed, 0, 2))
         method = build(config, len(train.classes)).to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)  # type: ignore[arg-type]
-    recorder = Recorder(folder, evaluation)
+    recorder = Recorder(folder, evaluation, save_interval())
     saved = folder / "checkpoint.ckpt"
     resumed = _resumable(saved, config, seen)
-    options: dict = {"accelerator": device.type, "precision": "bf16-mixed" if cuda else "32-true"}
-    options["sync_batchnorm"] = cuda and there.world > 1
+    options: dict = {"accelerator": device.type, "sync_batchnorm": cuda and there.world > 1}
+    options["precision"] = "bf16-mixed" if config.precision == "bf16" else "32-true"
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
         trainer = _trainer(config, there, folder, recorder, **options)
         loop = Loop(config, method, train, seen)
         try:
-            trainer.fit(loop, _Batches(loop), ckpt_path=saved if resumed else None, weights_only=True)
+            # Exact where there is no autocast, and in backward passes, which run here.
+            with exact(), memory("training", f"use a batch_size below {config.batch_size}"):
+                trainer.fit(loop, _Batches(loop), ckpt_path=saved if resumed else None, weights_only=True)
         except SIGTERMException:
             sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            raise RunError(f"out of memory on {device}: use a batch_size below {config.batch_size}") from error
     weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
     seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
     return weights, seconds.to_dict() | there.recorded()

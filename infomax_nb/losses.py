@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from lightly.utils.dist import gather, world_size
 
+from .device import exact
 from .kernels.log_sum_exp import LogSumExp, all_rows, positives
 from .kernels.normalize import Normalize
 from .kernels.vmf import check_positive, log_vmf_normalizer
@@ -180,11 +181,12 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
     the sphere), over kappa: it tends to zero where the objective has nothing left to ask for.
     """
     _check_views(views)
-    with torch.enable_grad(), torch.autocast(views[0].device.type, enabled=False):
+    with torch.enable_grad(), exact():
         z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
         entropies = loss.entropies(list(z), alone=True)  # these normalise again: the gradient is tangential
         grad = torch.autograd.grad(loss.combine(*entropies), z)[0]
     rows, n_images = z.detach().float().flatten(0, 1), z.shape[1]
-    index = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
+    with exact():
+        index = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
     same = index % n_images == torch.arange(len(rows), device=rows.device) % n_images
     return {"nn_positive": float(same.float().mean()), "grad_over_kappa": float(grad.norm()) / loss.kappa}

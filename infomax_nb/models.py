@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from .config import PATCHES, ParameterError
+
 HIDDEN = 2048  # of the projectors; the paper varies only the output's width (Figure 3)
 
 
@@ -20,7 +22,8 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
     import timm
 
     if name.startswith("vit"):
-        shape: dict = {"patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 4} if name == "vit_mini" else {}
+        shape: dict = {"embed_dim": 128, "depth": 4, "num_heads": 4} if name == "vit_mini" else {}
+        shape["patch_size"] = PATCHES[name]
         return timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=size, dynamic_img_size=True, **shape)
     if name == "resnet_small":
         net = timm.create_model("resnet18", num_classes=0, layers=(1, 1, 1, 1), channels=(32, 64, 128, 256))
@@ -43,9 +46,19 @@ def mlp(features: int, dim: int) -> nn.Module:
     return ProjectionHead([(features, HIDDEN, nn.BatchNorm1d(HIDDEN), nn.ReLU()), (HIDDEN, dim, None, None)])
 
 
+def check_size(network: nn.Module, *sides: int) -> None:
+    """ParameterError unless the network takes images with these `sides`, pixels: a ViT's are whole patches."""
+    patch = network.patch_embed.patch_size[0] if hasattr(network, "patch_embed") else 1  # type: ignore[union-attr, index]
+    for side in sides:
+        if side % patch:
+            allowed = f"it must be a multiple of {patch}, the ViT's patch"
+            raise ParameterError(f"image_size = {side} is not allowed: {allowed}.")
+
+
 def forward_views(network: nn.Module, views: list[Tensor]) -> list[Tensor]:
     """The network's output for each view (B, 3, S, S), with one forward pass for each resolution."""
     sizes, made = [v.shape[-1] for v in views], {}
+    check_size(network, *sizes)
     for size in dict.fromkeys(sizes):
         alike = torch.cat([v for v in views if v.shape[-1] == size])
         made[size] = iter(network(alike).chunk(sizes.count(size)))

@@ -42,7 +42,7 @@ def pretrained(name: str) -> Network:
     if name not in available():
         raise ParameterError(f"network = {name!r} is not allowed: it must be one of {', '.join(available())}.")
     record = json.loads((NETWORKS / f"{name}.json").read_text())
-    config = TrainConfig(**record["config"])
+    config = TrainConfig(**{"device": "cpu", "precision": "32", **record["config"]})  # unsaid, or from before
     path = NETWORKS / f"{name}.pt"
     if record["network"] != file_digest(path):
         raise RunError(f"network: {path} is not the file that {name}.json describes; fetch both anew.")

@@ -1,6 +1,7 @@
 """Probing frozen features: the converged linear probe, k-NN over k, and the references beside them."""
 
 import itertools
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from . import data
 from .config import ParameterError, TrainConfig
+from .device import exact, memory, resolve
 from .evaluation import effective_rank, features, inputs, knn, topk_accuracy
 from .losses import InfoMaxLoss, mutual_information
 from .methods import Method, build
@@ -19,21 +21,32 @@ def untrained(config: TrainConfig, train: data.ImageSet) -> nn.Module:
     """The configuration's backbone at random weights, with BatchNorm's statistics taken from the training images.
 
     The initial weights of the run's seed, but for the residual branches' last BatchNorm, which starts at zero for
-    training's sake: at one, as here, the branches speak, and the reference is the stronger one.
+    training's sake: at one, as here, the branches speak, and the reference is the stronger one. The statistics are
+    taken on the configuration's device; the network comes on the CPU.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(data.stream(config.seed, 0, 2))
+    place = resolve(config.device)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(data.stream(config.seed, 0, 2))
         net = build(config, len(train.classes)).backbone
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
-    torch.optim.swa_utils.update_bn(itertools.islice(inputs(train.images), 10), net)  # some 5,000 images
-    return net.eval()
+    with exact(), memory("an untrained network's statistics were taken", "take a smaller image_size, or device = cpu"):
+        some = itertools.islice(inputs(train.images, place), 10)  # some 5,000 images
+        torch.optim.swa_utils.update_bn(some, net.to(place))
+    return net.cpu().eval()
 
 
-def represent(backbones: dict[str, nn.Module | None], *sets: data.ImageSet) -> dict[str, list[Tensor]]:
-    """For each named backbone the features (N, D) of each set; None stands for raw pixels."""
-    return {name: [features(net or nn.Flatten(), s.images) for s in sets] for name, net in backbones.items()}
+def represent(
+    backbones: dict[str, nn.Module | None], *sets: data.ImageSet, device: str = "auto"
+) -> dict[str, list[Tensor]]:
+    """For each named backbone the features (N, D) of each set; None stands for raw pixels.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`: where they are computed. They come to the CPU, where the networks stay.
+    """
+    nets = {name: net or nn.Flatten() for name, net in backbones.items()}
+    return {name: [features(net, each.images, device) for each in sets] for name, net in nets.items()}
 
 
 def colour_statistics(images: Tensor) -> Tensor:
@@ -42,6 +55,7 @@ def colour_statistics(images: Tensor) -> Tensor:
     return torch.cat([torch.cat([x.mean(2), x.std(2), x.quantile(0.1, 2), x.quantile(0.9, 2)], 1) for x in parts])
 
 
+@memory("a probe was fitted", "take fewer images (n_train)")
 def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     """Classes by falling score (test rows, classes): L-BFGS logistic regression on standardised features.
 
@@ -73,12 +87,17 @@ def compare(represented: dict[str, list[Tensor]], train_labels: Tensor, test_lab
 
 
 @torch.no_grad()
-def held_out_information(method: Method, test: data.ImageSet, kappa=10.0, batches=4) -> dict[str, float]:
+@exact()
+@memory("held-out information was computed", "take a smaller image_size, or device = cpu")
+def held_out_information(
+    method: Method, test: data.ImageSet, kappa=10.0, batches=4, device: str = "auto"
+) -> dict[str, float]:
     """Eq. 2, 3 and 4 on held-out images: what a method's projections say at one kappa, whatever it was trained with.
 
     Means over `batches` of 128 test images (fewer are one batch), eight views of each (the paper's), so N = 1,024 views
-    in every sum; the same images and views for every method. Returns nats: `h_global`, `h_local`, `mi_written`,
-    `mi_density` (the two normalisations of `losses.mutual_information`). ParameterError for fewer than two images.
+    in every sum; the same images and views for every method. They are computed on `device` (`auto`, `cpu` or `cuda`),
+    where a copy of the method goes. Returns nats: `h_global`, `h_local`, `mi_written`, `mi_density` (the two
+    normalisations of `losses.mutual_information`). ParameterError for fewer than two images.
     """
     if len(test) < 2:
         raise ParameterError(
@@ -88,6 +107,9 @@ def held_out_information(method: Method, test: data.ImageSet, kappa=10.0, batche
     generator.manual_seed(data.stream(0, 0, 5))
     size = min(128, len(test))
     rows = data.stratified(test.labels, min(batches, len(test) // size) * size, 0).split(size)
-    drawn = [loss.entropies(method.eval().project(views(test.images[r], generator))) for r in rows]
+    place = resolve(device)[0]
+    here = next(method.parameters(), torch.empty(0)).device.type == place
+    own = (method if here else deepcopy(method).to(place)).eval()
+    drawn = [loss.entropies(own.project(views(test.images[r].to(place), generator))) for r in rows]
     h_global, h_local = torch.tensor(drawn).mean(0).tolist()
     return {"h_global": h_global, "h_local": h_local, **mutual_information(h_global, h_local, 8, 8 * size)}

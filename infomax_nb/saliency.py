@@ -1,6 +1,7 @@
 """Where a network looks (the paper's Figures 1 and 2), and how much of that lies on the object.
 
-Images are uint8 (N, 3, H, W). Maps are float32 (N, H, W), nowhere negative; they are computed on the CPU.
+Images are uint8 (N, 3, H, W). Maps are float32 (N, H, W), nowhere negative; they are computed in float32 on `device`,
+`auto`, `cpu` or `cuda`, by a copy of the network, and come to the CPU.
 """
 
 from copy import deepcopy
@@ -13,15 +14,23 @@ from timm.utils import AttentionExtract
 from torch import Tensor, nn
 
 from .config import ParameterError
+from .device import exact, memory, resolve
 from .evaluation import inputs
+from .models import check_size
+
+_CURE = "take fewer images or smaller ones, or device = cpu"
 
 
-def maps(net: nn.Module, images: Tensor) -> Tensor:
+def maps(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
     """The paper's maps (N, H, W) of the network, at their defaults: `attention` for a ViT, else `smooth_grad_cam`."""
-    return (attention if hasattr(net, "patch_embed") else smooth_grad_cam)(net, images)
+    return (attention if hasattr(net, "patch_embed") else smooth_grad_cam)(net, images, device=device)
 
 
-def smooth_grad_cam(net: nn.Module, images: Tensor, layer: str | None = None, noise=0.15, copies=8, seed=0) -> Tensor:
+@exact()
+@memory("saliency maps were computed", _CURE)
+def smooth_grad_cam(
+    net: nn.Module, images: Tensor, layer: str | None = None, noise=0.15, copies=8, seed=0, device: str = "auto"
+) -> Tensor:
     """Maps in 0..1 of a convolutional network: the mean of grad-cam's `GradCAM` over noisy copies of each image.
 
     No label is needed: the target is the un-normalised embedding's dot product with its own detached copy. (The
@@ -36,14 +45,17 @@ def smooth_grad_cam(net: nn.Module, images: Tensor, layer: str | None = None, no
     """
     from pytorch_grad_cam import GradCAM  # takes a second
 
-    net, generator = deepcopy(net).cpu().eval().requires_grad_(False), torch.Generator().manual_seed(seed)
+    place, generator = resolve(device)[0], torch.Generator().manual_seed(seed)  # noise on the CPU: the same everywhere
+    net = deepcopy(net).to(place).eval().requires_grad_(False)
     stages = [s["module"] for s in getattr(net, "feature_info", ())] or [name for name, _ in net.named_children()]
-    outputs = AttentionExtract(deepcopy(net), stages, method="hook")(next(inputs(images[:1])))  # takes any module's
+    first = next(inputs(images[:1], place))
+    outputs = AttentionExtract(deepcopy(net), stages, method="hook")(first)  # takes any module's
     layer = _with_a_map(layer, {stage: out.shape[2:] for stage, out in outputs.items() if out.ndim == 4})
     cam, made = GradCAM(net, [net.get_submodule(layer)]), []
-    for x in inputs(images, batch=64):
+    for x in inputs(images, place, batch=64):
         scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-        noisy = ((x + scale * torch.randn(x.shape, generator=generator)).requires_grad_() for _ in range(copies))
+        drawn = (torch.randn(x.shape, generator=generator).to(place) for _ in range(copies))
+        noisy = ((x + scale * each).requires_grad_() for each in drawn)
         made.append(sum(cam(each, [lambda z: z @ z.detach()] * len(x)) for each in noisy) / copies)
     return torch.from_numpy(np.concatenate(made))
 
@@ -58,18 +70,22 @@ def _with_a_map(layer: str | None, sizes: dict[str, torch.Size]) -> str:
     return layer
 
 
-def attention(net: nn.Module, images: Tensor) -> Tensor:
+@exact()
+@memory("saliency maps were computed", _CURE)
+def attention(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
     """Attention of a timm ViT's CLS token to each patch, the mean over heads and all blocks: the paper's Figure 2.
 
     Nothing is rescaled: before the grid of patches is enlarged (bilinear), a map's sum is 1 less the attention that
     the CLS token pays to itself and to other prefix tokens. ParameterError if the image is a single patch.
     """
     # A fused kernel never forms the weights.
-    net = deepcopy(net).cpu().requires_grad_(False).apply(lambda part: setattr(part, "fused_attn", False))
+    check_size(net, *images.shape[2:])
+    place = resolve(device)[0]
+    net = deepcopy(net).to(place).requires_grad_(False).apply(lambda part: setattr(part, "fused_attn", False))
     extract, grid = AttentionExtract(net, method="hook"), net.patch_embed.dynamic_feat_size(images.shape[2:])  # type: ignore[union-attr, operator]
     _with_a_map("patches", {"patches": grid})
-    found = (torch.stack([weights.mean(1)[:, 0] for weights in extract(x).values()]) for x in inputs(images, batch=32))
-    rows = torch.cat([cls.mean(0)[:, net.num_prefix_tokens :] for cls in found])
+    found = (torch.stack([weights.mean(1)[:, 0] for weights in extract(x).values()]) for x in inputs(images, place, 32))
+    rows = torch.cat([cls.mean(0)[:, net.num_prefix_tokens :].cpu() for cls in found])
     return nn.functional.interpolate(rows.unflatten(1, (1, *grid)), images.shape[2:], mode="bilinear")[:, 0]
 
 

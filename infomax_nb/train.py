@@ -7,9 +7,7 @@ times; `checkpoint.ckpt` while it trains; `model.pt` when it is done.
 import argparse
 import hashlib
 import json
-import os
 import platform
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,10 +29,13 @@ from .config import (
     live,
     load_weights,
     project_root,
+    read_yaml,
     reading,
     runs_folder,
+    save_interval,
     write_whole,
 )
+from .device import hardware, resolve
 from .evaluation import OnlineEvaluation
 from .fingerprint import check_data, described, fingerprint
 from .launch import Processes, check_startable, processes
@@ -54,8 +55,15 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
-        """The configuration it was started with."""
-        return reading(self.path / "config.yaml", "run", RunError)(TrainConfig.from_yaml)(self.intact / "config.yaml")
+        """The configuration it was started with, its device and precision those that it really used.
+
+        A run from before there was a precision was float32 on the CPU: on CUDA none came further than its first step.
+        """
+        path = self.intact / "config.yaml"
+        with reading(self.path / "config.yaml", "run", RunError):
+            values = {"device": "auto", "precision": "32", **read_yaml(path)}
+            values["device"] = "cpu" if values["device"] == "auto" else values["device"]
+            return TrainConfig(**values).resolved()
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -125,17 +133,19 @@ class Run:
 
 
 def fit(config: TrainConfig, devices: int | None = None) -> Run:
-    """Train the run that `config` describes; return it finished.
+    """Train the run that `config` describes, with what `auto` means here; return it finished.
 
-    A finished run is returned as it is, an interrupted one goes on after its last whole epoch, or after the step at
-    which SIGTERM came (the process exits with 143 then). When another process trains the same run, this one says so
-    (not into a notebook that runs unattended), waits, and returns that one's result. Processes that torchrun or srun
-    started train one run together; `devices` of them are started here otherwise (see `loop.run`), and the first writes.
+    A finished run is returned as it is, an interrupted one goes on after the last whole epoch that it saved (a minute
+    apart or more, see `loop.Recorder`), or after the step at which SIGTERM came (the process exits with 143 then). When
+    another process trains the same run, this one says so (not into a notebook that runs unattended), waits, and returns
+    that one's result. Processes that torchrun or srun started train one run together; `devices` of them are started
+    here otherwise (see `loop.run`), and the first writes.
 
     Raises ParameterError before any work for a configuration or a data set that can't be used; RunError when the run
-    meets a full disk, a damaged file or too little memory; FloatingPointError when the loss becomes NaN.
+    meets a full disk, a damaged file or too little memory; FloatingPointError when the loss becomes NaN or infinite.
     """
     there = processes(devices)
+    asked = config
     config = config.resolved()
     run = Run(config.run_dir)
     if (run.path / "config.yaml").exists() and run.config.identity() != config.identity():
@@ -143,8 +153,8 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
     if run.finished:
         return _reused(run, config)
     check_startable(there, config.batch_size)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("device = 'cuda' is not allowed here: torch sees no CUDA device; use auto or cpu.")
+    resolve(asked.device, asked.precision)
+    save_interval()  # refuses what is no number
     train, test = datasets(config, labelled=config.method == "supervised")
     if there.rank:
         return _train(config, run, train, test, there)
@@ -190,7 +200,8 @@ def datasets(config: TrainConfig, labelled: bool = False) -> tuple[data.ImageSet
 def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
     """Metrics of all finished runs in `runs_dir`, one row an epoch, with their configuration's fields as columns.
 
-    `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0`.
+    `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0, device="cuda"`.
+    `device` and `precision` are what a run used.
     """
     runs = [Run(path.parent) for path in sorted(runs_folder(runs_dir).glob("*/record.json"))]
     found = ((run, run.config.model_dump()) for run in runs if run.finished)
@@ -201,9 +212,12 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
 def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
     """Metrics of all finished runs whose configuration differs from `config` in the named fields alone.
 
-    Where the run of `config` itself is finished, runs on other images are left out and named on stderr.
+    Of runs on one device and in one precision, those that `auto` means here, unless these are among the named. Where
+    the run of `config` itself is finished, runs on other images are left out and named on stderr.
     """
-    metrics = collect(config.runs_dir, **{k: v for k, v in config.identity().items() if k not in differing})
+    used = config.resolved()
+    fixed = {"device": used.device, "precision": used.precision, **config.identity()}
+    metrics = collect(config.runs_dir, **{k: v for k, v in fixed.items() if k not in differing})
     own = Run(config.run_dir)
     if metrics.empty or not own.finished or config.dataset.startswith("glyphs"):
         return metrics
@@ -217,7 +231,7 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
 def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet, there: Processes) -> Run:
     from . import loop
 
-    record = {"name": config.name, "started": _now(), "images": len(train), **environment()}
+    record = {"name": config.name, "started": _now(), "images": len(train), **environment(config)}
     seen = fingerprint(config)
     if there.rank == 0:
         _say_how_long(config, len(train))
@@ -246,7 +260,7 @@ def _probe_imagenet(
 ):
     """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes as there."""
     trained = fit(config.but(dataset="imagenet"))
-    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device(config.device)
     backbone = trained.method().get_submodule("backbone").to(device)
     evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)  # type: ignore[arg-type]
     metrics = {"epoch": config.epochs, **evaluation(backbone, config.epochs, passes=2 * config.epochs)}
@@ -258,20 +272,19 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def environment() -> dict:
-    """What a result depends on beside the configuration: commit, versions, hardware, threads."""
+def environment(config: TrainConfig | None = None) -> dict:
+    """What a result depends on beside the configuration: commit, versions, threads, and the hardware that was used.
 
+    `config`: the run's, `resolved`; None for what is computed on the CPU in float32.
+    """
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
     try:
         commit = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True, check=False).stdout
     except OSError:  # no git on the PATH
         commit = ""
-    cpuinfo = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     versions = {p: version(p) for p in ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")}
-    cpu, gpu = models[0] if models else platform.processor(), torch.cuda.is_available() and torch.cuda.get_device_name()
-    machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu or None}
-    return {"commit": commit.strip(), "python": platform.python_version(), "versions": versions, **machine}
+    used = hardware(config.device, config.precision) if config else hardware("cpu", "32")
+    return {"commit": commit.strip(), "python": platform.python_version(), "versions": versions, **used}
 
 
 def main() -> None:
@@ -288,12 +301,14 @@ def main() -> None:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
     given = parser.parse_args()
     try:
-        file, changes = given.file, {k: None if v in ("none", "None", "null", "~") else v for k, v in given.p}
+        changes = {k: None if v in ("none", "None", "null", "~") else v for k, v in given.p}
         if given.run:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
-            file, changes = old.intact / "config.yaml", {"runs_dir": str(old.path.parent / "rebuilt"), **changes}
-        run = fit(TrainConfig.from_yaml(file, **changes), given.devices)
+            config = old.config.but(**{"runs_dir": str(old.path.parent / "rebuilt"), **changes})
+        else:
+            config = TrainConfig.from_yaml(given.file, **changes)
+        run = fit(config, given.devices)
         if processes(given.devices).rank == 0:
             print(run.path)
     except (ParameterError, RunError, FloatingPointError) as error:

@@ -12,6 +12,7 @@ import torch
 from .kernels.pixels import IMAGENET_MEAN, IMAGENET_STD, colour, crop, draw, normalise  # noqa: F401
 
 _CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
+LOCAL_FROM = 64  # pixels of the images from which DINO has local views
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ def from_lightly(name: str, *parts, **options) -> list[View]:
 def local_size(size: int) -> int:
     """Pixels of the local views: 32 → 16, 64 → 32, 96 → 48, 224 → 96."""
     return 96 if size == 224 else size // 2
+
+
+def view_sizes(method: str, size: int) -> set[int]:
+    """Pixels of the views that a method draws of images of `size` pixels; the images themselves are measured, too."""
+    with_local = method == "infomax" or method == "dino" and size >= LOCAL_FROM
+    return {size, local_size(size)} if with_local else {size}
 
 
 def dino_views(size: int, **options) -> list[View]:

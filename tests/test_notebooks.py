@@ -97,7 +97,7 @@ def test_parameter_cells_are_the_profiles(notebook):
     file = yaml.safe_load((ROOT / f"params/{profile}.yaml").read_text())
     assert {k: values[k] for k in file if k in values} == {k: v for k, v in file.items() if k in values}
     if notebook.stem[:2] not in ("00", "10"):  # these train nothing
-        assert set(file) | {"data_root", "device", "runs_dir"} <= set(values)
+        assert set(file) | {"data_root", "device", "precision", "runs_dir"} <= set(values)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*.yaml")), ids=lambda p: p.stem)
@@ -112,7 +112,8 @@ def test_parameter_files_are_configurations(file):
 def test_stored_outputs(notebook):
     cells = nbformat.read(notebook, 4).cells
     code = [c for c in cells if c.cell_type == "code"]
-    assert all(c.source.count("\n") < 30 for c in code), "long code lives in the package"
+    written = [c for c in code if "parameters" not in c.metadata.get("tags", [])]
+    assert all(c.source.count("\n") < 30 for c in written), "long code lives in the package"
     outputs = [o for c in code for o in c.outputs]
     assert not [o for o in outputs if o.output_type == "error"]
     assert any("image/png" in o.get("data", {}) for o in outputs)

@@ -165,6 +165,31 @@ def test_a_bad_value_fails_alone_and_odd_names_do_no_harm(copy):
     assert (trained.path / "record.json").stat().st_mtime_ns == written
 
 
+def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
+    """Planned only: what is asked for with a device or a precision has a job of its own, and so has `auto`."""
+    sweep_file(copy, "devices.yaml", kappas=[10, 2])
+    asked = [{}, {"device": "cpu"}, {"device": "cuda"}, {"device": "cuda", "precision": 32}, {"precision": "bf16"}]
+
+    def planned(config):
+        given = {"sweep": "devices.yaml", "runs_dir": "kinds", **config}
+        command = ["snakemake", "--cores", "2", "-n", "sweep", "--config", *(f"{k}={v}" for k, v in given.items())]
+        done = run(copy, command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {*re.findall(r"wildcards: name=(\S+)", done.stdout)}
+
+    seen: set[str] = set()
+    for config in asked:
+        jobs = planned(config)
+        assert len(jobs) == 2 and not jobs & seen
+        seen |= jobs
+        for job in jobs:
+            (copy / "kinds" / "params").mkdir(parents=True, exist_ok=True)
+            (copy / "kinds" / "params" / f"{job}.yaml").touch()
+            (copy / "kinds" / job).mkdir()
+            (copy / "kinds" / job / ".done").touch()
+        assert not planned(config)
+
+
 @pytest.mark.parametrize(
     "target, config, words",
     [

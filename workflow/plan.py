@@ -8,6 +8,7 @@ says so. Beside it stands the recorded time of a run that is finished.
 import os
 import sys
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -75,10 +76,20 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
             rate = table.loc[key]
             train = steps * config.batch_size / rate["images_per_second"]
             line[kind] = train + evaluations * (labelled + tested) / rate["evaluated_per_second"]
-    run = Run(config.run_dir)
-    record = run.record if run.finished else {}
+    record = recorded(config)
     line["recorded"] = record.get("train_seconds", float("nan")) + record.get("evaluation_seconds", float("nan"))
     return line
+
+
+def recorded(config: TrainConfig) -> dict:
+    """The record of the finished run of a configuration, {} if there is none; `auto` is CUDA's before the CPU's."""
+    devices = ("cuda", "cpu") if config.device == "auto" else (config.device,)
+    precisions = ("bf16", "32") if config.precision == "auto" else (config.precision,)
+    for device, precision in product(devices, precisions):
+        run = Run(config.but(device=device, precision=precision).run_dir)
+        if run.finished:
+            return run.record
+    return {}
 
 
 def makespan(hours: list[float], devices: int) -> float:

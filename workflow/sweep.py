@@ -60,6 +60,8 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
     each combination. As in a notebook a list may be given as a single value or as its text. Keys that are a notebook's
     own (`export`) are left out, and so is `runs_dir`, which is the workflow's to say. A run that `TrainConfig` refuses
     is here too, named `refused-...`, and so is a file that holds none (None): it fails as a job of its own.
+
+    The names are those that jobs go by, the same on every machine: see `name_of`.
     """
     try:
         values = read_yaml(path)
@@ -74,9 +76,19 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
 
 
 def name_of(values: dict[str, Any]) -> str:
-    """The run's name; for values that are no configuration, `refused-` and a digest of them."""
+    """The job's name; for values that are no configuration, `refused-` and a digest of them.
+
+    It is the run's own, except where device or precision are `auto`: what they mean is found where the job runs, and
+    the machine that submits jobs may have no GPU. Such a job goes by the name of the run in float32 on the CPU; so a
+    job for which just that is asked adds `-cpu` or `-32`, or it would count as done when the other is.
+    """
     try:
-        return TrainConfig(**values).name
+        asked = TrainConfig(**values)
+        device = "cpu" if asked.device == "auto" else asked.device
+        precision = "32" if asked.precision == "auto" and device == "cpu" else asked.precision
+        name = asked.but(device=device, precision=precision).name
+        name += "-cpu" if asked.device == "cpu" else ""
+        return name + ("-32" if (asked.device, asked.precision) == ("auto", "32") else "")
     except ParameterError:
         return _refused(json.dumps(values, sort_keys=True, default=str))
 

@@ -11,6 +11,8 @@ import torch
 from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 
+from ..device import exact
+
 _PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
 _KEEP = 2**24  # numbers of exp(kappa s) kept from forward for backward: 64 MiB, all of them up to N = 5,000
 _TILE = {"cpu": 512, "cuda": 8192}  # a CPU tile of 1 MiB stays in the L2 cache
@@ -39,9 +41,11 @@ class LogSumExp(torch.autograd.Function):
 
     Backward recomputes the tiles instead of keeping N x N numbers, but for the first few, `_KEEP` numbers. With
     `cols=None` the rows are compared with themselves and each tile above the diagonal serves its rows and columns.
+    Both passes are exact: at kappa = 1e4 the rounding of TF32 alone would move the entropies by more than they are.
     """
 
     @staticmethod
+    @exact()
     def forward(ctx, rows, cols, kappa, offset):
         ctx.kappa, ctx.offset, ctx.symmetric, ctx.kept = kappa, offset, cols is None, []
         ctx.plain = kappa <= _PLAIN_EXP_MAX  # else running maximum, as exp(kappa s) leaves the range of floats
@@ -62,6 +66,7 @@ class LogSumExp(torch.autograd.Function):
         return lse
 
     @staticmethod
+    @exact()
     def backward(ctx, grad):
         rows, cols, lse = ctx.saved_tensors
         grad_rows = torch.zeros_like(rows)
@@ -83,11 +88,27 @@ class LogSumExp(torch.autograd.Function):
         return grad_rows, None if ctx.symmetric else grad_cols.mul_(ctx.kappa), None, None
 
 
+class _Product(torch.autograd.Function):
+    """Products of the rows of a with those of b, (..., N, D) and (..., M, D) to (..., N, M), exact in both passes."""
+
+    @staticmethod
+    @exact()
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a @ b.mT
+
+    @staticmethod
+    @exact()
+    def backward(ctx, grad):
+        a, b = ctx.saved_tensors
+        return grad @ b, (a.mT @ grad).mT
+
+
 def positives(groups: Tensor, kappa: float) -> Tensor:
     """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns (images, views)."""
     if groups.shape[1] == 2:
         return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
-    s = kappa * groups @ groups.mT
+    s = _Product.apply(kappa * groups, groups)
     return s.masked_fill(torch.eye(s.shape[-1], dtype=torch.bool, device=s.device), -torch.inf).logsumexp(-1)
 
 

@@ -10,6 +10,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from ..device import exact
+
 ORDERS = list(permutations(range(4)))
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
@@ -36,6 +38,7 @@ def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, kerne
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
+@exact()
 def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bicubic") -> Tensor:
     """Crop, resize to size x size and flip.
 
@@ -133,9 +136,10 @@ def colour(x: Tensor, drawn: dict[str, Tensor], solarize_first: bool = False) ->
     for name in ("solarize", "blur") if solarize_first else ("blur", "solarize"):
         rows = drawn[name].nonzero()[:, 0]
         if name == "blur" and len(rows):
-            blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
-            for channel in x:
-                channel[rows] = (blur @ channel[rows] @ blur.mT).round_()
+            with exact():
+                blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
+                for channel in x:
+                    channel[rows] = (blur @ channel[rows] @ blur.mT).round_()
         elif len(rows):
             x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
     return x

@@ -1,5 +1,6 @@
 """What all methods share."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..config import TrainConfig
+from ..device import exact
 from ..kernels.log_sum_exp import gathered
 from ..views import View, from_lightly
 
@@ -38,9 +40,22 @@ class Method(nn.Module):
     def forward(self, views: list[Tensor], labels: Tensor) -> dict:
         """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections` if it has some.
 
+        Networks run in the precision of the caller, under autocast if there is one; losses never, they are float32.
+        """
+        made = self.outputs(views)
+        with exact():
+            return self.losses(labels, *([_single(x) for x in each] for each in made))
+
+    def outputs(self, views: list[Tensor]) -> tuple[Sequence[Tensor], ...]:
+        """What the losses are computed from, of V views (B, 3, S, S): lists of tensors (B, D); here the projections."""
+        return (self.project(views),)
+
+    def losses(self, labels: Tensor, *outputs: list[Tensor]) -> dict:
+        """As `forward`, of labels (B,) and the `outputs` in float32 (float64 stays), lists of tensors (B, D).
+
         Unless a method has a way of its own: `criterion` of the views' projections, all processes' together.
         """
-        return {"loss": self.criterion(*map(gathered, self.project(views)))}
+        return {"loss": self.criterion(*map(gathered, outputs[0]))}
 
     def after_backward(self) -> None:
         """Called between the backward pass and the optimiser's step."""
@@ -67,6 +82,10 @@ def initial_share(epochs: int, steps: int) -> float:
     for epoch in range(epochs):
         share *= teacher_momentum(epoch, epochs) ** steps
     return share
+
+
+def _single(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class MomentumMethod(Method):

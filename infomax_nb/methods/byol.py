@@ -30,7 +30,10 @@ class BYOL(MomentumMethod):
         self.projector, self.predictor = BYOLProjectionHead(features, 1024, 256), BYOLPredictionHead(256, 1024, 256)
         self.criterion = NegativeCosineSimilarity()
 
-    def forward(self, views, labels):
+    def outputs(self, views):
         targets = self.teach(views)
-        first, second = self.predictor(torch.cat(self.project(views))).chunk(2)
+        return targets, self.predictor(torch.cat(self.project(views))).chunk(2)
+
+    def losses(self, labels, targets, predictions):
+        first, second = predictions
         return {"loss": 0.5 * (self.criterion(first, targets[1]) + self.criterion(second, targets[0]))}

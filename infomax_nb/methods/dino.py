@@ -4,7 +4,7 @@ import warnings
 
 import torch
 
-from ..views import dino_views
+from ..views import LOCAL_FROM, dino_views
 from .base import MomentumMethod
 
 
@@ -28,10 +28,13 @@ class DINO(MomentumMethod):
 
     def views(self, size):
         areas = {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
-        return dino_views(size, n_local_views=0 if size < 64 else 6, **areas)
+        return dino_views(size, n_local_views=0 if size < LOCAL_FROM else 6, **areas)
 
-    def forward(self, views, labels):
-        return {"loss": self.criterion(self.teach(views[:2]), self.project(views), epoch=self.epoch)}
+    def outputs(self, views):
+        return self.teach(views[:2]), self.project(views)
+
+    def losses(self, labels, targets, projections):
+        return {"loss": self.criterion(targets, projections, epoch=self.epoch)}
 
     def after_backward(self):
         self.projector.cancel_last_layer_gradients(self.epoch)

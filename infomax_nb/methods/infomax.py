@@ -15,8 +15,7 @@ class InfoMax(Method):
         self.projector = models.mlp(features, config.proj_dim)
         self.objective = InfoMaxLoss(config.kappa, config.alpha, config.beta)
 
-    def forward(self, views, labels):
-        projections = self.project(views)
+    def losses(self, labels, projections):
         h_global, h_local = self.objective.entropies(projections)
         loss = self.objective.combine(h_global, h_local)
         return {"loss": loss.float(), "h_global": h_global, "h_local": h_local, "projections": projections}

@@ -14,5 +14,8 @@ class Supervised(Method):
     def build(self, config, features, n_classes):
         self.classifier = nn.Linear(features, n_classes)
 
-    def forward(self, views, labels):
-        return {"loss": nn.functional.cross_entropy(self.classifier(self.backbone(views[0])), labels)}
+    def outputs(self, views):
+        return ([self.classifier(self.backbone(views[0]))],)
+
+    def losses(self, labels, logits):
+        return {"loss": nn.functional.cross_entropy(logits[0], labels)}
