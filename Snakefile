@@ -5,8 +5,10 @@ leaves `runs/NAME/.done`. Targets: report (or fast), table1, figure3 ... figure7
 a run; sweep=FILE,FILE for the target sweep. `make` calls it with profiles/local, a cluster with `--profile profiles/slurm`.
 """
 
+import hashlib
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -129,6 +131,8 @@ for name in config.keys() - {*PLACES, *CHANGES, "data_root", "sweep", "threads",
 for file in SWEEPS:
     if not Path(file).is_file():
         raise WorkflowError(f"sweep: there is no parameter file {file}.")
+    if re.search("[{}]", file):
+        raise WorkflowError(f"sweep = {file} is not allowed: a file's name can have no braces here.")
 
 # In JSON, which is YAML, a folder's name stays text whatever is in it.
 PLACED, CHANGED = (
@@ -136,17 +140,25 @@ PLACED, CHANGED = (
     for each in (PLACES, CHANGES)
 )
 AS_TEXT = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
+GIVEN = f"--devices {int(config.get('devices') or 1)} {AS_TEXT}"
 SUFFIX = "".join(f"-{name}{value}" for name, value in TRIAL.items())
 ROOT = os.path.relpath(project_root())
 RUNS_DIR = os.path.normpath(os.path.join(ROOT, os.path.expanduser(PLACES["runs_dir"])))
 
 
-def literal(text: str) -> str:
-    """The text for a place where Snakemake reads braces as wildcards."""
-    return text.replace("{", "{{").replace("}", "}}")
+def without_braces(folder: str) -> str:
+    """The folder, or a link to it if its name has braces: Snakemake reads them as wildcards in whatever path."""
+    if not re.search("[{}]", folder):
+        return folder
+    link = Path(".snakemake/runs") / hashlib.sha256(folder.encode()).hexdigest()[:10]
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        link.symlink_to(Path(folder).absolute(), target_is_directory=True)
+    return str(link)
 
 
-IN_RUNS_DIR = literal(RUNS_DIR)
+RUNS_DIR = without_braces(RUNS_DIR)
 WANTED = paper()
 PAPER = {stem: os.path.normpath(f"{ROOT}/params/paper/{stem}.yaml") for stem in WANTED["paper"]}
 RUNS = {}  # name: (the file that asks for it, its parameters)
@@ -159,7 +171,7 @@ LOGGED = written(Path(RUNS_DIR))  # before this start
 
 def done(*files: str) -> list[str]:
     """What the runs of these parameter files leave when they are finished."""
-    return [f"{IN_RUNS_DIR}/{name}/.done" for name in dict.fromkeys(name for file in files for name in NAMES[file])]
+    return [f"{RUNS_DIR}/{name}/.done" for name in dict.fromkeys(name for file in files for name in NAMES[file])]
 
 
 def evaluated(wildcards) -> list[str]:
@@ -187,9 +199,9 @@ rule parameters:
     input:
         lambda w: RUNS[w.name][0],
     output:
-        IN_RUNS_DIR + "/params/{name}.yaml",
+        RUNS_DIR + "/params/{name}.yaml",
     log:
-        IN_RUNS_DIR + "/logs/{name}.parameters.log",
+        RUNS_DIR + "/logs/{name}.parameters.log",
     shell:
         f"python -m workflow.sweep {{input:q}} {{wildcards.name}} {{output:q}} {CHANGED} 2> {{log:q}}"
 
@@ -201,11 +213,11 @@ rule run:
         file=own_file,
         before=evaluated,
     output:
-        touch(IN_RUNS_DIR + "/{name}/.done"),
+        touch(RUNS_DIR + "/{name}/.done"),
     log:
-        IN_RUNS_DIR + "/logs/{name}.log",
+        RUNS_DIR + "/logs/{name}.log",
     params:
-        given=literal(f"--devices {int(config.get('devices') or 1)} {AS_TEXT}"),
+        given=lambda wildcards: GIVEN,  # from a function it is taken as it is, braces and all
     threads: int(config["threads"])
     shell:
         "OMP_NUM_THREADS={threads} python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"
@@ -232,7 +244,7 @@ for data, dataset in table1_rows().items():
             f"reports/table1_{data}{SUFFIX}.csv",
         params:
             dataset=dataset,
-            given=literal(f"{CHANGED} {PLACED}"),
+            given=lambda wildcards: f"{CHANGED} {PLACED}",
         localrule: True
         shell:
             "python -m workflow.table1 {params.dataset:q} {output} {params.given}"

@@ -16,7 +16,7 @@ from infomax_nb.train import Run
 from workflow.sweep import FIGURES, name_of, notebooks_own, paper, runs_of, table1_rows, write_run
 
 TABLE = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
-ODD = 'a "b" $(touch pwned) `touch pwned` c\'s {x} {{y}}; touch pwned'
+ODD = 'a "b" $(touch pwned) `touch pwned` c\'s; touch pwned'
 
 
 def name(stem: str) -> str:
@@ -188,6 +188,17 @@ def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
             (copy / "kinds" / job).mkdir()
             (copy / "kinds" / job / ".done").touch()
         assert not planned(config)
+
+
+def test_braces_are_letters_like_others(copy):
+    """In the folder of the runs and in that of the data; Snakemake has a meaning of its own for them."""
+    sweep_file(copy, "plain.yaml", kappas=[10], epochs=1)
+    config = {"sweep": "plain.yaml", "data_root": "{d}", "runs_dir": "runs {x} {{y}}"}
+    for _ in range(2):  # the second time there is nothing to do
+        done = run(copy, snakemake("sweep", config=config))
+        assert done.returncode == 0, done.stderr
+        (marker,) = (copy / "runs {x} {{y}}").glob("*/.done")
+        assert Run(marker.parent).finished and Run(marker.parent).config.data_root == "{d}"
 
 
 @pytest.mark.parametrize(
