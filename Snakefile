@@ -119,7 +119,11 @@ def given(name: str) -> int:
 
 def text(*names: str) -> dict[str, str]:
     """Those of `--config` that are given, as text."""
-    return {name: str(config[name]) for name in names if config.get(name) is not None}
+    given = {name: config[name] for name in names if config.get(name) is not None}
+    for name, value in given.items():
+        if not isinstance(value, str | int | float) or isinstance(value, bool):  # Snakemake reads values as YAML
+            raise WorkflowError(f"--config {name}={value} is not allowed: it must be text; put it in quotes of its own.")
+    return {name: str(value) for name, value in given.items()}
 
 
 PLACES = {"runs_dir": "runs", **text("data_root", "runs_dir")}
@@ -129,10 +133,10 @@ SWEEPS = [file for file in str(config.get("sweep") or "").split(",") if file]
 for name in config.keys() - {*PLACES, *CHANGES, "data_root", "sweep", "threads", "devices"}:
     raise WorkflowError(f"There is no --config {name}: see the first lines of the Snakefile.")
 for file in SWEEPS:
-    if not Path(file).is_file():
-        raise WorkflowError(f"sweep: there is no parameter file {file}.")
     if re.search("[{}]", file):
         raise WorkflowError(f"sweep = {file} is not allowed: a file's name can have no braces here.")
+    if not Path(file).is_file():
+        raise WorkflowError(f"sweep: there is no parameter file {file}.")
 
 # In JSON, which is YAML, a folder's name stays text whatever is in it.
 PLACED, CHANGED = (

@@ -193,12 +193,12 @@ def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
 def test_braces_are_letters_like_others(copy):
     """In the folder of the runs and in that of the data; Snakemake has a meaning of its own for them."""
     sweep_file(copy, "plain.yaml", kappas=[10], epochs=1)
-    config = {"sweep": "plain.yaml", "data_root": "{d}", "runs_dir": "runs {x} {{y}}"}
+    config = {"sweep": "plain.yaml", "data_root": "d {x}", "runs_dir": "runs {x} {{y}}"}
     for _ in range(2):  # the second time there is nothing to do
         done = run(copy, snakemake("sweep", config=config))
         assert done.returncode == 0, done.stderr
         (marker,) = (copy / "runs {x} {{y}}").glob("*/.done")
-        assert Run(marker.parent).finished and Run(marker.parent).config.data_root == "{d}"
+        assert Run(marker.parent).finished and Run(marker.parent).config.data_root == "d {x}"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,10 @@ def test_braces_are_letters_like_others(copy):
         ("runs/../../x/.done", {}, "No rule to produce ../x"),
         ("table1", {"epochs": "../../x"}, "--config epochs=../../x is not allowed"),
         ("sweep", {"sweep": "nowhere.yaml"}, "no parameter file nowhere.yaml"),
+        ("sweep", {"sweep": "a{b}.yaml"}, "sweep = a{b}.yaml is not allowed"),
+        ("table1", {"data_root": "{d}"}, "--config data_root={'d': ''} is not allowed"),
     ],
-    ids=["outside", "number", "missing"],
+    ids=["outside", "number", "missing", "braces", "mapping"],
 )
 def test_a_command_that_cannot_be_meant_is_refused(copy, target, config, words):
     before = {*copy.iterdir()}
