@@ -249,9 +249,11 @@ def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.Image
 
 
 def _say_how_long(config: TrainConfig, images: int) -> None:
-    """The number of steps, on stderr; in a notebook only where a folder of one's own makes too few of them."""
+    """The number of steps, on stderr: to somebody who is there, and to everybody whose own folder makes too few."""
+    if config.dataset == "imagenet100":  # nothing is trained
+        return
     few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
-    if config.dataset != "imagenet100" and (few or "ipykernel" not in sys.modules):
+    if few or live() or sys.stderr.isatty():
         print(budget.in_words(config, images), file=sys.stderr, flush=True)
 
 

@@ -499,9 +499,11 @@ def test_the_loss_becomes_nan(place, undisturbed):
 
 
 def test_memory_runs_out(place, undisturbed):
-    """The process may take 32 MB more than it has when all is imported: too little for a step of training."""
-    sentence = place.refused("out of memory on cpu", f"batch_size below {SMALL['batch_size']}", RLIMIT_AS=32 * MB)
+    """The process may take 32 MB more than it has when all is imported: too little for the views of 128 images."""
+    place.write(**{**SMALL, "batch_size": 128})
+    sentence = place.refused("out of memory on cpu", "batch_size below 128", RLIMIT_AS=32 * MB)
     assert not place.run.finished
+    place.write(**SMALL)
     place.finishes_as(undisturbed)
     row("Out of memory (RLIMIT_AS)", sentence, "the epoch")
 
