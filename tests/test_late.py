@@ -4,6 +4,8 @@ Rates are compared within four binomial standard errors of the number of simulat
 """
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,10 +186,13 @@ def test_a_difference_is_found_at_the_stated_rate(effect):
 
 
 def test_the_plans_numbers_for_three_and_twelve_seeds():
-    assert power(2.3) == pytest.approx(0.80, abs=0.005) and power(2.8) == pytest.approx(0.90, abs=0.006)
+    assert power(2.297) == pytest.approx(0.80, abs=0.001) and power(2.8) == pytest.approx(0.90, abs=0.006)
     assert power(4.0, level=0.05 / 3) == pytest.approx(0.80, abs=0.005)
     assert equivalence_power(0.38, 1, 3) == pytest.approx(0.80, abs=0.01)
-    assert equivalence_power(0.7, 1, 3) == pytest.approx(0.30, abs=0.01)
+    plan = (Path(__file__).parent.parent / "docs" / "plan.md").read_text("utf-8")
+    for deviation in (0.3, 0.5, 0.7, 1.0):
+        shown = f"{2.297 * deviation:.1f} | {100 * equivalence_power(deviation, 1, 3):.0f}% |"
+        assert re.search(rf"\| {deviation} \| [0-9.]+ \| {re.escape(shown)}", plan), shown
     assert equivalence_power(0.55, 0.5, 12) == pytest.approx(0.80, abs=0.01)
 
 
