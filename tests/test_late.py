@@ -306,6 +306,16 @@ def test_a_stall_needs_all_three():
     assert answer(3, -4, -2) == FAILS  # behind, and catching up
 
 
+@pytest.mark.parametrize("spread, answer", [(0.3, FAILS), (0.4, UNDECIDED), (0.6, UNDECIDED)])
+def test_one_of_three_parts_is_refuted_at_a_third_of_the_level(spread, answer):
+    """No early lead: the limit is t · spread / √3, where t is 2.92 at 5% and 5.34 at 5%/3."""
+    limits = [stats.t.ppf(1 - level, 2) * spread / math.sqrt(3) for level in (0.05, 0.05 / 3)]
+    assert (limits[1] < 1) == (answer == FAILS)
+    first, shape = np.array([-spread, 0, spread]), np.array([-0.1, 0.0, 0.1])
+    assert stalls_late(curves(first, 1 - shape, -2 + shape), NOTHING).answer == answer
+    assert ahead(flat(first), NOTHING).answer == (FAILS if limits[0] < 1 else UNDECIDED)
+
+
 @pytest.mark.parametrize("claim", [ahead, catches_up, keeps_up, stalls_late])
 @pytest.mark.parametrize("left", [0, 1, 2])
 def test_unfinished_and_missing_seeds_are_a_result(claim, left):
