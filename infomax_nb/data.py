@@ -96,8 +96,10 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, rows: torch.Tensor | slice) -> "ImageSet":
-        each = ("images", "labels", "masks", "boxes")
-        return replace(self, **{k: v[rows] for k in each if (v := getattr(self, k)) is not None})
+        chosen = {k: v[rows] for k in ("labels", "masks", "boxes") if (v := getattr(self, k)) is not None}
+        paths = isinstance(self.images, np.ndarray)  # NumPy takes a tensor of one row for a number
+        images = self.images[rows.cpu().numpy() if paths and isinstance(rows, torch.Tensor) else rows]
+        return replace(self, images=images, **chosen)
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with labels and images (files excepted) on `device`."""
