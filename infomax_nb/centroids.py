@@ -30,7 +30,8 @@ def hierarchy(classes: list, csv: str | None = None, coarse: torch.Tensor | None
         return [(coarse_names[k], name) for k, name in zip(coarse.tolist(), classes, strict=True)]
     needs = "a table with columns wnid, name, hypernym_wnids, hypernym_names, paths root first, joined by '/'"
     if csv is None:
-        raise ParameterError(f"hierarchy_csv = None is not allowed: it must be {needs}, for the data set has no groups.")
+        why = "for the data set has no groups of its own"
+        raise ParameterError(f"hierarchy_csv = None is not allowed: it must be {needs}, {why}.")
     try:
         table = pd.read_csv(csv, dtype=str, keep_default_na=False)
         both = ((table[f"hypernym_{k}s"] + "/" + table[k]).str.split("/") for k in ("name", "wnid"))

@@ -171,7 +171,7 @@ def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, n
 
 
 def _refuse_too_few(data: ImageSet) -> None:
-    """ValueError for images that cannot be divided: of classes, with one of one image or fewer than 5 C − 4; one alone."""
+    """ValueError for what cannot be divided: one image; with labels, a class of one, or fewer than 5 C − 4 images."""
     cure = "it takes more images, or folders train and test with their own"
     if not data.classes:
         if len(data) < 2:
