@@ -68,16 +68,18 @@ def _refuse_unknown_white(image: ImageFile.ImageFile) -> None:
     """ValueError for values of which nobody can say which one is white."""
     if image.mode == "F" or image.mode == "I" and image.format != "PPM":  # PGM's 16 bits have mode I
         raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and 2 in image.tag_v2.get(SAMPLE_FORMAT, ()):
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    if 2 in image.tag_v2.get(SAMPLE_FORMAT, ()):
         raise ValueError("it has signed values, whose black and white are unknown")
-    if image.format == "TIFF" and _tag(image, PLANES) == 2 and _tag(image, BITS) == 16:
+    if _first_of(image, PLANES) == 2 and _first_of(image, BITS) == 16:
         raise ValueError("it has 16-bit colours one plane after the other, which Pillow misreads")
 
 
-def _tag(image: ImageFile.ImageFile, tag: int) -> int | None:
-    """The value of a TIFF's tag, the first one of several."""
-    values = image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
-    return values[0] if isinstance(values, tuple) and values else values
+def _first_of(image: TiffImagePlugin.TiffImageFile, tag: int) -> int | None:
+    """The value of a tag, the first one of several, None if there is none."""
+    values = image.tag_v2.get(tag)
+    return values[0] if isinstance(values, tuple) else values
 
 
 def _with_alpha(image: ImageFile.ImageFile, layout: str | None, path: str | Path) -> Image.Image:
