@@ -153,10 +153,13 @@ def _holds_images(folder: Path) -> bool:
     ahead = [folder]
     while ahead:
         here = ahead.pop()
+        real = os.path.realpath(here)
+        if real in been:
+            continue
+        been.add(real)
         if any(map(_is_image, here.iterdir())):
             return True
-        been.add(os.path.realpath(here))
-        ahead += [path for path in subfolders(here) if os.path.realpath(path) not in been]
+        ahead += subfolders(here)
     return False
 
 

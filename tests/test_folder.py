@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -446,6 +447,25 @@ def test_links_that_lead_back_add_nothing(tmp_path):
     (root / "cat" / "deep").mkdir()
     (root / "cat" / "deep" / "cat").symlink_to("..")
     assert both(root) == (["cat", "dog"], truth)
+
+
+def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(tmp_path, monkeypatch):
+    """Folders without an image, each with links to all the others: the search for one must not go in circles."""
+    n = 15
+    outside = tmp_path / "outside"
+    for k in range(n):
+        (outside / str(k)).mkdir(parents=True)
+        for other in range(n):
+            (outside / str(k) / f"to {other}").symlink_to(outside / str(other))
+    for part in ("train", "test"):
+        tinted(tmp_path / "set" / part / "cat"), tinted(tmp_path / "set" / part / "dog", 5, 50)
+    (tmp_path / "set" / "extra").symlink_to(outside / "0")
+    looked: list[Path] = []
+    really = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: looked.append(self) or really(self))
+    assert listed(tmp_path / "set", "train")[0] == ["cat", "dog"]
+    times = Counter(os.path.realpath(path) for path in looked if "extra" in path.parts)
+    assert len(times) == n and max(times.values()) <= 4
 
 
 def test_links_across_classes_label_nothing_anew(tmp_path):
