@@ -28,13 +28,19 @@ def hierarchy(classes: list, csv: str | None = None, coarse: torch.Tensor | None
     """
     if csv is None and coarse is not None:
         return [(coarse_names[k], name) for k, name in zip(coarse.tolist(), classes, strict=True)]
+    needs = "a table with columns wnid, name, hypernym_wnids, hypernym_names, paths root first, joined by '/'"
+    if csv is None:
+        why = "for the data set has no groups of its own"
+        raise ParameterError(f"hierarchy_csv = None is not allowed: it must be {needs}, {why}.")
     try:
         table = pd.read_csv(csv, dtype=str, keep_default_na=False)
         both = ((table[f"hypernym_{k}s"] + "/" + table[k]).str.split("/") for k in ("name", "wnid"))
-        paths = {w[-1]: tuple(f"{a} ({b})" for a, b in zip(n, w, strict=True)) for n, w in zip(*both, strict=True)}
+        paths = {}
+        for called, wnids in zip(*both, strict=True):
+            path = [name if name == wnid else f"{name} ({wnid})" for name, wnid in zip(called, wnids, strict=True)]
+            paths[wnids[-1]] = tuple(path)
         return [paths[wnid] for wnid in classes]
     except (OSError, ValueError, KeyError) as error:
-        needs = "a table with columns wnid, name, hypernym_wnids, hypernym_names, paths root first, joined by '/'"
         raise ParameterError(f"hierarchy_csv = {csv!r} is not allowed: it must be {needs}; {error!r:.90}.") from None
 
 

@@ -319,7 +319,7 @@ def live() -> bool:
 def refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
     """ParameterError for the first of the names that is not allowed."""
     for name in (n for n in names if n not in allowed):
-        near = difflib.get_close_matches(name, allowed, 1, 0.5)
+        near = difflib.get_close_matches(name.lower(), allowed, 1, 0.5)  # KAPPA is near, too
         hint = f"did you mean '{near[0]}'?" if near else f"the parameters are {', '.join(allowed)}."
         raise ParameterError(f"There is no parameter '{name}': {hint}")
 
@@ -329,7 +329,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors()[0]
     name, allowed = str(first["loc"][0]), first["msg"].replace("Input should", "must")
     field = model.model_fields[name]
-    near = difflib.get_close_matches(str(first["input"]), map(str, get_args(field.annotation)), 1)
+    near = difflib.get_close_matches(str(first["input"]).lower(), map(str, get_args(field.annotation)), 1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     none = ", or none for the default" if field.default is None else ""
     return f"{name} = {first['input']!r} is not allowed: it {allowed}{none}{hint}."

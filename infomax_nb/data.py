@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,8 +97,11 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, rows: torch.Tensor | slice) -> "ImageSet":
-        each = ("images", "labels", "masks", "boxes")
-        return replace(self, **{k: v[rows] for k in each if (v := getattr(self, k)) is not None})
+        chosen = {k: v[rows] for k in ("labels", "masks", "boxes") if (v := getattr(self, k)) is not None}
+        images: Any = self.images
+        if isinstance(images, np.ndarray) and isinstance(rows, torch.Tensor):  # a reader's paths
+            return replace(self, images=images[rows.numpy()], **chosen)  # NumPy takes a tensor of one row for a number
+        return replace(self, images=images[rows], **chosen)
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with labels and images (files excepted) on `device`."""

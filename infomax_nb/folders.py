@@ -19,7 +19,8 @@ COMPANIONS = frozenset(
         *("__macosx", "appledouble", "resource.frk", "network trash folder", "temporary items"),
         *("thevolumesettingsfolder", "$recycle.bin", "recycler", "recycled", "system volume information"),
         *("lost+found", "cvs", "thmbnl", "thumbs", "thumbnails", "_thumb", "_thumbs", "_thumbnail", "_thumbnails"),
-        *("__thumbs", "__thumbnails", "_vti_cnf", "_vti_pvt", "_notes", "_gsdata_", "__pycache__"),
+        *("__thumbs", "__thumbnails", "_vti_cnf", "_vti_pvt", "_notes", "_gsdata_", "__pycache__", "_svn"),
+        *("~snapshot", "@synoresource", "@synoeastream", "found.000", "lost.dir", "canonmsc", "eosmisc"),
     ]
 )
 
@@ -152,10 +153,13 @@ def _holds_images(folder: Path) -> bool:
     ahead = [folder]
     while ahead:
         here = ahead.pop()
+        real = os.path.realpath(here)
+        if real in been:
+            continue
+        been.add(real)
         if any(map(_is_image, here.iterdir())):
             return True
-        been.add(os.path.realpath(here))
-        ahead += [path for path in subfolders(here) if os.path.realpath(path) not in been]
+        ahead += subfolders(here)
     return False
 
 
@@ -167,7 +171,8 @@ def part_of(name: str) -> tuple[str, str] | None:
     "cats"). Kinds are train, test, val and more; None for other names.
     """
     kinds, rest = [], []
-    for word in re.findall(r"[^\W\d_]+", name.casefold()):
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # trainA, catsTest
+    for word in re.findall(r"[^\W\d_]+", apart.casefold()):
         if glued := _GLUED.fullmatch(word):
             kinds.append(_KIND[glued[1]])
         elif not re.fullmatch(_FILLER, word):
@@ -218,14 +223,15 @@ def _unwrapped(part: Path) -> Path:
 
 def _parts_among(root: Path, inside: list[Path]) -> dict[str, Path]:
     """The parts among the folders inside; empty if these are classes. ParameterError if they may be either."""
-    groups: dict[str, dict[str, list[Path]]] = {}
+    named: dict[str, dict[str, list[Path]]] = {}
     for path in inside:
         kind, rest = part_of(path.name) or ("", "")
         if kind:
-            groups.setdefault(rest, {}).setdefault(kind, []).append(path)
+            named.setdefault(rest, {}).setdefault(kind, []).append(path)
     # "test tube" is a class, unless there is a "train tube" too.
-    groups = {rest: of for rest, of in groups.items() if _is_meant(rest, of.keys())}
+    groups = {rest: of for rest, of in named.items() if _is_meant(rest, of.keys())}
     if not groups:
+        _refuse_rests_that_differ(root, inside, named)
         return {}
     chosen = groups.get("") or next(iter(groups.values()))
     mine = [path for of in chosen.values() for path in of]
@@ -238,6 +244,19 @@ def _parts_among(root: Path, inside: list[Path]) -> dict[str, Path]:
     if not single or others and not _same_classes(found):
         raise ParameterError(_either(root, mine, others))
     return {name: paths[0] for name, paths in found.items()}
+
+
+def _refuse_rests_that_differ(root: Path, inside: list[Path], named: dict[str, dict[str, list[Path]]]) -> None:
+    """ParameterError for train_augmented beside test_clean if they hold the same class folders: no two classes do."""
+    kinds: dict[str, list[Path]] = {}
+    for of in named.values():
+        for kind, paths in of.items():
+            kinds.setdefault(kind, []).extend(paths)
+    for train in kinds.get("train", []):
+        for test in kinds.get("test", []) + kinds.get("val", []):
+            if _same_classes({"train": [train], "test": [test]}):
+                others = [path for path in inside if path not in (train, test) and _holds_images(path)]
+                raise ParameterError(_either(root, [train, test], others))
 
 
 def _is_meant(rest: str, kinds: Set[str]) -> bool:

@@ -81,13 +81,13 @@ def _check_views(views: Sequence[torch.Tensor]) -> None:
     if isinstance(views, torch.Tensor):
         hint = "list(z.unbind(1)) of a tensor z of shape (B, V, D)"
         raise ValueError(f"views: one tensor of shape {tuple(views.shape)}: it must be a list of views, as {hint}.")
-    needed = "it must be a list of at least two tensors of one shape (B, D), one for each view"
+    needed = "it must be a list of at least two tensors of one shape (B, D), D >= 2, one for each view"
     if not isinstance(views, list | tuple) or not all(isinstance(v, torch.Tensor) for v in views):
         kinds = sorted({type(v).__name__ for v in views}) if isinstance(views, list | tuple) else []
         of = f" of {', '.join(kinds)}" if kinds else ""
         raise ValueError(f"views: a {type(views).__name__}{of}: {needed}.")
     shapes = sorted({tuple(v.shape) for v in views})
-    if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]):
+    if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]) or shapes[0][1] < 2:
         raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {needed}.")
     kinds = sorted({f"{v.dtype} on {v.device}" for v in views})
     if len(kinds) > 1 or not views[0].is_floating_point():

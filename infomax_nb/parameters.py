@@ -80,19 +80,22 @@ class Parameters:
     values: dict[str, Any]
 
 
-def notebook_parameters(namespace: Mapping[str, Any], extra: Iterable[str] = ()) -> Parameters:
+def notebook_parameters(
+    namespace: Mapping[str, Any], extra: Iterable[str] = (), fields: Iterable[str] | None = None
+) -> Parameters:
     """The parameters of a notebook, validated.
 
     Args:
         namespace: the notebook's `globals()`, after its `parameters` cell and what papermill injected.
         extra: names of the notebook's own parameters, beside the fields of `TrainConfig`. One that this module does not
             know is taken as it is.
+        fields: the fields of `TrainConfig` that the notebook reads; None for all, as where it trains.
 
     Raises ParameterError for a value that is not allowed, and for a name that the injected cell assigns and nobody
     reads (papermill only warns).
     """
     extra = tuple(extra)
-    fields = TrainConfig.model_fields
+    fields = tuple(TrainConfig.model_fields if fields is None else fields)
     refuse_unknown(_assigned(namespace.get("In", [])), [*fields, *extra])
     config = TrainConfig(**as_text({name: namespace[name] for name in fields if name in namespace}))
     values = {name: getattr(config, name) for name in fields if name in namespace}
@@ -105,7 +108,7 @@ def own_value(name: str, value: Any) -> Any:
 
     A list without what it names twice; of a name that is not in this module the value as it is.
     """
-    if name in MAY_BE_NONE and absent(value):
+    if name in MAY_BE_NONE and absent(value) and (name, value) != ("photos", "~"):  # that is a folder: one's home
         return None
     if name in LISTS:
         return _listed(name, value, value, LISTS[name])

@@ -1,6 +1,5 @@
 """Photographs to look at with a network: some that come with two of the packages, or a folder of one's own."""
 
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop
 
-from .config import ParameterError, project_root, reading
+from .config import ParameterError, printable, project_root, reading
 from .data import picture
 from .readers import FORMATS
 
@@ -43,7 +42,8 @@ class Album:
     def in_words(self) -> str:
         """Which of how many pictures are shown, by number and file name."""
         names = ", ".join(f"{k} {photograph.name}" for k, photograph in enumerate(self.shown, 1))
-        which = "all" if len(self.shown) == self.found else "the first by name"
+        whole = "all that are whole" if self.damaged else "all"
+        which = whole if len(self.shown) + len(self.damaged) == self.found else "the first by name"
         lost = f"; damaged and left out: {', '.join(self.damaged)}" if self.damaged else ""
         return f"{len(self.shown)} of {self.found} pictures, {which}: {names}{lost}"
 
@@ -71,11 +71,11 @@ def own(folder: str, damaged: str = "refuse", most: int = 8, size: int = 64) -> 
         if len(shown) == most:
             break
         try:
-            shown.append(Photograph(_legible(path), whole(path, size)))
+            shown.append(Photograph(printable(path.name), whole(path, size)))
         except ParameterError as error:
             if damaged != "skip":
                 raise ParameterError(str(error).replace("data_root:", "photos:", 1)) from None
-            lost.append(_legible(path))
+            lost.append(printable(path.name))
     if not shown:
         why = (
             f"all pictures in it are damaged: {', '.join(lost)}" if lost else "it must be a folder that holds pictures"
@@ -92,11 +92,6 @@ def _pictures(folder: str) -> list[Path]:
         inside = place.iterdir() if place else ()
         found = [path for path in inside if path.suffix.lower() in FORMATS and path.name[0] != "."]
         return sorted(path for path in found if path.is_file())
-
-
-def _legible(path: Path) -> str:
-    """The file's name, with a sign in place of bytes that are no UTF-8."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def whole(path: Path, size: int) -> Tensor:

@@ -19,7 +19,7 @@ for _order in (b"II", b"MM"):
     for _zero in (0, 1):
         TiffImagePlugin.OPEN_INFO.setdefault((_order, _zero, (1,), 1, (12,), ()), ("I;16", "I;12"))
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
-BITS, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF's tags
+BITS, PHOTOMETRIC, ORIENTATION, PLANES, SAMPLE_FORMAT = 258, 262, 274, 284, 339  # TIFF's tags
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,7 +40,8 @@ def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Ima
     A JPEG larger than `least` (width, height) may come at 1/2, 1/4 or 1/8 of its size, not below `least`: that is
     fast.
 
-    Raises ParameterError, which names the file, for a damaged one, or one of floats, signed or 32-bit values.
+    Raises ParameterError, which names the file, for a damaged one, or one of floats, signed or 32-bit values, or a TIFF
+    of 16-bit colours in planes.
     """
     _hush()
     with reading(path, cure=" `damaged: skip` leaves it out."):
@@ -67,8 +68,18 @@ def _refuse_unknown_white(image: ImageFile.ImageFile) -> None:
     """ValueError for values of which nobody can say which one is white."""
     if image.mode == "F" or image.mode == "I" and image.format != "PPM":  # PGM's 16 bits have mode I
         raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and 2 in image.tag_v2.get(SAMPLE_FORMAT, ()):
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    if 2 in image.tag_v2.get(SAMPLE_FORMAT, ()):
         raise ValueError("it has signed values, whose black and white are unknown")
+    if _first_of(image, PLANES) == 2 and _first_of(image, BITS) == 16:
+        raise ValueError("it has 16-bit colours one plane after the other, which Pillow misreads")
+
+
+def _first_of(image: TiffImagePlugin.TiffImageFile, tag: int) -> int | None:
+    """The value of a tag, the first one of several, None if there is none."""
+    values = image.tag_v2.get(tag)
+    return values[0] if isinstance(values, tuple) else values
 
 
 def _with_alpha(image: ImageFile.ImageFile, layout: str | None, path: str | Path) -> Image.Image:

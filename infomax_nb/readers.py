@@ -171,9 +171,13 @@ def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, n
 
 
 def _refuse_too_few(data: ImageSet) -> None:
-    """ValueError for labelled images that cannot be divided by classes: one of one image, or fewer than 5 C − 4."""
-    counts = data.labels.bincount(minlength=len(data.classes)).tolist()
+    """ValueError for what cannot be divided: one image; with labels, a class of one, or fewer than 5 C − 4 images."""
     cure = "it takes more images, or folders train and test with their own"
+    if not data.classes:
+        if len(data) < 2:
+            raise ValueError(f"{len(data)} image cannot be in training and in test: {cure}")
+        return
+    counts = data.labels.bincount(minlength=len(data.classes)).tolist()
     for name in (name for name, count in zip(data.classes, counts, strict=True) if count == 1):
         raise ValueError(f"the class {name} has one image, which cannot be in training and in test: {cure}")
     if len(data) < 5 * len(counts) - 4:  # a fifth of them, rounded up, has room for each class
@@ -185,7 +189,7 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
     apart = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     division = StratifiedShuffleSplit(1, test_size=0.2, random_state=0) if groups is None else apart
     with reading(os.path.commonpath(list(data.images))):  # type: ignore[arg-type]
-        if groups is None and data.classes:
+        if groups is None:
             _refuse_too_few(data)
         parts = next(division.split(data.images, data.labels.numpy(), groups))
     return data[torch.from_numpy(np.sort(parts[split == "test"]))]

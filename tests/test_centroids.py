@@ -125,8 +125,14 @@ def test_a_table_that_is_not_one_is_named(wordnet, change, word):
 
 def test_no_table_at_all_is_named():
     for csv in (None, "nowhere.csv"):
-        with pytest.raises(ParameterError, match=f"hierarchy_csv = {csv!r} is not allowed"):
+        with pytest.raises(ParameterError, match=f"hierarchy_csv = {csv!r} is not allowed") as refused:
             hierarchy(["airplane", "bird"], csv)
+        assert "NoneType" not in str(refused.value)
+
+
+def test_a_table_of_ones_own_whose_ids_are_the_names(tmp_path):
+    (tmp_path / "own.csv").write_text("wnid,name,hypernym_wnids,hypernym_names\ncat,cat,all/g1,all/pets\n")
+    assert hierarchy(["cat"], str(tmp_path / "own.csv")) == [("all", "pets (g1)", "cat")]
 
 
 def test_centroids_by_hand():

@@ -207,6 +207,7 @@ def test_from_notebook_reads_what_the_notebook_holds():
         (["# Parameters\nkappa = 10", "# Parameters\nks = [2]\ndata_rot = 'x'\n", "make()"], "data_rot", "data_root"),
         (["# Parameters\nkappa = 10\nsede = 1", "# Parameters\nkappa = 3", "make()"], "sede", "seed"),
         ([DEFAULTS, "\n# Parameters\nkss = 3"], "kss", "ks"),
+        ([DEFAULTS, "# Parameters\nKAPPA = 3"], "KAPPA", "kappa"),
     ],
 )
 def test_from_notebook_refuses_a_misspelt_parameter(cells, wrong, near):

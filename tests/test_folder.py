@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,16 @@ def test_without_two_class_folders_there_are_no_labels(tmp_path, layout):
     assert len(some) == 5 and some.classes == []
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+def test_a_few_images_without_labels(tmp_path, n):
+    """A part of one image is a part: NumPy takes a tensor of one row for a number, so its path came in its place."""
+    paths = tinted(tmp_path, n)
+    parts = [load("folder", tmp_path, split, image_size=8) for split in ("train", "test")]
+    assert [len(part) for part in parts] == [n - -(-n // 5), -(-n // 5)]
+    tints = torch.cat([part.images[:, 0, 0, 0] for part in parts])
+    assert sorted(tints.tolist()) == list(range(n)) and len(both(tmp_path)[1]) == len(paths)
+
+
 def test_val_is_the_test_split_where_there_is_no_other(tmp_path):
     written = {p: write(tmp_path / p / c, 4, k) for k, p in enumerate(("train", "val", "test")) for c in ("a", "b")}
     got = load("folder", tmp_path, "test", image_size=32)
@@ -378,7 +389,7 @@ def test_folders_without_a_right_result(tmp_path):
     (tmp_path / ".a.png").write_bytes(b"no image")
     assert "no image" in refusal("folder", tmp_path)
     write(tmp_path, 1)
-    assert "n_samples=1" in refusal("folder", tmp_path)  # nothing would be left to train on
+    assert "1 image cannot be in training and in test" in refusal("folder", tmp_path)
     write(tmp_path / "cats", 4)
     write(tmp_path / "dogs", 4)
     assert "plain 0.jpg lies beside class folders" in refusal("folder", tmp_path)
@@ -436,6 +447,25 @@ def test_links_that_lead_back_add_nothing(tmp_path):
     (root / "cat" / "deep").mkdir()
     (root / "cat" / "deep" / "cat").symlink_to("..")
     assert both(root) == (["cat", "dog"], truth)
+
+
+def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(tmp_path, monkeypatch):
+    """Folders without an image, each with links to all the others: the search for one must not go in circles."""
+    n = 15
+    outside = tmp_path / "outside"
+    for k in range(n):
+        (outside / str(k)).mkdir(parents=True)
+        for other in range(n):
+            (outside / str(k) / f"to {other}").symlink_to(outside / str(other))
+    for part in ("train", "test"):
+        tinted(tmp_path / "set" / part / "cat"), tinted(tmp_path / "set" / part / "dog", 5, 50)
+    (tmp_path / "set" / "extra").symlink_to(outside / "0")
+    looked: list[Path] = []
+    really = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: looked.append(self) or really(self))
+    assert listed(tmp_path / "set", "train")[0] == ["cat", "dog"]
+    times = Counter(os.path.realpath(path) for path in looked if "extra" in path.parts)
+    assert len(times) == n and max(times.values()) <= 4
 
 
 def test_links_across_classes_label_nothing_anew(tmp_path):
@@ -498,6 +528,7 @@ def test_what_is_no_file_is_not_opened(tmp_path):
 
 LEFT_BEHIND = ["@eaDir", "__MACOSX", ".thumbnails", ".AppleDouble", ".ipynb_checkpoints", "Thumbs", "thumbnails"]
 LEFT_BEHIND += ["#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information", "lost+found", "CVS", "_thumbs"]
+LEFT_BEHIND += ["~snapshot", "FOUND.000", "LOST.DIR", "@SynoResource", "CANONMSC"]
 LEFT_BEHIND += [".Trash-1000", "@Recycle", "Network Trash Folder", "RECYCLER", "_vti_cnf", "THMBNL"]
 
 
@@ -518,6 +549,7 @@ PARTS = [("Training", "Testing"), ("TRAIN", "VAL"), ("seg_train", "seg_test"), (
 PARTS += [("train", "validation"), ("train", "valid"), ("Train", "Dev"), ("images/train", "images/val")]
 PARTS += [("archive/seg_train/seg_train", "archive/seg_test/seg_test"), ("train/images", "valid/images")]
 PARTS += [("trainset", "testset"), ("mnist_train", "mnist_test"), ("Training Images", "Test-Images")]
+PARTS += [("trainA", "testA"), ("catsTrain", "catsTest"), ("TrainData", "TestData")]
 PARTS += [("train2017", "val2017"), ("a/b/c/Train", "a/b/c/Test"), ("training_data", "evaluation")]
 
 
@@ -541,6 +573,7 @@ def test_what_lies_beside_parts_with_the_same_classes(tmp_path):
 
 
 MIXED = [("train", "bus"), ("test", "control"), ("valid", "invalid"), ("train", "test", "control"), ("Dev", "prod")]
+MIXED += [("trainA", "trainB", "testA", "testB")]
 MIXED += [("train1", "train2"), ("cats_train", "cats_test", "dogs_train", "dogs_test"), ("Training", "training")]
 
 
@@ -558,6 +591,15 @@ def test_parts_or_classes_is_asked(tmp_path, names):
         tinted(told / "test" / name, 3, 10 * k + 5)
     assert listed(told, "train")[0] == listed(told, "test")[0] == sorted(names)
     assert len(both(told)[1]) == 8 * len(names)
+
+
+def test_parts_whose_names_go_on_differently_are_asked_about(tmp_path):
+    """With the same classes in both they are no two classes, and which part of which set they are is not sure."""
+    for k, part in enumerate(("train_augmented", "test_clean")):
+        tinted(tmp_path / part / "a", 5, 20 * k), tinted(tmp_path / part / "b", 5, 20 * k + 10)
+    for split in ("train", "test"):
+        said = refusal("folder", tmp_path, split)
+        assert "(train_augmented, test_clean)" in said and "parts must be called train and test" in said
 
 
 def test_names_that_only_sound_like_parts(tmp_path):

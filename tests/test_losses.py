@@ -343,6 +343,8 @@ def test_bad_dim(bad):
         ([torch.ones(4, 3)], ["1 tensors", "(4, 3)", "at least two"]),
         ([torch.ones(4, 3), torch.ones(5, 3)], ["(4, 3)", "(5, 3)", "one shape"]),
         ([torch.ones(4, 3), torch.ones(4, 2)], ["(4, 3)", "(4, 2)", "one shape"]),
+        ([torch.ones(4, 0), torch.ones(4, 0)], ["(4, 0)", "D >= 2"]),
+        ([torch.ones(4, 1), torch.ones(4, 1)], ["(4, 1)", "D >= 2"]),
         ([torch.ones(4), torch.ones(4)], ["(4,)", "(B, D)"]),
         ([torch.ones(0, 3), torch.ones(0, 3)], ["(0, 3)"]),
         (torch.ones(4, 2, 3), ["one tensor", "(4, 2, 3)", "list", "unbind(1)"]),  # SupCon's layout

@@ -136,6 +136,7 @@ def test_a_folder_called_2024(tmp_path):
     names = opened(notebook, given)
     assert (names["photos"], names["data_root"], names["runs_dir"], names["export"]) == ("2024", "2024", "7", "2024")
     assert names["config"].data_root == "2024" and own_value("hierarchy_csv", 1.5) == "1.5"
+    assert own_value("photos", "~") == "~"  # the home folder, where YAML reads "none"
     (tmp_path / "p.yaml").write_text("data_root: 2024\n")
     assert TrainConfig.from_yaml(tmp_path / "p.yaml").data_root == "2024"
 
@@ -217,3 +218,13 @@ def test_a_name_that_is_not_declared_is_taken_as_it_is():
     assert made.values == {"kappa": 3.0, "mine": [1]} and made.config == TrainConfig(kappa=3)
     with pytest.raises(ParameterError, match="kappas = 'ten'"):
         TrainConfig.from_notebook({"kappas": "ten"}, extra=["kappas"])
+
+
+def test_a_field_that_a_notebook_does_not_read_is_refused():
+    """Where nothing is trained, `epochs` would change nothing."""
+    cells = ["", "# Parameters\nseed = 0", "# Parameters\nepochs = 3"]
+    given = {"In": cells, "seed": "1", "epochs": 3}
+    assert notebook_parameters(given).config == TrainConfig(seed=1, epochs=3)
+    with pytest.raises(ParameterError, match="There is no parameter 'epochs'"):
+        notebook_parameters(given, extra=["images"], fields=["seed"])
+    assert notebook_parameters({**given, "In": cells[:2]}, fields=["seed"]).values == {"seed": 1}

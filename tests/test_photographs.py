@@ -85,7 +85,12 @@ def test_a_name_in_other_bytes_can_be_printed(tmp_path):
         (tmp_path / "a.png").rename(odd)
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
-    assert "caf�.png" in photographs.own(str(tmp_path)).in_words().encode().decode()
+    assert "café.png" in photographs.own(str(tmp_path)).in_words().encode().decode()
+
+
+def test_a_name_of_two_lines_is_shown_in_one(tmp_path):
+    write(tmp_path, "a\nb.png", 70, 70)
+    assert photographs.own(str(tmp_path)).in_words() == r"1 of 1 pictures, all: 1 a\nb.png"
 
 
 def test_those_that_are_shipped():

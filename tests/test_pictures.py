@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from infomax_nb.config import ParameterError
@@ -125,6 +126,17 @@ def test_a_tiff_whose_white_is_unknown_is_refused(tmp_path, bits, kind):
     tiff(tmp_path / "a.tif", grey().astype(np.uint32), bits, 1, t339=kind)
     with pytest.raises(ParameterError, match="a.tif cannot be used"):
         picture(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_colours_in_planes(tmp_path):
+    """Pillow misreads those of 16 bits, without a word."""
+    for bits in (8, 16):
+        planes = np.moveaxis(colours(), -1, 0)
+        planes = planes.astype(np.uint16) * 257 if bits == 16 else planes
+        tifffile.imwrite(tmp_path / f"{bits}.tif", planes, photometric="rgb", planarconfig="separate")
+    assert_shows(tmp_path / "8.tif", colours(), off=0)
+    with pytest.raises(ParameterError, match="16-bit colours one plane after the other"):
+        picture(tmp_path / "16.tif")
 
 
 @pytest.mark.parametrize("most", [100, 255, 1023, 4095, 65535])
