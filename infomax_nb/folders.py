@@ -1,5 +1,6 @@
 """People's folders: which files in them are images, each once, and which folders are parts of a data set."""
 
+import json
 import os
 import re
 import stat
@@ -12,24 +13,10 @@ from .config import ParameterError, printable
 
 FORMATS = (*IMG_EXTENSIONS, ".gif", ".jfif")
 
+_NAMES = json.loads(Path(__file__).with_name("folder_names.json").read_text("utf-8"))
 # What file servers, Macs, cameras and editors leave beside images: copies, previews, bins. In any case of letters.
-COMPANIONS = frozenset(
-    [
-        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@sharebin", "@tmp", "@__thumb"),
-        *("__macosx", "appledouble", "resource.frk", "network trash folder", "temporary items"),
-        *("thevolumesettingsfolder", "$recycle.bin", "recycler", "recycled", "system volume information"),
-        *("lost+found", "cvs", "thmbnl", "thumbs", "thumbnails", "_thumb", "_thumbs", "_thumbnail", "_thumbnails"),
-        *("__thumbs", "__thumbnails", "_vti_cnf", "_vti_pvt", "_notes", "_gsdata_", "__pycache__", "_svn"),
-        *("~snapshot", "@synoresource", "@synoeastream", "found.000", "lost.dir", "canonmsc", "eosmisc"),
-    ]
-)
-
-_KINDS = {
-    "train": ("train", "training", "trn"),
-    "test": ("test", "testing", "tst"),
-    "val": ("val", "valid", "validation", "validate", "dev", "eval", "evaluation"),
-    "more": ("pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled"),
-}
+COMPANIONS = frozenset(_NAMES["companions"])
+_KINDS: dict[str, list[str]] = _NAMES["parts"]
 _KIND = {word: kind for kind, words in _KINDS.items() for word in words}
 _FILLER = r"(?:seg|sets?|data|dataset|images?|imgs?|pictures?|pics?|photos?|folder|split|part)"  # of no meaning here
 _WORD = "|".join(sorted(_KIND, key=len, reverse=True))

@@ -24,7 +24,6 @@ from infomax_nb.late import (
     collapsed,
     compare,
     early,
-    effects,
     final,
     gain,
     helps,
@@ -32,7 +31,6 @@ from infomax_nb.late import (
     holm,
     keeps_up,
     late,
-    offset,
     p_value,
     scheduled,
     settled,
@@ -40,6 +38,7 @@ from infomax_nb.late import (
     stalls_late,
 )
 from infomax_nb.verdicts import equivalent, paired_interval
+from workflow.evidence import effects, offset
 
 EVALUATED = [1, 2, 3, 4, 5, 6, *range(8, 61, 2)]
 MIDDLE = [32, 34, 36, 38, 40]  # what the last 20 epochs' gain is counted from
