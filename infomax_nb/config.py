@@ -266,10 +266,9 @@ def reading(path: str | Path, what="data_root", kind: type[Exception] = Paramete
     """What goes wrong in here becomes one error that names the file, and the cure if there is one."""
     try:
         yield
-    except ParameterError:  # it has its sentence
-        raise
     except Exception as error:  # pandas, Pillow, zipfile, pickle and torch raise a dozen kinds
-        if devices.ran_out(error):
+        has_its_sentence = isinstance(error, ParameterError) and kind is ParameterError
+        if has_its_sentence or devices.ran_out(error):
             raise
         reason = printable(shorten(str(error) or type(error).__name__, 300).rstrip("."))
         named = printable(str(path))
