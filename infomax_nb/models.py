@@ -36,7 +36,24 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
         net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, 2 if name == "resnet_small" else 1, 1, bias=False)  # type: ignore[union-attr, arg-type]
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
         net.maxpool = nn.Identity()
+    for module in net.modules():
+        if type(module) is nn.Conv2d:
+            module.__class__ = _PaddedConv2d  # timm takes no layer of one's own for a ResNet
     return net.to(memory_format=torch.channels_last)
+
+
+class _PaddedConv2d(nn.Conv2d):
+    """A convolution that leaves autocast where parts of its kernel see padding alone, as 3x3 does on 1x1 pixels.
+
+    oneDNN's bfloat16 (torch 2.15, CPUs with AMX, stride 2) never writes the gradient of those parts: it is what was in
+    memory before, now and then NaN.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # torch's name of it
+        if input.device.type != "cpu" or min(input.shape[-2:]) > max(self.padding):  # type: ignore[operator]
+            return super()._conv_forward(input, weight, bias)
+        with torch.autocast("cpu", enabled=False):
+            return super()._conv_forward(input.to(weight.dtype), weight, bias)
 
 
 def mlp(features: int, dim: int) -> nn.Module:

@@ -97,6 +97,32 @@ def test_losses_are_float32_under_autocast(name):
             assert (mine.grad - theirs.grad).abs().max() <= 1e-4 * theirs.grad.abs().max()
 
 
+@pytest.mark.parametrize("network, layer", [("resnet_small", "layer4.0.conv1"), ("resnet50", "layer4.0.conv2")])
+def test_gradients_of_a_kernel_that_sees_padding_are_zero_in_bfloat16(network, layer):
+    """A view of 16 pixels is one pixel in the last layer: there 3x3 has a centre, and eight weights that see nothing.
+
+    Memory is filled with NaN before, for it is what an unwritten gradient shows.
+    """
+    torch.manual_seed(0)
+    net = backbone(network)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)  # timm's zeros at the end of a block let nothing back through it
+    weight = net.get_submodule(layer).weight
+    images = torch.randn(16, 3, 16, 16)
+    for _ in range(3):
+        net.zero_grad()
+        spoilt = [torch.full((weight.numel() // part,), torch.nan) for part in (1, 2) for _ in range(8)]
+        del spoilt
+        with torch.autocast("cpu", torch.bfloat16):
+            out = net(images)
+        out.float().square().sum().backward()
+        assert all(p.grad.isfinite().all() for p in net.parameters())
+        around = torch.ones(3, 3, dtype=torch.bool)
+        around[1, 1] = False
+        assert weight.grad[:, :, around].abs().max() == 0 < weight.grad[:, :, 1, 1].abs().max()
+
+
 def test_views_do_not_feel_autocast():
     views = Views(dino_views(96))
     plain = views(pictures(8, 96), seeded(1))
