@@ -96,12 +96,14 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
         return
     if then is None:
         why = "it was trained before data were recorded, so nobody can say on which images"
+    elif config.dataset.startswith("glyphs"):
+        why = "this machine draws the symbols otherwise, by another release of its font, Pillow or FreeType"
     elif then["files"] != now["files"]:
         why = f"its data set had {then['files']:,} files, now there are {now['files']:,}"
     else:
         why = "its data set has changed: as many files, but other names or contents"
-    where = data_folder(config.data_root)
-    cure = "put the images back, or train anew: delete the run's folder, or name another runs_dir"
+    where = "glyphs" if config.dataset.startswith("glyphs") else data_folder(config.data_root)
+    cure = "restore what was there, or train anew: delete the run's folder, or name another runs_dir"
     raise ParameterError(f"data_root: {where} does not fit the run in {run}: {why}; {cure}.")
 
 

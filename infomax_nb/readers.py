@@ -284,7 +284,8 @@ def packed_files(name: str, root: Path) -> list[Path]:
     Raises ParameterError where they are not there.
     """
     if name == "fashion_mnist":
-        return _idx_files(root)
+        kinds = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+        return [_idx_path(kind, root) for kind in kinds]
     kind: Any = PUBLISHED.get(name)
     if kind is None or not (root / kind.base_folder).is_dir():
         return []
@@ -293,8 +294,3 @@ def packed_files(name: str, root: Path) -> list[Path]:
         names.append(kind.meta["filename"])
     paths = [root / kind.base_folder / name for name in names]
     return [path for path in paths if path.exists()]
-
-
-def _idx_files(root: Path) -> list[Path]:
-    kinds = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
-    return [_idx_path(kind, root) for kind in kinds]

@@ -86,17 +86,13 @@ class Run:
     @property
     def intact(self) -> Path:
         """Its path; RunError as by `record`."""
-        self.check_seal()
+        _ = self.record
         return self.path
 
     @property
     def data_digest(self) -> str:
         """The digest of the data set that it was trained on; `unknown` of a run older than fingerprints."""
         return self.record.get("data", {}).get("digest", "unknown")
-
-    def check_seal(self) -> None:
-        """Raise RunError as `record` does."""
-        _ = self.record
 
     def seal(self, record: dict) -> str:
         """Check sum of the run's configuration, its metrics and what its record says."""

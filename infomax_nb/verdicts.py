@@ -122,12 +122,7 @@ def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
     return counter.get_total_flops() / config.batch_size
 
 
-def at_equal_compute(
-    metrics: pd.DataFrame,
-    costs: dict[str, float],
-    method: str,
-    other: str,
-) -> tuple[int, np.ndarray]:
+def at_equal_compute(metrics: pd.DataFrame, costs: dict[str, float], method: str, other: str) -> tuple[int, np.ndarray]:
     """`method` at the last epoch by which it has spent no more than `other` has in all epochs.
 
     metrics: rows with method, seed, epoch, linear_top1 (percent). costs: an epoch's, in any unit.
