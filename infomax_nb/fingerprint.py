@@ -83,12 +83,15 @@ def described(seen: dict, test: ImageSet) -> dict:
     return seen | {"pixels": pixels, "name": KNOWN.get(pixels, "not known")}
 
 
-def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> None:
+ANEW = "put the images back, or train anew: delete the run's folder, or name another runs_dir"
+
+
+def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict, cure: str = ANEW) -> None:
     """ParameterError if the data set is not what the run was trained on.
 
     Args:
         run: the run's directory. then: the fingerprint that it recorded, None if it is older than fingerprints.
-        now: what `fingerprint` says today.
+        now: what `fingerprint` says today. cure: what to do.
     """
     if then is None and config.dataset != "folder":
         return
@@ -101,7 +104,6 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
     else:
         why = "its data set has changed: as many files, but other names or contents"
     where = data_folder(config.data_root)
-    cure = "put the images back, or train anew: delete the run's folder, or name another runs_dir"
     raise ParameterError(f"data_root: {where} does not fit the run in {run}: {why}; {cure}.")
 
 
@@ -167,7 +169,14 @@ def _read_cache(path: Path) -> dict[str, dict]:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    if not isinstance(known, dict):
+        return {}
+    return {key: entry for key, entry in known.items() if _is_fingerprint(entry)}
+
+
+def _is_fingerprint(entry: object) -> bool:
+    kinds = {"digest": str, "files": int, "bytes": int}
+    return isinstance(entry, dict) and {name: type(value) for name, value in entry.items()} == kinds
 
 
 def _write_cache(path: Path, known: dict[str, dict]) -> None:

@@ -41,6 +41,10 @@ from .fingerprint import check_data, described, fingerprint
 from .launch import Processes, check_startable, processes
 from .methods import build
 
+# What to do when `--from` finds other images than the run's.
+FROM_CURE = "put the images back, or train on those that are there now: `{file} -p runs_dir ANOTHER` for `--from`"
+SEALED = {"seal", "devices", "data", "weights"}  # a record with one of these was written with a seal
+
 
 @dataclass(frozen=True)
 class Run:
@@ -79,7 +83,9 @@ class Run:
         path = self.path / "record.json"
         with reading(path, "run", RunError):
             record = json.loads(path.read_bytes()) if path.exists() else {}
-            if {"seal", "devices"} & {*record} and record.get("seal") != self.seal(record):
+            if not isinstance(record, dict):
+                raise ValueError("it must be a table of names and values")
+            if SEALED & {*record} and record.get("seal") != self.seal(record):
                 raise ValueError("the check sum of config.yaml, metrics.csv and record.json is wrong")
         return record
 
@@ -183,6 +189,14 @@ def _reused(run: Run, config: TrainConfig) -> Run:
         return run  # the run is there and its data are not: nothing to compare
     check_data(run.path, config, run.record.get("data"), now)
     return run
+
+
+def _check_same_data(old: Run, config: TrainConfig) -> None:
+    """ParameterError if a run is to be trained anew on other images than its record names."""
+    described_by = ("dataset", "damaged", "n_classes")
+    recorded = old.record.get("data")
+    if recorded and all(getattr(config, name) == getattr(old.config, name) for name in described_by):
+        check_data(old.path, config, recorded, fingerprint(config), FROM_CURE.format(file=old.path / "config.yaml"))
 
 
 def datasets(config: TrainConfig, labelled: bool = False) -> tuple[data.ImageSet, data.ImageSet]:
@@ -306,6 +320,7 @@ def main() -> None:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
             config = old.config.but(**{"runs_dir": str(old.path.parent / "rebuilt"), **changes})
+            _check_same_data(old, config)
         else:
             config = TrainConfig.from_yaml(given.file, **changes)
         run = fit(config, given.devices)
