@@ -57,7 +57,7 @@ def project_root() -> Path:
 
 def data_place(root: str | Path) -> Path:
     """Where `data_root` is: seen from the working folder, else from the project's; `~` is the user's home."""
-    given = Path(root).expanduser()
+    given = at_home("data_root", root)
     places = (given, project_root() / given)
     return next((place for place in places if place.is_dir()), given)
 
@@ -69,7 +69,16 @@ def data_folder(root: str | Path) -> Path:
 
 def runs_folder(runs_dir: str | Path) -> Path:
     """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where; `~` is the home."""
-    return project_root() / Path(runs_dir).expanduser()
+    return project_root() / at_home("runs_dir", runs_dir)
+
+
+def at_home(name: str, folder: str | Path) -> Path:
+    """The folder with its `~` replaced; ParameterError where that is nobody's home."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        allowed = "it must begin with the home of a user of this machine, or be written without ~"
+        raise ParameterError(f"{name} = {str(folder)!r} is not allowed: {allowed}.") from None
 
 
 class TrainConfig(BaseModel):

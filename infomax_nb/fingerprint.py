@@ -169,7 +169,10 @@ def _read_cache(path: Path) -> dict[str, dict]:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    entries = known.items() if isinstance(known, dict) else []
+    return {
+        key: entry for key, entry in entries if isinstance(entry, dict) and {*entry} == {"digest", "files", "bytes"}
+    }
 
 
 def _write_cache(path: Path, known: dict[str, dict]) -> None:

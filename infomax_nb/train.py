@@ -41,6 +41,8 @@ from .fingerprint import check_data, described, fingerprint
 from .launch import Processes, check_startable, processes
 from .methods import build
 
+SEALED = {"seal", "devices", "data", "weights"}  # a record with one of these was written with a seal
+
 
 @dataclass(frozen=True)
 class Run:
@@ -79,7 +81,7 @@ class Run:
         path = self.path / "record.json"
         with reading(path, "run", RunError):
             record = json.loads(path.read_bytes()) if path.exists() else {}
-            if {"seal", "devices"} & {*record} and record.get("seal") != self.seal(record):
+            if not isinstance(record, dict) or SEALED & {*record} and record.get("seal") != self.seal(record):
                 raise ValueError("the check sum of config.yaml, metrics.csv and record.json is wrong")
         return record
 

@@ -25,11 +25,7 @@ def by_seed(metrics: pd.DataFrame, key: str, column="linear_top1", epoch=None) -
     return after.pivot(index="seed", columns=key, values=column)
 
 
-def paired_interval(
-    differences: ArrayLike,
-    level: float = 0.95,
-    shared: float = 0.0,
-) -> dict[str, float]:
+def paired_interval(differences: ArrayLike, level: float = 0.95, shared: float = 0.0) -> dict[str, float]:
     """Mean of differences (seeds,) with Student's t interval, `low` to `high`, and their number.
 
     `shared`: a variance of the mean that the seeds have in common, so that they cannot show it

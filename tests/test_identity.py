@@ -143,8 +143,11 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(own_run, tmp_path):
 
 def test_a_damaged_cache_is_made_anew(own_run, tmp_path):
     _, config, run = own_run
-    for damage in ("{", "[]", ""):
-        (tmp_path / "runs" / CACHE).write_text(damage)
+    cache = tmp_path / "runs" / CACHE
+    (key,) = json.loads(cache.read_text())
+    entries = (1, None, {}, {"digest": run.data_digest})
+    for damage in ("{", "[]", "", *(json.dumps({key: entry}) for entry in entries)):
+        cache.write_text(damage)
         assert fingerprint(config)["digest"] == run.data_digest
 
 
@@ -232,6 +235,22 @@ def test_the_lossless_cifar10_is_known():
     pixels = load("cifar10", root, "train").images.transpose(0, 1).flatten(1).double() / 255
     assert pixels.mean(1).tolist() == pytest.approx([0.49139968, 0.48215841, 0.44653091], abs=1e-7)
     assert pixels.std(1).tolist() == pytest.approx([0.24703223, 0.24348513, 0.26158784], abs=1e-7)
+
+
+@pytest.mark.parametrize("text", ["[]", '"finished"', "3", "null"])
+def test_a_record_that_is_no_table_is_one_sentence(own_run, text):
+    _, config, run = own_run
+    run.write("record.json", text)
+    with pytest.raises(RunError, match="record.json cannot be used"):
+        fit(config)
+
+
+def test_a_record_without_its_seal_is_no_run_from_before(own_run):
+    _, config, run = own_run
+    record = {name: value for name, value in run.record.items() if name not in ("seal", "devices")}
+    run.write("record.json", json.dumps(record))
+    with pytest.raises(RunError, match="check sum"):
+        fit(config)
 
 
 # --- The weights ----------------------------------------------------------------------------------------------
@@ -400,3 +419,10 @@ def test_a_run_in_ones_home_and_without_git(tmp_path):
     assert done.returncode == 0, done.stderr
     run = Run(Path(done.stdout.strip()))
     assert run.path.parent == tmp_path / "runs {x}" and run.record["commit"] == ""
+
+
+@pytest.mark.parametrize("name", ["runs_dir", "data_root"])
+def test_the_home_of_nobody_is_refused_in_one_sentence(name):
+    config = TrainConfig(**{"dataset": "folder", name: "~nobody-of-this-name/x"})
+    with pytest.raises(ParameterError, match=f"{name} = '~nobody-of-this-name/x' is not allowed"):
+        fit(config)
