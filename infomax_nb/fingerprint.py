@@ -78,9 +78,8 @@ def pixels_digest(data: ImageSet) -> str | None:
 def described(seen: dict, test: ImageSet) -> dict:
     """A fingerprint as a run records it: with `pixels` of the test split, and its `name` where the pixels are known."""
     pixels = pixels_digest(test)
-    if pixels is None:
-        return seen
-    return seen | {"pixels": pixels, "name": KNOWN.get(pixels, "not known")}
+    known_as = KNOWN.get(pixels or "", "not known")
+    return seen if pixels is None else seen | {"pixels": pixels, "name": known_as}
 
 
 def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> None:

@@ -83,8 +83,6 @@ def _glyphs(path: str) -> frozenset[str]:
 def gallery(images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong: Sequence[bool] = ()) -> plt.Figure:
     """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange, between dashes."""
     titles = [label(title, most=16) for title in titles]
-    longest = max(map(len, titles), default=0) + 4 * any(wrong)
-    size = min(11.0, max(6.0, 110 / max(1, longest)))  # so that neighbours do not touch
     rows = -(-len(images) // columns)
     inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
     bare = {"frame_on": False, "xticks": [], "yticks": []}
@@ -93,8 +91,12 @@ def gallery(images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong:
         axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
         if titles:
             bad = bool(wrong) and wrong[k]
-            axis.set_title(f"– {titles[k]} –" if bad else titles[k], fontsize=size, color="C1" if bad else "black")
+            axis.set_title(f"– {titles[k]} –" if bad else titles[k], fontsize=11, color="C1" if bad else "black")
     figure.tight_layout(pad=0.3)
+    widest = max(axis.title.get_window_extent().width for axis in axes.flat)
+    room = 0.9 * figure.bbox.width / columns
+    for axis in axes.flat if widest > room else []:  # so that neighbours do not touch
+        axis.title.set_fontsize(11 * room / widest)
     return figure
 
 
