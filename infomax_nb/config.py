@@ -26,6 +26,8 @@ from .views import LOCAL_FROM, view_sizes
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
 Small = Literal["glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"]
 Large = Literal["stl10", "lc25000", "lc25000_groups", "folder", "imagenet", "imagenet100"]
+# What these fields mean in a run, a checkpoint or a network's record that does not name them.
+UNSAID = {"device": "cpu", "precision": "32", "recipe": 1}
 PATCHES = {"vit_tiny": 16, "vit_mini": 4}  # pixels of a patch: a ViT takes images of a multiple of it
 
 
@@ -90,7 +92,8 @@ class TrainConfig(BaseModel):
     is always evaluated). `data_root`, `runs_dir` say where, not what: they are no part of the run's identity, but for
     `folder`, where the absolute path of `data_root` says what. `precision`: float32 (`32`), or networks trained under
     bfloat16 autocast (`bf16`); `auto` is `bf16` on CUDA and `32` on the CPU. `device` and `precision` count as what a
-    run really uses; float32 on the CPU goes without saying.
+    run really uses; float32 on the CPU goes without saying. `recipe`: version of the views' drawing, `views.RECIPE`;
+    runs with an older one can be read, not trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -116,6 +119,7 @@ class TrainConfig(BaseModel):
     eval_every: int = Field(1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
+    recipe: Literal[1, 2] = 2
     runs_dir: str = "runs"
 
     def __init__(self, **values: Any):
@@ -177,7 +181,9 @@ class TrainConfig(BaseModel):
     def name(self) -> str:
         """The run directory's name: readable, and unique to `identity()` (10 and 10.0 are one run)."""
         # Only what differs from a default counts, so a field that is added later renames no run; defaults stay.
-        changed = {k: v for k, v in self.identity().items() if v != type(self).model_fields[k].default}
+        unsaid = {name: field.default for name, field in type(self).model_fields.items()}
+        unsaid["recipe"] = UNSAID["recipe"]
+        changed = {k: v for k, v in self.identity().items() if v != unsaid[k]}
         digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
         return f"{self.dataset}-{self.method}-{self.backbone}-{digest}"
 

@@ -19,7 +19,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from .config import ParameterError, RunError, TrainConfig, live, load_weights, save_interval, write_whole
+from .config import UNSAID, ParameterError, RunError, TrainConfig, live, load_weights, save_interval, write_whole
 from .data import ImageSet, batches, stream
 from .device import exact, memory, own_gpu
 from .evaluation import OnlineEvaluation
@@ -57,23 +57,35 @@ class Loop(pl.LightningModule):
         self.config, self.method, self.train_set = config, method, train_set
         self.seen = seen  # the data set's fingerprint
         self.views = Views(method.views(train_set.images.shape[-1]))
-        self.generator = torch.Generator()
+        self.drawn: dict[str, torch.Tensor] = {}
+        self.drawn_epoch = -1
 
     def configure_optimizers(self):
         config = self.config
         return torch.optim.AdamW(self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
-        self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1))
         self.sums: dict[str, torch.Tensor] = {}
 
-    def training_step(self, batch, _):
+    def training_step(self, batch, step):
         images, labels = batch
-        self.method.epoch, share = self.current_epoch, (self.global_rank * len(images), self.config.batch_size)
-        out = self.method(self.views(images, self.generator, *share), labels)
+        self.method.epoch = self.current_epoch
+        out = self.method(self.views.make(images, self.numbers(step, len(images))), labels)
         self.projections = [p.detach() for p in out.pop("projections", [])]
         self.sums = {name: self.sums.get(name, 0) + value.detach() for name, value in out.items()}
         return out["loss"]
+
+    def numbers(self, step: int, images: int) -> dict[str, torch.Tensor]:
+        """What is random about the views of this process' share of a step's images; drawn once an epoch."""
+        epoch, whole = self.current_epoch, self.config.batch_size
+        if self.drawn_epoch != epoch:  # Lightning announces no epoch that it resumes in its midst
+            generator = torch.Generator().manual_seed(stream(self.config.seed, epoch, 1))
+            seen = len(self.train_set) // whole * whole
+            height, width = self.train_set.images.shape[-2:]
+            self.drawn = self.views.draw(seen, height, width, generator)
+            self.drawn_epoch = epoch
+        first = step * whole + self.global_rank * images
+        return {name: numbers[:, first : first + images] for name, numbers in self.drawn.items()}
 
     def on_after_backward(self) -> None:
         self.method.after_backward()
@@ -83,12 +95,10 @@ class Loop(pl.LightningModule):
         return {name: self.trainer.strategy.reduce(value) for name, value in self.sums.items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        own = {"sums": self.totals(), "drawn": self.generator.get_state()}
-        checkpoint["loop"] = own | {"identity": self.config.identity(), "data": self.seen}
+        checkpoint["loop"] = {"sums": self.totals()} | {"identity": self.config.identity(), "data": self.seen}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.sums = checkpoint["loop"]["sums"]
-        self.generator.set_state(checkpoint["loop"]["drawn"].cpu())
 
 
 class Recorder(pl.callbacks.Checkpoint):
@@ -239,9 +249,8 @@ def _resumable(saved: Path, config: TrainConfig, seen: dict) -> bool:
     with memory("a checkpoint was read", "free some memory"):
         loop = load_weights(saved).get("loop", {})
     # A field that is newer than the checkpoint had its default there; float32 on the CPU goes without saying.
-    unsaid = {"device": "cpu", "precision": "32"}
-    own = unsaid | config.identity()
-    if {**own, **unsaid, **loop.get("identity", {"": ""})} != own:
+    own = UNSAID | config.identity()
+    if {**own, **UNSAID, **loop.get("identity", {"": ""})} != own:
         raise RunError(f"checkpoint: {saved} is another run's; move it away.")
     check_data(saved.parent, config, loop.get("data"), seen)
     return True

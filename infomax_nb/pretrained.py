@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from . import models
-from .config import ParameterError, RunError, TrainConfig, file_digest, load_weights, project_root
+from .config import UNSAID, ParameterError, RunError, TrainConfig, file_digest, load_weights, project_root
 
 NETWORKS = project_root() / "reports" / "networks"
 
@@ -42,7 +42,7 @@ def pretrained(name: str) -> Network:
     if name not in available():
         raise ParameterError(f"network = {name!r} is not allowed: it must be one of {', '.join(available())}.")
     record = json.loads((NETWORKS / f"{name}.json").read_text())
-    config = TrainConfig(**{"device": "cpu", "precision": "32", **record["config"]})  # unsaid, or from before
+    config = TrainConfig(**UNSAID | record["config"])
     path = NETWORKS / f"{name}.pt"
     if record["network"] != file_digest(path):
         raise RunError(f"network: {path} is not the file that {name}.json describes; fetch both anew.")

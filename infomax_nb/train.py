@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from . import budget, data
 from .config import (
+    UNSAID,
     ParameterError,
     RunError,
     TrainConfig,
@@ -40,6 +41,7 @@ from .evaluation import OnlineEvaluation
 from .fingerprint import check_data, described, fingerprint
 from .launch import Processes, check_startable, processes
 from .methods import build
+from .views import RECIPE
 
 SEALED = {"seal", "devices", "data", "weights"}  # a record with one of these was written with a seal
 
@@ -63,7 +65,7 @@ class Run:
         """
         path = self.intact / "config.yaml"
         with reading(self.path / "config.yaml", "run", RunError):
-            values = {"device": "auto", "precision": "32", **read_yaml(path)}
+            values = UNSAID | read_yaml(path)
             values["device"] = "cpu" if values["device"] == "auto" else values["device"]
             return TrainConfig(**values).resolved()
 
@@ -150,6 +152,8 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
         raise ParameterError(f"runs_dir: {run.path} holds a run of another configuration; move it away.")
     if run.finished:
         return _reused(run, config)
+    if config.recipe != RECIPE:
+        raise ParameterError(f"recipe = {config.recipe} is not allowed: it is {RECIPE} for new runs.")
     check_startable(there, config.batch_size)
     resolve(asked.device, asked.precision)
     save_interval()  # refuses what is no number

@@ -1,8 +1,11 @@
 """Views of images, a batch at a time on the images' own device, as torchvision makes them from Pillow images.
 
-All random numbers of a batch are drawn in one call. Cropping and resizing is separable: per-sample weight matrices
+All random numbers of an epoch are drawn at once. Cropping and resizing is separable: per-sample weight matrices
 (Pillow's antialiased bicubic) and two batched matrix products. The colour operations follow Pillow's 8-bit
 arithmetic, so for the same drawn parameters the pixels agree with torchvision's on Pillow images.
+
+`RECIPE` is the version of all this. With 1, numbers were drawn batch by batch, and 128 images shared one order of the
+jitter operations.
 """
 
 from dataclasses import dataclass
@@ -11,7 +14,8 @@ import torch
 
 from .kernels.pixels import IMAGENET_MEAN, IMAGENET_STD, colour, crop, draw, normalise  # noqa: F401
 
-_CACHED = 3 * 2**16  # numbers of one view's pixels that are worked on at a time: 0.75 MiB, less than the L2 cache holds
+_AT_ONCE = 2**20  # numbers of pixels that a CPU works on at a time: 4 MiB
+RECIPE = 2
 LOCAL_FROM = 64  # pixels of the images from which DINO has local views
 
 
@@ -89,39 +93,58 @@ def supervised_views(size: int) -> list[View]:
 class Views:
     """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size, size), channels last.
 
+    A call draws with a generator; `draw` and `make` do the two steps apart. Each number is drawn per sample and view.
+
     Args:
         views: what to draw; views of one size are made together.
-        rows: images that share one order of the jitter operations; every other number is drawn per sample. Images
-            come shuffled, so each one's order is uniform over the 24 and independent of its own other numbers.
     """
 
-    def __init__(self, views: list[View], rows: int = 128):
-        self.views, self.rows = list(views), rows
+    def __init__(self, views: list[View]):
+        self.views = list(views)
         alike = [(v.size, v.kernel, v.solarize_first) for v in self.views]
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator, first: int = 0, of: int | None = None):
-        """Draw with `generator`, on the CPU so that every device makes the same views, and make them.
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
+        """Draw with `generator`, on the CPU so that every device makes the same views, and make them."""
+        _check_images(images)
+        height, width = images.shape[2:]
+        return self.make(images, self.draw(len(images), height, width, generator))
 
-        The images may be a share of a batch of `of`, from its image number `first` on: they get the views that they
-        would get in the whole batch.
+    def draw(self, images: int, height: int, width: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """What is random about the views of so many images of height x width pixels: see `kernels.pixels.draw`."""
+        return draw(self.views, images, height, width, generator)
+
+    def make(self, images: torch.Tensor, drawn: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The views of images (B, 3, H, W) with what was drawn for them, tensors (V, B).
+
+        ValueError for images that are not uint8 of this shape.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
-        (batch, _, height, width), layout = images.shape, torch.channels_last
-        drawn = draw(self.views, of or batch, height, width, generator)
-        drawn["order"] = drawn["order"][:, torch.arange(of or batch) // self.rows * self.rows]
-        drawn = {name: t[:, first : first + batch] for name, t in drawn.items()}
-        out = [torch.empty(batch, 3, v.size, v.size, device=images.device, memory_format=layout) for v in self.views]
-        for (size, kernel, solarize_first), members in self.groups.items():
-            step = self.rows if images.is_cuda else max(1, min(self.rows, _CACHED // (3 * size**2)))
-            edges = [0, *range(self.rows - first % self.rows, batch, self.rows), batch]
-            blocks = [range(a, b, step) for a, b in zip(edges, edges[1:], strict=False)]
-            for i in [slice(s, min(s + step, block.stop)) for block in blocks for s in block]:
-                x = crop(images[i], {name: t[members, i] for name, t in drawn.items()}, size, kernel)
-                for view, piece in zip(members, x.unbind(1), strict=True):
-                    if self.coloured:
-                        piece = colour(piece, {name: t[view, i] for name, t in drawn.items()}, solarize_first)
-                    out[view][i] = normalise(piece).transpose(0, 1)
+        _check_images(images)
+        out: list[torch.Tensor] = [torch.empty(0)] * len(self.views)
+        for group, members in self.groups.items():
+            of_group = {name: numbers[members] for name, numbers in drawn.items()}
+            made = self._alike(images, of_group, *group, max(self.views[v].sigma[1] for v in members))
+            for v, view in zip(members, made, strict=True):
+                out[v] = view
         return out
+
+    def _alike(self, images, drawn, size: int, kernel: str, solarize_first: bool, sigma: float):
+        """Views of one size: a tensor (V, B, 3, size, size), the channels last in memory."""
+        n_views, batch = drawn["top"].shape
+        out = torch.empty(n_views, batch, size, size, 3, device=images.device)
+        at_once = batch if images.is_cuda else max(1, _AT_ONCE // (3 * n_views * size**2))
+        for start in range(0, batch, at_once):
+            rows = slice(start, start + at_once)
+            own = {name: numbers[:, rows] for name, numbers in drawn.items()}
+            pixels = crop(images[rows], own, size, kernel)
+            if self.coloured:
+                alone = {name: numbers.flatten() for name, numbers in own.items()}
+                colour(pixels.flatten(1, 2), alone, sigma, solarize_first)
+            out[:, rows] = normalise(pixels).permute(1, 2, 3, 4, 0)
+        return out.permute(0, 1, 4, 2, 3)
+
+
+def _check_images(images: torch.Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")

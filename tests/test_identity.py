@@ -1,5 +1,6 @@
 """A run is the run: its images, its weights, its folder and its processes are those that its record names."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -139,6 +140,21 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(own_run, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     copied = fingerprint(config.but(data_root=str(tmp_path / "copy")))
     assert copied["digest"] == run.data_digest
+
+
+def test_a_run_from_before_the_recipes_keeps_its_name_and_is_read(tmp_path):
+    """Its config.yaml names no recipe, and its name is the digest of what differs from the defaults of then."""
+    config = TrainConfig(dataset="cifar10", method="simclr", device="cpu", runs_dir=str(tmp_path), recipe=1)
+    digest = hashlib.sha256(b'{"dataset": "cifar10", "method": "simclr"}').hexdigest()[:10]
+    assert config.name == f"cifar10-simclr-resnet_small-{digest}"
+    assert config.but(recipe=2).name != config.name
+    config.run_dir.mkdir()
+    values = config.model_dump(exclude={"recipe"})
+    (config.run_dir / "config.yaml").write_text(yaml.safe_dump(values))
+    assert Run(config.run_dir).config.recipe == 1
+    assert Run(config.run_dir).config.name == config.name
+    with pytest.raises(ParameterError, match=r"^recipe = 1 is not allowed: it is 2 for new runs\.$"):
+        fit(config)
 
 
 def test_a_damaged_cache_is_made_anew(own_run, tmp_path):

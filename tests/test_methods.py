@@ -375,7 +375,7 @@ def test_pixels_equal_pillows_in_the_recipes_order(name, width, height):
     mine = built(name).views(32)
     mine = [replace(v, blur_p=0.5 * (v.blur_p > 0), solarize_p=0.5 * (v.solarize_p > 0)) for v in mine]
     images = photographs(width, height, 24)
-    made, drawn = Views(mine, rows=1)(images, seeded(3)), draw(mine, len(images), height, width, seeded(3))
+    made, drawn = Views(mine)(images, seeded(3)), draw(mine, len(images), height, width, seeded(3))
     both = (drawn["blur"] & drawn["solarize"]).sum(1).tolist()
     assert [n >= 3 for n in both] == {"vicreg": [True, True], "byol": [False, True]}.get(name, [False] * len(mine))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

@@ -57,10 +57,12 @@ def test_the_first_epoch_equals_a_plain_loop(finished):
     torch.manual_seed(data.stream(config.seed, 0, 2))
     method = build(config, 10)
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, weight_decay=1e-6)
-    views, generator, losses = Views(dino_views(32)), torch.Generator().manual_seed(data.stream(0, 0, 1)), []
-    for images, _ in data.batches(train, 64, 0, 0):
-        drawn = views(images, generator)
-        backbone = [method.backbone(torch.cat(drawn[:2])), method.backbone(torch.cat(drawn[2:]))]
+    views, losses = Views(dino_views(32)), []
+    seen = len(train) // 64 * 64
+    drawn = views.draw(seen, 32, 32, torch.Generator().manual_seed(data.stream(0, 0, 1)))
+    for step, (images, _) in enumerate(data.batches(train, 64, 0, 0)):
+        made = views.make(images, {name: t[:, 64 * step : 64 * step + 64] for name, t in drawn.items()})
+        backbone = [method.backbone(torch.cat(made[:2])), method.backbone(torch.cat(made[2:]))]
         z = method.projector(torch.cat(backbone)).view(8, 64, -1)
         loss = InfoMaxLoss(10.0)(list(z))
         optimizer.zero_grad()

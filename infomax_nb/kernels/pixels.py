@@ -1,9 +1,10 @@
 """Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize, jitter, grey, blur;
 and what networks take.
 
-Which views there are is decided in `views`; what is random about them is drawn here, in one call.
+Which views there are is decided in `views`; what is random about them is drawn here, for a whole epoch.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import permutations
 
@@ -16,6 +17,8 @@ ORDERS = list(permutations(range(4)))
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
+_SHAPE = ("top", "left", "height", "width", "flip")
+_BLOCK = 2**16  # images whose numbers are drawn in one call: what it needs on its way stays below 100 MB
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
 
 
@@ -47,24 +50,33 @@ def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bic
 
     Returns: whole numbers 0..255 as float32, (3, V, B, size, size).
     """
-    n_views, (batch, _, height, width) = len(drawn["top"]), images.shape
-    d = {name: drawn[name].to(images.device, non_blocking=True) for name in ("top", "left", "height", "width", "flip")}
-    wx = _resize_weights(d["left"], d["width"], size, width, kernel, d["flip"])
-    wy = _resize_weights(d["top"], d["height"], size, height, kernel)
-    pixels = images.float()  # halves are rounded up, as Pillow does it
-    x = torch.bmm(pixels.reshape(batch, -1, width), wx.permute(1, 3, 0, 2).reshape(batch, width, n_views * size))
-    x = x.add_(0.5).floor_().clamp_(0, 255).view(batch, 3, height, n_views, size)
-    y = x.new_empty(3, n_views, batch, size, size)
+    n_views = len(drawn["top"])
+    batch, _, height, width = images.shape
     # Pillow goes along the columns first where that shrinks more.
-    first = (drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)
-    for v in range(n_views):
-        for c in range(3):
-            torch.bmm(wy[v], x[:, c, :, v], out=y[c, v])
-        rows = first[v].nonzero()[:, 0].to(images.device, non_blocking=True)
-        if len(rows):
-            columns = torch.matmul(wy[v, rows, None], pixels[rows]).add_(0.5).floor_().clamp_(0, 255)
-            y[:, v, rows] = torch.matmul(columns, wx[v, rows, None].mT).transpose(0, 1)
-    return y.add_(0.5).floor_().clamp_(0, 255)
+    columns_first = (drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)
+    there = {name: drawn[name].to(images.device, non_blocking=True) for name in _SHAPE}
+    across = _resize_weights(there["left"], there["width"], size, width, kernel, there["flip"])
+    down = _resize_weights(there["top"], there["height"], size, height, kernel)
+    pixels = images.float()
+    # Each pass is one batched product; both leave the axis that they resized in the last place.
+    rows = torch.bmm(
+        across.transpose(0, 1).reshape(batch, n_views * size, width),
+        pixels.permute(0, 3, 1, 2).reshape(batch, width, 3 * height),
+    )
+    rows = _whole(rows).view(batch * n_views, size * 3, height)
+    out = torch.bmm(rows, down.transpose(0, 1).reshape(batch * n_views, size, height).mT)
+    out = out.view(batch, n_views, size, 3, size).permute(3, 1, 0, 4, 2).contiguous()
+    view, image = columns_first.nonzero(as_tuple=True)
+    if len(view):
+        view, image = view.to(images.device), image.to(images.device)
+        columns = _whole(down[view, image, None] @ pixels[image])
+        out[:, view, image] = (columns @ across[view, image, None].mT).transpose(0, 1)
+    return _whole(out)
+
+
+def _whole(x: Tensor) -> Tensor:
+    """Whole numbers 0..255, in place; halves are rounded up, as Pillow does it."""
+    return x.add_(0.5).floor_().clamp_(0, 255)
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -81,7 +93,8 @@ def _brightness(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def _contrast(x: Tensor, factor: Tensor) -> Tensor:
-    return _blend(x, _grey(x).mean((-2, -1), keepdim=True).add_(0.5).floor_(), factor)
+    mean = _grey(x).flatten(1).mean(1)[:, None, None]
+    return _blend(x, mean.add_(0.5).floor_(), factor)
 
 
 def _saturation(x: Tensor, factor: Tensor) -> Tensor:
@@ -90,30 +103,43 @@ def _saturation(x: Tensor, factor: Tensor) -> Tensor:
 
 def _hue(x: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue, through Pillow's 8-bit HSV."""
-    value, (r, g, b) = x.amax(0), x
-    chroma = value - x.amin(0)
+    red, green, blue = x
+    value = torch.maximum(red, green).maximum(blue)
+    chroma = value - torch.minimum(red, green).minimum(blue)
     safe = chroma.clamp(min=1)
-    sector = torch.where(value == r, (g - b) / safe, torch.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
-    hue = ((sector / 6 + 1).frac_() * 255).floor_().add_((turns * 255).trunc())
+    from_green = (blue - red).div_(safe).add_(2)
+    from_blue = (red - green).div_(safe).add_(4)
+    sector = torch.where(value == red, (green - blue).div_(safe), torch.where(value == green, from_green, from_blue))
+    hue = sector.div_(6).add_(1).frac_().mul_(255).floor_().add_((turns * 255).trunc())
     hue = torch.add(hue, (hue / 256).floor_(), alpha=-256).mul_(6 / 255)  # modulo 256, in sixths of a turn
-    saturation = (chroma / value.clamp(min=1) * 255).floor_().div_(255)
+    # The lowest channel lies this far below the highest, after Pillow's rounding of the saturation.
+    depth = chroma.mul_(255).div_(value.clamp(min=1)).floor_().div_(255).mul_(value)
     # Each channel is at its lowest within a sixth of `far`, at its highest beyond two sixths, linear between.
     far = torch.tensor([3.0, 5.0, 1.0], device=x.device).view(3, *[1] * value.ndim)
-    k = (hue - far).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
-    return torch.addcmul(value, k, value * saturation, value=-1).add_(0.5).floor_()
+    share = (hue - far).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
+    return torch.addcmul(value, share, depth, value=-1).add_(0.5).floor_()
 
 
 OPERATIONS = ((_brightness, "brightness"), (_contrast, "contrast"), (_saturation, "saturation"), (_hue, "hue"))
 
 
-def _box_blur(size: int, sigma: Tensor) -> Tensor:
-    """(n, size, size) matrices that do Pillow's Gaussian blur along an axis: three extended boxes, edges repeated."""
+def _radius(sigma: Tensor) -> Tensor:
+    """Of each of the three boxes, pixels, whole and part."""
     variance = sigma**2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
-    radius = (whole + part)[:, None, None]
-    reach = int(radius.max().ceil())
-    distance = (torch.arange(-reach, size + reach) - torch.arange(size)[:, None]).abs()
+    return whole + part
+
+
+def _box_blur(size: int, sigma: Tensor, largest: float) -> Tensor:
+    """(n, size, size) matrices that do Pillow's Gaussian blur along an axis: three extended boxes, edges repeated.
+
+    Their reach is that of the `largest` sigma that may be drawn, whatever was: nothing depends on a batch's others.
+    """
+    radius = _radius(sigma)[:, None, None]
+    reach = math.ceil(float(_radius(torch.tensor(largest))))
+    taps = torch.arange(-reach, size + reach, device=sigma.device)
+    distance = (taps - torch.arange(size, device=sigma.device)[:, None]).abs()
     box = (radius + 1 - distance).clamp_(0, 1) / (2 * radius + 1)
     inner = box[..., reach : reach + size].clone()
     inner[..., 0] += box[..., :reach].sum(-1)
@@ -121,38 +147,68 @@ def _box_blur(size: int, sigma: Tensor) -> Tensor:
     return inner @ inner @ inner
 
 
-def colour(x: Tensor, drawn: dict[str, Tensor], solarize_first: bool = False) -> Tensor:
-    """Jitter, grey, blur, solarise, the last two swapped if wanted; x (3, n, S, S) of whole numbers 0..255.
+def colour(x: Tensor, drawn: dict[str, Tensor], sigma: float = 2.0, solarize_first: bool = False) -> Tensor:
+    """Jitter, grey, blur, solarise, the last two swapped if wanted; in place.
 
-    `drawn` is (n,), on the CPU. The four jitter operations come in the order that the first row has drawn, for all.
+    Args:
+        x: (3, n, S, S) of whole numbers 0..255.
+        drawn: of `draw`, (n,), on the CPU.
+        sigma: the largest standard deviation that a blur may have, pixels.
     """
-    plain = x
-    for operation, name in [OPERATIONS[k] for k in ORDERS[int(drawn["order"][0])]]:
-        x = operation(x, drawn[name].to(x.device, non_blocking=True)[:, None, None])
-    rows = (~drawn["jitter"]).nonzero()[:, 0]
-    x[:, rows] = plain[:, rows]
-    rows = drawn["gray"].nonzero()[:, 0]
-    x[:, rows] = _grey(x[:, rows])
+    _jitter(x, drawn)
+    rows = _where(drawn["gray"], x)
+    if len(rows):
+        x[:, rows] = _grey(x[:, rows])
     for name in ("solarize", "blur") if solarize_first else ("blur", "solarize"):
-        rows = drawn[name].nonzero()[:, 0]
-        if name == "blur" and len(rows):
-            with exact():
-                blur = _box_blur(x.shape[-1], drawn["sigma"][rows]).to(x.device)
-                for channel in x:
-                    channel[rows] = (blur @ channel[rows] @ blur.mT).round_()
+        rows = _where(drawn[name], x)
+        if len(rows) and name == "blur":
+            _blur(x, rows, drawn["sigma"].to(x.device)[rows], sigma)
         elif len(rows):
             x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
     return x
 
 
-def draw(views: Sequence, batch: int, height: int, width: int, generator: torch.Generator):
-    """Draw everything random about `views` (`views.View`) of `batch` images of height x width pixels, on the CPU.
+def _where(flag: Tensor, x: Tensor) -> Tensor:
+    return flag.nonzero()[:, 0].to(x.device, non_blocking=True)
 
-    Returns a dict of tensors of shape (V, B): top, left, height, width (pixels), flip, jitter, gray, blur,
+
+def _jitter(x: Tensor, drawn: dict[str, Tensor]) -> None:
+    """The four operations in the order that each sample has drawn; samples of one order are taken together."""
+    rows = drawn["jitter"].nonzero()[:, 0]
+    order = drawn["order"][rows].long()
+    alike = rows[order.argsort(stable=True)].split(order.bincount(minlength=len(ORDERS)).tolist())
+    factors = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for _, name in OPERATIONS}
+    for steps, own in zip(ORDERS, alike, strict=True):
+        own = own.to(x.device, non_blocking=True)
+        part = x.index_select(1, own)
+        for operation, name in (OPERATIONS[k] for k in steps):
+            part = operation(part, factors[name][own])
+        x.index_copy_(1, own, part)
+
+
+@exact()
+def _blur(x: Tensor, rows: Tensor, sigmas: Tensor, largest: float) -> None:
+    matrices = _box_blur(x.shape[-1], sigmas, largest)
+    for channel in x:
+        channel[rows] = (matrices @ channel[rows] @ matrices.mT).round_()
+
+
+def draw(views: Sequence, images: int, height: int, width: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw everything random about `views` (`views.View`) of so many images of height x width pixels, on the CPU.
+
+    The images of an epoch are drawn together; `generator` alone decides what comes.
+
+    Returns a dict of tensors of shape (V, images): top, left, height, width (pixels), flip, jitter, gray, blur,
     solarize (bool), brightness, contrast, saturation (factors), hue (turns), sigma (pixels); and `order`
-    (V, B), an index into the 24 orders of the four jitter operations.
+    (V, images), an index into the 24 orders of the four jitter operations.
     """
-    u = torch.rand((2 * _ATTEMPTS + 13, len(views), batch), generator=generator)
+    blocks = [min(_BLOCK, images - start) for start in range(0, images, _BLOCK)]
+    drawn = [_draw_block(views, block, height, width, generator) for block in blocks]
+    return {name: torch.cat([block[name] for block in drawn], 1) for name in drawn[0]}
+
+
+def _draw_block(views: Sequence, images: int, height: int, width: int, generator: torch.Generator):
+    u = torch.rand((2 * _ATTEMPTS + 13, len(views), images), generator=generator)
     chances = torch.tensor([(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]).T[..., None]
     small, large, narrow, wide, sharp, soft = torch.tensor([(*v.area, *v.ratio, *v.sigma) for v in views]).T[..., None]
     area = height * width * (small + u[:_ATTEMPTS] * (large - small))
@@ -163,7 +219,7 @@ def draw(views: Sequence, batch: int, height: int, width: int, generator: torch.
     w = torch.where(any_fits, w.gather(0, first)[0], (height * wide).round().clamp(max=width))
     h = torch.where(any_fits, h.gather(0, first)[0], (width / narrow).round().clamp(max=height))
     switches, (top, left, order, sigma) = u[2 * _ATTEMPTS : -8], u[-8:-4]
-    drawn = {"height": h, "width": w, "order": (order * len(ORDERS)).long(), "sigma": sharp + sigma * (soft - sharp)}
+    drawn = {"height": h, "width": w, "order": (order * len(ORDERS)).byte(), "sigma": sharp + sigma * (soft - sharp)}
     drawn["top"] = torch.where(any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor())
     drawn["left"] = torch.where(any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor())
     drawn |= zip(("flip", "jitter", "gray", "blur", "solarize"), switches < chances, strict=True)
