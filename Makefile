@@ -1,7 +1,8 @@
 # Two commands on a machine with git, make and Python >= 3.11:  make report   and   make test
 PYTHON ?= python3
-CORES ?= 2
-THREADS = $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > $(CORES) ? n / $(CORES) : 1)))
+# Runs, notebooks or test files at a time, each with one thread: one a core, but no more than there are 2 GB for.
+CORES ?= $(shell n=$$(OMP_NUM_THREADS= OMP_THREAD_LIMIT= nproc 2> /dev/null || getconf _NPROCESSORS_ONLN); \
+  m=$$(($$(getconf _PHYS_PAGES) * $$(getconf PAGE_SIZE) / 2000000000)); echo $$((m < 1 ? 1 : n < m ? n : m)))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -53,7 +54,7 @@ unit: $(READY)
 
 notebooks: LONGEST = $(foreach n,03 08 04,$(wildcard notebooks/$n_*))
 notebooks: $(READY)
-	$(RUN) OMP_NUM_THREADS=$(THREADS) pytest --nbval --nbval-cell-timeout=1800 $(call IN_ORDER,notebooks/*.ipynb)
+	$(RUN) OMP_NUM_THREADS=1 pytest --nbval --nbval-cell-timeout=1800 $(call IN_ORDER,notebooks/*.ipynb)
 
 # dist/*.whl
 wheel: $(READY)
@@ -70,7 +71,7 @@ site: $(READY)
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
 bench: $(READY)
-	cd benchmarks && for name in loss views step throughput epoch report; do \
+	cd benchmarks && for name in loss views step throughput epoch report engine side_by_side busy; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
 	done
 
@@ -84,6 +85,7 @@ plan: $(READY)
 	$(RUN) python -m workflow.plan $(FILES)
 
 # All rows of Table 1; every run of the paper, Figures 3 to 7 too. Started again, each goes on where it was.
+# On CPUs a run takes one thread and CORES of them go at once; few runs on many cores: snakemake ... --config threads=N
 # On a cluster: snakemake --profile profiles/slurm paper --config data_root=DIR
 table1 paper: $(READY)
 	$(WORKFLOW) $@ --config $(CONFIG)

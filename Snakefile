@@ -19,12 +19,31 @@ from snakemake.exceptions import WorkflowError
 from workflow.sweep import FIGURES, failures, name_of, paper, runs_of, table1_rows, written
 
 from infomax_nb.config import project_root, read_yaml
+from infomax_nb.device import expected
+
+
+def on_this_cpu() -> bool:
+    """Whether runs use the CPU: of this machine, or of a cluster's nodes if that is said."""
+    asked = str(config.get("device") or "auto")
+    return expected(asked, "auto")[0] == "cpu" if workflow._cores else asked == "cpu"
+
+
+def threads_of_a_run() -> int:
+    """On the CPU one, so that there is a run on each core, and no number depends on how many there are.
+
+    Two runs side by side do nearly twice as much as one with two threads: benchmarks/side_by_side.py.
+    A run on CUDA takes all cores, so that it has the GPU for itself.
+    """
+    if on_this_cpu() and str(config.get("devices") or 1) == "1":
+        return 1
+    return workflow._cores or 8  # SLURM's profile gives no number of cores
+
 
 # Jobs on other machines get what `--config` said through two shells, which Snakemake does not quote for: as digits only.
 if "packed" in config:
     config = json.loads(bytes.fromhex(config["packed"]))
 else:
-    config.setdefault("threads", workflow._cores or 8)  # SLURM's profile gives no number of cores
+    config.setdefault("threads", threads_of_a_run())
     workflow.config_settings.config_args = [f"packed={json.dumps(config).encode().hex()}"]
 CORES = workflow._cores or os.cpu_count() or 1
 
@@ -80,7 +99,7 @@ rule execute:
     params:
         file=lambda w, input: f"-f {input.params}" if input.params else "",
     priority: lambda w: {"03_ablate_kappa": 3, "04_ablate_beta": 2, "01_train": 1}.get(w.name, 0)
-    threads: max(1, CORES // 2)  # two at a time: much of a notebook's work uses one core, whatever there is
+    threads: 1 if on_this_cpu() else max(1, CORES // 2)
     shell:
         "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads}"
         " papermill --log-level WARNING --cwd notebooks {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb"

@@ -1,0 +1,3 @@
+from .waiting import give_way
+
+give_way()  # before anything here imports torch

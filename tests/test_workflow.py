@@ -1,10 +1,12 @@
 """The workflow as a person starts it: what it plans, what it makes of a sweep file, and that odd names do no harm."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -188,6 +190,43 @@ def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
             (copy / "kinds" / job).mkdir()
             (copy / "kinds" / job / ".done").touch()
         assert not planned(config)
+
+
+@pytest.mark.parametrize(
+    "cores, config, threads",
+    [
+        (4, {"device": "cpu"}, 1),
+        (4, {"device": "cuda"}, 4),
+        (4, {"device": "cpu", "devices": 2}, 4),
+        (4, {"device": "cpu", "threads": 3}, 3),
+    ],
+    ids=["cpu", "cuda", "devices", "asked"],
+)
+def test_a_run_on_the_cpu_takes_one_core(copy, cores, config, threads):
+    """Planned only: what a run is started with, and what Snakemake counts for it."""
+    sweep_file(copy, "threads.yaml", kappas=[10, 2])
+    given = {"sweep": "threads.yaml", **config}
+    command = ["snakemake", "--cores", str(cores), "-np", "sweep", "--config"]
+    done = run(copy, [*command, *(f"{name}={value}" for name, value in given.items())])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"OMP_NUM_THREADS=(\d+) python", done.stdout) == [str(threads)] * 2
+    jobs = re.findall(r"(?m)^rule run:\n((?:    .*\n)+)", done.stdout)
+    counted = [re.search(r"threads: (\d+)", job) for job in jobs]
+    assert [int(found[1]) if found else 1 for found in counted] == [threads] * 2
+
+
+@pytest.mark.parametrize("own", [None, "1"])
+def test_make_takes_all_cores(own):
+    """Two GB of memory for each; whatever OpenMP is told."""
+    said = {"OMP_NUM_THREADS", "CORES", "MAKEFLAGS"}  # by who runs the tests
+    environment = {name: value for name, value in os.environ.items() if name not in said}
+    environment |= {"OMP_NUM_THREADS": own} if own else {}
+    done = subprocess.run(
+        ["make", "-n", "sweep"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024
+    cores = min(len(os.sched_getaffinity(0)), memory // (2 * 10**9))
+    assert f"--cores {max(1, cores)} " in done.stdout
 
 
 def test_braces_are_letters_like_others(copy):
