@@ -5,25 +5,61 @@ mapping become text. So a list may come as a list, a single value or its text, a
 `notebook_parameters` gives the value that was meant, or raises one `ParameterError` before any work.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from symtable import symtable
 from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from .config import ParameterError, TrainConfig, absent, as_text, refuse_unknown
 from .losses import KAPPA_MAX
 
+# --- From what was given to what was meant --------------------------------------------------------------------
 
-def _as_field(name: str) -> Any:
-    """The type of one value of that field of `TrainConfig`, with its limits."""
-    field = TrainConfig.model_fields[name]
-    return Annotated[(field.annotation, *field.metadata, Field())]
+
+def as_list(value: Any) -> list:
+    """What was given for a list: a list (tuple, range, array), its text as YAML, or a single value.
+
+    Numbers in a text stay text, for YAML's 010 is 8 and its 1:30 is 90. A text that is no YAML is a single value.
+    """
+    value = _parsed(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return list(value) if isinstance(value, list | tuple | range) else [value]
+
+
+def _parsed(value: Any) -> Any:
+    """What YAML reads in a text, in which every name and number stays text; else, or if it is no YAML, the value."""
+    try:
+        return yaml.load(value, yaml.BaseLoader) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return value
+
+
+def _once_each(values: list) -> list:
+    if not values:
+        raise PydanticCustomError("empty", "Input should hold at least one value")
+    return list(dict.fromkeys(values))
+
+
+def _as_table(value: Any) -> Mapping:
+    table = _parsed(value)
+    if not isinstance(table, Mapping) or not table:
+        raise PydanticCustomError("table", "Input should be a table such as {3: 10, 16: 50}")
+    return table
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("boolean", "Input should be a number or text, not a boolean")
+    return value
 
 
 def _a_name(text: str) -> str:
@@ -33,43 +69,53 @@ def _a_name(text: str) -> str:
     return text
 
 
-Concentration = Annotated[float, Field(gt=0, le=KAPPA_MAX)]
-FromTwo = Annotated[int, Field(ge=2)]
+# --- The types of parameters ----------------------------------------------------------------------------------
 
-# Lists of values to run in turn, each with the field of `TrainConfig` that it stands for. None: the field's one value.
-FIELD_OF = {
-    "methods": "method",
-    "seeds": "seed",
-    "kappas": "kappa",
-    "betas": "beta",
-    "proj_dims": "proj_dim",
-    "lrs": "lr",
-    "class_counts": "n_classes",
-}
-LISTS: dict[str, Any] = {name: _as_field(field) for name, field in FIELD_OF.items()}
+
+def _single(kind: Any, *limits: Any) -> Any:
+    return Annotated[(kind, *limits, BeforeValidator(_no_boolean))]
+
+
+def _from(least: int) -> Any:
+    return _single(int, Field(ge=least))
+
+
+def _several(kind: Any) -> Any:
+    return Annotated[list[kind], BeforeValidator(as_list), AfterValidator(_once_each)]
+
+
+def _by_dimension(kind: Any) -> Any:
+    """One for each D."""
+    return Annotated[dict[_from(2), kind], BeforeValidator(_as_table)]  # type: ignore[misc]  # made here
+
+
+def _as_field(name: str) -> Any:
+    """The type of one value of that field of `TrainConfig`, with its limits."""
+    field = TrainConfig.model_fields[name]
+    return _single(field.annotation, *field.metadata)
+
+
+_KNOWN = json.loads(Path(__file__).with_name("parameters.json").read_text("utf-8"))
+_CONCENTRATION = _single(float, Field(gt=0, le=KAPPA_MAX))
+
+# Lists of values to run in turn. None: the field's one value.
+LISTS = {name: _several(_as_field(field)) for name, field in _KNOWN["lists of a field's values"].items()}
 # Notebook 10's numbers of points, of pairs (an eighth of them must be two) and of views, which it takes in their order.
-SIZES: dict[str, Any] = {"samples": FromTwo, "pairs": Annotated[int, Field(ge=16)], "views": FromTwo}
-# Notebook 10's concentrations for each D: one of them, or a list. As they are written.
-TABLES = {"concentrations": "{3: 10, 16: 50}", "channels": "{3: [1, 10], 16: [5, 20]}"}
-SINGLE: dict[str, Any] = {
-    "export": Annotated[str, AfterValidator(_a_name)],
-    "photos": str,
-    "network": str,
-    "hierarchy_csv": str,
-    "images": FromTwo,
-    "level": Annotated[int, Field(ge=0)],
-    "cut": Annotated[int, Field(ge=1)],
-    "permutations": Annotated[int, Field(ge=1)],
-    "subset": FromTwo,
-    "draws": FromTwo,
-    "replicates": FromTwo,
-    "repeats": FromTwo,
-    "batches": FromTwo,
-    "views_dim": FromTwo,
-    "views_kappa0": Concentration,
+SIZES = {
+    name: Annotated[_several(_from(least)), AfterValidator(sorted)]
+    for name, least in _KNOWN["lists of whole numbers, at least"].items()
 }
-TEXTS = ("export", "photos", "network", "hierarchy_csv")
-MAY_BE_NONE = (*LISTS, *TEXTS, "cut", "keep_epochs")
+# Notebook 10's concentrations for each D: one of them, or a list.
+TABLES = {"concentrations": _by_dimension(_CONCENTRATION), "channels": _by_dimension(_several(_CONCENTRATION))}
+TEXTS = dict.fromkeys(("photos", "network", "hierarchy_csv"), _single(str))
+TEXTS["export"] = _single(str, AfterValidator(_a_name))
+WHOLE = {name: _from(least) for name, least in _KNOWN["whole numbers, at least"].items()}
+SINGLE = {**TEXTS, **WHOLE, "views_kappa0": _CONCENTRATION}
+EPOCHS = {"keep_epochs": Annotated[_several(_from(1)), AfterValidator(sorted)]}  # a field of `TrainConfig`
+TYPES: dict[str, Any] = {**LISTS, **SIZES, **TABLES, **SINGLE, **EPOCHS}
+MAY_BE_NONE = (*LISTS, *TEXTS, *EPOCHS, "cut")
+
+# --- A notebook's parameters ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -110,78 +156,31 @@ def own_value(name: str, value: Any) -> Any:
     """
     if name in MAY_BE_NONE and absent(value) and (name, value) != ("photos", "~"):  # that is a folder: one's home
         return None
-    if name in LISTS:
-        return _listed(name, value, value, LISTS[name])
-    if name in SIZES:
-        return sorted(_listed(name, value, value, SIZES[name]))
-    if name in TABLES:
-        return _table(name, value)
-    if name in TEXTS and isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)  # a folder called 2024
-    return _checked(name, value, value, SINGLE[name]) if name in SINGLE else value
+    if name not in TYPES:
+        return value
+    # A folder may be called 2024.
+    strict = ConfigDict(allow_inf_nan=False, coerce_numbers_to_str=True)
+    try:
+        return TypeAdapter(TYPES[name], config=strict).validate_python(value)
+    except ValidationError as error:
+        raise ParameterError(_refusal(name, value, error)) from None
 
 
 def listed_epochs(name: str, value: Any) -> tuple[int, ...] | None:
     """The epochs (from 1) that a field of `TrainConfig` lists, rising; None for an empty list, ParameterError."""
-    if as_list(value) in ([], [""]):
-        return None
-    return tuple(sorted(_listed(name, value, value, Annotated[int, Field(ge=1)])))
+    return None if as_list(value) in ([], [""]) else tuple(own_value(name, value))
 
 
-def as_list(value: Any) -> list:
-    """What was given for a list: a list (tuple, range, array), its text as YAML, or a single value.
-
-    Numbers in a text stay text, for YAML's 010 is 8 and its 1:30 is 90. A text that is no YAML is a single value.
-    """
-    if isinstance(value, str):
-        value = _parsed(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return list(value) if isinstance(value, list | tuple | range) else [value]
-
-
-def _parsed(text: str) -> Any:
-    """What YAML reads in a text, in which every name and number stays text; the text itself if it is no YAML."""
-    try:
-        return yaml.load(text, yaml.BaseLoader)
-    except yaml.YAMLError:
-        return text
-
-
-def _listed(name: str, given: Any, value: Any, kind: Any) -> list:
-    """Each value of a list, validated, once."""
-    values = as_list(value)
-    if not values:
-        none = ", or none for the default" if name in MAY_BE_NONE else ""
-        raise ParameterError(f"{name} = {given!r} is not allowed: it must hold at least one value{none}.")
-    return list(dict.fromkeys(_checked(name, given, each, kind) for each in values))
-
-
-def _table(name: str, given: Any) -> dict:
-    """D and what belongs to it."""
-    table = _parsed(given) if isinstance(given, str) else given
-    if not isinstance(table, Mapping) or not table:
-        raise ParameterError(f"{name} = {given!r} is not allowed: it must be a table such as {TABLES[name]}.")
-    read = _listed if "[" in TABLES[name] else _checked
-    dims = [_checked(name, given, dim, FromTwo) for dim in table]
-    return {dim: read(name, given, value, Concentration) for dim, value in zip(dims, table.values(), strict=True)}
-
-
-def _checked(name: str, given: Any, value: Any, kind: Any) -> Any:
-    """The value as its type; `given` is the whole parameter that it is in."""
-    alone = str(value) == str(given)
-    what = "it" if alone else f"{value!r} in it"
-    if isinstance(value, bool):
-        raise ParameterError(f"{name} = {given!r} is not allowed: {what} must be a number or text, not a boolean.")
-    try:
-        return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
-    except ValidationError as error:
-        allowed = error.errors()[0]["msg"].replace("Input should", "must")
-    if alone and name in (*LISTS, *SIZES, "keep_epochs"):
+def _refusal(name: str, given: Any, error: ValidationError) -> str:
+    first = error.errors()[0]
+    allowed = first["msg"].replace("Input should", "must")
+    alone = str(first["input"]) == str(given)
+    what = "it" if alone else f"{first['input']!r} in it"
+    if alone and first["loc"]:  # of the one item of a list
         allowed += ", or a list of such values"
     if alone and name in MAY_BE_NONE:
         allowed += ", or none for the default"
-    raise ParameterError(f"{name} = {given!r} is not allowed: {what} {allowed}.")
+    return f"{name} = {given!r} is not allowed: {what} {allowed}."
 
 
 def _assigned(cells: list[str]) -> list[str]:

@@ -41,21 +41,25 @@ def _first(what: str, places: list[Path], get: str) -> Path:
 def _fashion_mnist(root: Path, split: str) -> ImageSet:
     """torchvision's layout `<root>/FashionMNIST/raw`, or Debian's package dataset-fashion-mnist; packed or not."""
     part = "train" if split == "train" else "t10k"
-    path = _idx_path(f"{part}-images-idx3-ubyte", root)
-    images = _idx(path)
-    folder = path.parent
-    labels = _idx(_idx_path(f"{part}-labels-idx1-ubyte", root, [folder]))
+    paths = _fashion_files(root, part)
+    images, labels = map(_idx, paths)
     if len(images) != len(labels):
-        raise ParameterError(f"data_root: {folder} holds {len(images)} {part} images but {len(labels)} labels.")
+        counts = f"{len(images)} {part} images but {len(labels)} labels"
+        raise ParameterError(f"data_root: {paths[0].parent} holds {counts}.")
     images = torch.nn.functional.pad(images[:, None].expand(-1, 3, -1, -1), (2, 2, 2, 2))  # to 32 pixels, as is usual
     return ImageSet(images, labels.long(), list(FashionMNIST.classes))
 
 
-def _idx_path(name: str, root: Path, folders: list[Path] | None = None) -> Path:
-    """The first file of that name, packed or not."""
-    folders = folders or [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST]
+def _fashion_files(root: Path, part: str) -> list[Path]:
+    """The files of images and of labels, beside each other."""
     get = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True) or Debian's dataset-fashion-mnist has it."
-    return _first("Fashion-MNIST", [folder / f"{name}{end}" for folder in folders for end in ("", ".gz")], get)
+    places = [root / "FashionMNIST" / "raw", root, DEBIAN_FASHION_MNIST]
+    found: list[Path] = []
+    for kind in ("images-idx3", "labels-idx1"):
+        name = f"{part}-{kind}-ubyte"
+        found.append(_first("Fashion-MNIST", [place / f"{name}{end}" for place in places for end in ("", ".gz")], get))
+        places = [found[0].parent]
+    return found
 
 
 def _idx(path: Path) -> torch.Tensor:
@@ -69,13 +73,20 @@ def _idx(path: Path) -> torch.Tensor:
 def _published(kind: Any, root: Path, **arguments):
     """A data set of torchvision's, which compares each file's MD5 with the published one before it unpickles it."""
     get = f"torchvision.datasets.{kind.__name__}({str(root)!r}, download=True) fetches it."
-    folder, meta = _first(kind.__name__, [root / kind.base_folder], get), getattr(kind, "meta", None)
+    folder = _first(kind.__name__, [root / kind.base_folder], get)
     try:
         return kind(str(root), **arguments)
     except RuntimeError:
-        sums = kind.train_list + kind.test_list + ([[meta["filename"], meta["md5"]]] if meta else [])
+        sums = _published_sums(kind).items()
         bad = next((folder / name for name, md5 in sums if not utils.check_integrity(folder / name, md5)), folder)
         raise ParameterError(f"data_root: {bad} is missing, or its MD5 is not the published one. {get}") from None
+
+
+def _published_sums(kind: Any) -> dict[str, str]:
+    """Each file of a data set of torchvision's, with its MD5."""
+    meta = getattr(kind, "meta", None)
+    names = [[meta["filename"], meta["md5"]]] if meta else []
+    return dict(kind.train_list + kind.test_list + names)
 
 
 def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
@@ -170,27 +181,16 @@ def _parts(what: str, place: str, test: str, get: str, root: Path, split: str, n
     return _listing(folder, *([other] if other.is_dir() else []), names=names)
 
 
-def _refuse_too_few(data: ImageSet) -> None:
-    """ValueError for what cannot be divided: one image; with labels, a class of one, or fewer than 5 C − 4 images."""
-    cure = "it takes more images, or folders train and test with their own"
-    if not data.classes:
-        if len(data) < 2:
-            raise ValueError(f"{len(data)} image cannot be in training and in test: {cure}")
-        return
-    counts = data.labels.bincount(minlength=len(data.classes)).tolist()
-    for name in (name for name, count in zip(data.classes, counts, strict=True) if count == 1):
-        raise ValueError(f"the class {name} has one image, which cannot be in training and in test: {cure}")
-    if len(data) < 5 * len(counts) - 4:  # a fifth of them, rounded up, has room for each class
-        raise ValueError(f"{len(data)} images of {len(counts)} classes cannot be divided in two parts: {cure}")
-
-
 def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> ImageSet:
     """80% or 20% of the images, stratified, always the same ones; whole groups of them if there are groups."""
     apart = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     division = StratifiedShuffleSplit(1, test_size=0.2, random_state=0) if groups is None else apart
-    with reading(os.path.commonpath(list(data.images))):  # type: ignore[arg-type]
-        if groups is None:
-            _refuse_too_few(data)
+    cure = " It takes more images, or folders train and test with their own."
+    with reading(os.path.commonpath(list(data.images)), cure=cure):  # type: ignore[arg-type]
+        counts = data.labels.bincount().tolist() if data.classes else []
+        for name, count in zip(data.classes, counts, strict=True):
+            if count == 1:  # scikit-learn would name it by its number
+                raise ValueError(f"the class {name} has one image, which cannot be in training and in test")
         parts = next(division.split(data.images, data.labels.numpy(), groups))
     return data[torch.from_numpy(np.sort(parts[split == "test"]))]
 
@@ -284,13 +284,7 @@ def packed_files(name: str, root: Path) -> list[Path]:
     Raises ParameterError where they are not there.
     """
     if name == "fashion_mnist":
-        kinds = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
-        return [_idx_path(kind, root) for kind in kinds]
+        return [*_fashion_files(root, "train"), *_fashion_files(root, "t10k")]
     kind: Any = PUBLISHED.get(name)
-    if kind is None or not (root / kind.base_folder).is_dir():
-        return []
-    names = [file for file, _ in [*kind.train_list, *kind.test_list]]
-    if hasattr(kind, "meta"):
-        names.append(kind.meta["filename"])
-    paths = [root / kind.base_folder / name for name in names]
+    paths = [root / kind.base_folder / file for file in _published_sums(kind)] if kind else []
     return [path for path in paths if path.exists()]

@@ -1,4 +1,4 @@
-"""The notebooks' exercises: what a student is asked, what `check` accepts and refuses, and that nothing gives it away.
+"""The notebooks' exercises: what a student is asked, what `check` accepts and refuses, and that no hint gives it away.
 
 The answers are those of docs/instructors.md. Where one can be computed quickly it is computed here, in another way.
 """
@@ -23,7 +23,7 @@ from sklearn.metrics import adjusted_rand_score
 from infomax_nb.centroids import hierarchy, lca_height, tree_distance
 from infomax_nb.config import ParameterError, TrainConfig
 from infomax_nb.data import load, stratified
-from infomax_nb.exercises import EXERCISES, check, digests
+from infomax_nb.exercises import EXERCISES, check
 from infomax_nb.methods import build
 from infomax_nb.views import IMAGENET_MEAN, IMAGENET_STD, dino_views
 
@@ -74,8 +74,6 @@ def test_tolerances_are_said():
         said = {float(number) for number in re.findall(r"within (\d+(?:\.\d+)?)", asked.asks)}
         assert said == {within for within in asked.within if within}, name
         assert (0 in asked.within) == ("exactly" in asked.asks or "the last within" in asked.asks), name
-    for name in WORDS:
-        assert EXERCISES[name].within == [0] * len(listed(ANSWERS[name]))
 
 
 def given_away(text: str, name: str) -> list[float]:
@@ -87,8 +85,7 @@ def given_away(text: str, name: str) -> list[float]:
 
 
 def test_nothing_gives_an_answer_away():
-    """Neither module nor table nor notebook holds a number of an answer, no hint a number that would be right."""
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "infomax_nb").glob("exercises.*"))
+    """No notebook holds a number of an answer, and no hint a number or a word that would be right."""
     for name, asked in EXERCISES.items():
         if asked.words:
             assert not any(re.search(rf"\b{re.escape(word)}\b", asked.hint) for word in listed(ANSWERS[name])), name
@@ -96,9 +93,6 @@ def test_nothing_gives_an_answer_away():
         told = cells(NOTEBOOKS[name[:2]])
         for text in (told[-2].partition("\n## Exercises\n")[2], told[-1], asked.asks):
             assert not given_away(text, name), name
-        for answer in map(abs, listed(ANSWERS[name])):
-            if len(f"{answer:.4g}".replace(".", "").lstrip("0")) == 4:
-                assert not re.search(rf"(?<![\da-f.]){re.escape(f'{answer:.4g}')}", source.replace(",", "")), name
         hinted = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", asked.hint)]
         right = zip(map(abs, listed(ANSWERS[name])), asked.within, strict=True)
         assert not [h for answer, within in right for h in hinted if abs(h - answer) <= within], name
@@ -117,7 +111,7 @@ def test_numbers(name):
         near = [a + sign * 0.98 * w for a, w in zip(right, within, strict=True)]
         assert check(name, near), near
         for place, (answer, w) in enumerate(zip(right, within, strict=True)):
-            wrong = [*right[:place], answer + sign * (1.51 * w or 0.01), *right[place + 1 :]]
+            wrong = [*right[:place], answer + sign * (1.02 * w or 0.01), *right[place + 1 :]]
             verdict = check(name, wrong)
             assert not verdict, wrong
             some = f" {len(right) - 1} of {len(right)} are right." if len(right) > 1 else ""
@@ -135,15 +129,14 @@ def test_words(name):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_digests_are_the_answers(name):
-    """What `digests` returns for the answer of the page is what the table holds."""
-    assert digests(name, ANSWERS[name]) == EXERCISES[name].digests
-    assert all(re.fullmatch("[0-9a-f]{12}", digest) for digest in EXERCISES[name].digests)
+def test_the_answers_are_those_of_the_instructors_page(name):
+    assert EXERCISES[name].answer == listed(ANSWERS[name])
 
 
-def test_equal_answers_have_unequal_digests():
-    kept = [digest for exercise in EXERCISES.values() for digest in exercise.digests]
-    assert len(kept) == len(set(kept)) == sum(len(exercise.within) for exercise in EXERCISES.values())
+def test_a_tolerance_includes_its_ends():
+    """Decimals are rounded in binary: 0.284 + 0.01 is more than 0.01 away from 0.284."""
+    assert 0.294 - 0.284 > 0.01
+    assert check("07-2", 0.294) and check("07-2", 0.274) and not check("07-2", 0.2941)
 
 
 # --- What is not an answer ----------------------------------------------------------------------------------
