@@ -265,11 +265,13 @@ def no_data(run: Planned) -> str:
 def _no_data(dataset: str, data_root: str) -> str:
     if dataset.startswith("glyphs"):
         return ""
+    place = data_place(data_root)
     try:
-        for split in ("train", "test"):
-            READERS[dataset](data_place(data_root), split)
+        read = [READERS[dataset](place, split) for split in ("train", "test")]
     except ParameterError as error:
         return str(error)
+    if dataset == "folder" and read[0].coarse is None:
+        return f"data_root: {place} has no superclasses.csv, by which near classes are told from far ones."
     return ""
 
 
