@@ -20,7 +20,7 @@ from infomax_nb.evaluation import topk_accuracy
 from infomax_nb.fingerprint import fingerprint
 from infomax_nb.probe import converged_probe, represent
 from infomax_nb.train import Run, datasets, environment, fit
-from workflow.evidence_runs import Places, Planned, exported, lacks_plan, planned
+from workflow.evidence_runs import Places, Planned, exported, no_evidence, planned
 
 
 def work(run: Planned) -> str:
@@ -46,15 +46,13 @@ def keep(run: Planned, trained: Run) -> None:
     Raises RunError if it was trained by a commit that the plan did not come before.
     """
     record = trained.record
-    if why := lacks_plan(record.get("commit", "")):
+    if why := no_evidence(record):
         raise RunError(f"{trained.path}: {why}; move it away.")
     more: dict[str, Any] = {}
     if run.probe:
         more["probe_top1"] = probed(trained)
     part = _beside(run)
-    for name in ("metrics.csv", "predictions.npz"):
-        if (trained.path / name).exists():
-            shutil.copy(trained.path / name, part)
+    _copy(trained.path, part)
     if run.keep_network:
         torch.save(half(trained.method().get_submodule("backbone")), part / "backbone.pt")
         more["network"] = file_digest(part / "backbone.pt")
@@ -66,11 +64,10 @@ def keep_failure(run: Planned, sentence: str) -> None:
     config = run.config.resolved()
     record = {"name": config.name, **environment(config), "data": fingerprint(config), "failed": sentence}
     part = _beside(run)
-    metrics = config.run_dir / "metrics.csv"
-    if metrics.exists():
-        shutil.copy(metrics, part)
-    else:
-        (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")
+    (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")  # if it did not come to the end of one
+    _copy(config.run_dir, part)
+    predictions = part / "predictions.npz"
+    record["predictions"] = file_digest(predictions) if predictions.exists() else None
     _finish(run, part, config.model_dump(), record)
 
 
@@ -92,6 +89,12 @@ def _beside(run: Planned) -> Path:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     return part
+
+
+def _copy(folder: Path, part: Path) -> None:
+    for name in ("metrics.csv", "predictions.npz"):
+        if (folder / name).exists():
+            shutil.copy(folder / name, part)
 
 
 def _finish(run: Planned, part: Path, values: dict, record: dict) -> None:

@@ -308,7 +308,7 @@ def last_line(log: Path) -> str:
 def check_commit() -> None:
     """ParameterError where each run would record that its code was not what the commit holds."""
     commit = environment()["commit"]
-    if history() and commit.endswith("-modified"):
+    if history(project_root()) and commit.endswith("-modified"):
         cure = "commit them, or use a clone at a tag (docs/evidence.md)"
         raise ParameterError(f"This checkout has changes that are not committed, and each run would record so: {cure}.")
 

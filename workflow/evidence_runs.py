@@ -218,7 +218,7 @@ def exported(run: Planned) -> State | None:
     record = kept.record
     if meaning(kept.config) != meaning(run.config):
         raise RunError(f"{run.results} holds a run of another configuration; move it away.")
-    if why := lacks_plan(record.get("commit", "")):
+    if why := no_evidence(record):
         raise RunError(f"{run.results}: {why}; move it away.")
     metrics = kept.metrics
     last = int(metrics.epoch.max()) if len(metrics) else 0
@@ -263,55 +263,52 @@ def is_locked(run: Planned) -> bool:
 # --- The plan came first ----------------------------------------------------------------------
 
 
-@cache
+def no_evidence(record: dict) -> str:
+    """Why a run with this record is no evidence, by its commit and its trunk's; nothing if it is."""
+    return lacks_plan(record.get("commit", "")) or lacks_plan(record.get("trunk", record).get("commit", ""))
+
+
 def lacks_plan(commit: str) -> str:
     """Why a run of this commit is no evidence, in words: the commit is not one that the plan came before; else nothing.
 
     Nothing either where nobody can tell: no git, a copy without history, or one cut off.
     """
-    if not history():
+    return lacks_plan_in(project_root(), commit)
+
+
+@cache
+def lacks_plan_in(checkout: Path, commit: str) -> str:
+    """The same, by the history of a checkout."""
+    if not history(checkout):
         return ""
     if not commit or commit.endswith("-modified"):
         return f"it records the commit {commit or 'unknown'}, so nobody knows with which code it was trained"
     for path in PLAN:
-        added = _git("log", "--diff-filter=A", "--format=%H", "--", path).split()
-        if added and not _is_ancestor(added[-1], commit):
+        added = _git(checkout, "log", "--diff-filter=A", "--format=%H", "--", path).split()
+        if not added or _git(checkout, "merge-base", added[-1], commit).strip() != added[-1]:
             return f"it records the commit {commit[:12]}, which does not have {path} before it"
-    now = _rules(_git("show", f"HEAD:{PLAN[0]}"))
-    if now and _rules(_git("show", f"{commit}:{PLAN[0]}")) != now and not _has_changed():
+    now, _, changes = _git(checkout, "show", f"HEAD:{PLAN[0]}").partition(CHANGES)
+    then = _git(checkout, "show", f"{commit}:{PLAN[0]}").partition(CHANGES)[0]
+    if then != now and changes.strip() in ("", "None."):
         return f"{PLAN[0]} has changed since its commit {commit[:12]}, and its section '{CHANGES[3:]}' says nothing"
     return ""
 
 
 @cache
-def history() -> bool:
+def history(checkout: Path) -> bool:
     """Whether this is a checkout with its whole history."""
-    top = _git("rev-parse", "--show-toplevel").strip()
-    mine = bool(top) and Path(top).resolve() == project_root().resolve()
-    return mine and _git("rev-parse", "--is-shallow-repository").strip() == "false"
+    top = _git(checkout, "rev-parse", "--show-toplevel").strip()
+    mine = bool(top) and Path(top).resolve() == checkout.resolve()
+    return mine and _git(checkout, "rev-parse", "--is-shallow-repository").strip() == "false"
 
 
-def _rules(plan: str) -> str:
-    return plan.partition(CHANGES)[0]
-
-
-def _has_changed() -> bool:
-    """Whether the plan says what has changed in it."""
-    return _git("show", f"HEAD:{PLAN[0]}").partition(CHANGES)[2].strip() not in ("", "None.")
-
-
-def _git(*words: str) -> str:
-    """What git answers here; nothing where it cannot."""
+def _git(checkout: Path, *words: str) -> str:
+    """What git answers there; nothing where it cannot."""
     try:
-        done = subprocess.run(["git", *words], cwd=project_root(), capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=False)
     except OSError:
         return ""
     return done.stdout if done.returncode == 0 else ""
-
-
-def _is_ancestor(old: str, new: str) -> bool:
-    command = ["git", "merge-base", "--is-ancestor", old, new]
-    return subprocess.run(command, cwd=project_root(), capture_output=True, check=False).returncode == 0
 
 
 # --- Hours ------------------------------------------------------------------------------------
@@ -348,7 +345,7 @@ def seconds_per_epoch(run: Planned) -> float | None:
     if run.results.is_dir():
         record = Run(run.results).record
         seconds = record.get("train_seconds", 0.0) + record.get("evaluation_seconds", 0.0)
-        return seconds / (run.config.epochs - run.start) or None
+        return seconds / run.config.epochs or None  # a branch's has its trunk's epochs, too
     noted = run.noted()
     metrics = run.config.run_dir / "metrics.csv"
     epochs = epochs_done(run) - noted.get("epoch", 0)
@@ -358,14 +355,20 @@ def seconds_per_epoch(run: Planned) -> float | None:
 
 
 def _kind(config: TrainConfig) -> tuple:
-    """What an epoch's cost depends on: the configuration's fields that do."""
-    names = ("method", "dataset", "n_train", "image_size", "backbone", "proj_dim", "local_views", "augmentation")
-    return tuple((name, getattr(config, name)) for name in (*names, "precision", "n_classes"))
+    """What an epoch's cost depends on: images, precision, and what `_operations` takes."""
+    images = config.n_train or IMAGES.get(config.dataset, 50_000)
+    names = ("method", "backbone", "stem", "proj_dim", "local_views", "augmentation")
+    shape = tuple((name, getattr(config, name)) for name in names)
+    return images, config.precision, (*shape, ("image_size", config.size))
+
+
+def operations(kind: tuple) -> float:
+    """Floating-point operations of an epoch's training, forward and backward."""
+    images, _, shape = kind
+    return images * _operations(shape)
 
 
 @cache
-def operations(kind: tuple) -> float:
-    """Floating-point operations of an epoch's training, forward and backward."""
-    values = dict(kind)
-    images = values["n_train"] or IMAGES.get(values["dataset"], 50_000)
-    return images * training_flops(TrainConfig(**{**values, "n_train": None, "batch_size": 8}))
+def _operations(shape: tuple) -> float:
+    """The same for each image."""
+    return training_flops(TrainConfig(**dict(shape), batch_size=8))
