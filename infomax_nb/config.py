@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from . import device as devices
 from .glyphs import MAX_CLASSES
 from .losses import KAPPA_MAX
-from .views import LOCAL_FROM, view_sizes
 
 # Pixels that networks are made for (else 32), and that a set's images are scaled to where they differ in size.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
@@ -88,9 +87,20 @@ class TrainConfig(BaseModel):
     square images, None for the data set's own. `damaged`: image files that cannot be decoded are refused, the first one
     by its name, or skipped. `n_classes`: classes of `glyphs`. `eval_every`: epochs between evaluations (the last epoch
     is always evaluated). `data_root`, `runs_dir` say where, not what: they are no part of the run's identity, but for
-    `folder`, where the absolute path of `data_root` says what. `precision`: float32 (`32`), or networks trained under
+    `folder`, where the absolute path of `data_root` says what. `eval_first`: so many first epochs are each evaluated
+    beside. Each evaluation trains the linear head further. `precision`: float32 (`32`), or networks trained under
     bfloat16 autocast (`bf16`); `auto` is `bf16` on CUDA and `32` on the CPU. `device` and `precision` count as what a
     run really uses; float32 on the CPU goes without saying.
+
+    `augmentation`: the recipe of the views, whatever the method (`dino`: the paper's, Section 3); None is the method's
+    own, and so is the name of its own, but for DINO, whose own crops are narrower. `local_views`: the number of views
+    of half the size beside the recipe's two (`supervised`: one); None is the method's own, and so is that number, but
+    for DINO. `momentum_schedule`: a teacher's momentum rises from epoch to epoch, or from step to step.
+
+    `start_from`, `start_epoch`: the run begins as the run of that name in `runs_dir` was after that epoch: weights,
+    optimiser, online head and history. It may have its own epochs, rates, kappa, alpha, beta, momentum schedule and
+    evaluations; `epochs` counts from the first run's beginning. `keep_epochs`: epochs whose checkpoint stays, so that
+    runs can start there. They are kept while a run trains: a finished one is not trained anew for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -114,11 +124,20 @@ class TrainConfig(BaseModel):
     beta: float = Field(1.0, ge=0)
     proj_dim: int = Field(128, ge=2)
     eval_every: int = Field(1, ge=1)
+    eval_first: int = Field(0, ge=0)
+    augmentation: Literal["dino", "simclr", "vicreg", "byol", "supervised"] | None = None
+    local_views: int | None = Field(None, ge=0, le=100)
+    momentum_schedule: Literal["epochs", "steps"] = "epochs"
+    start_from: str | None = None
+    start_epoch: int | None = Field(None, ge=1)
+    keep_epochs: tuple[int, ...] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
     runs_dir: str = "runs"
 
     def __init__(self, **values: Any):
+        from . import augmentations, branches, parameters  # which read this module
+
         fields = type(self).model_fields
         refuse_unknown(values, fields)
         for name in (n for n, v in values.items() if fields[n].default is None and absent(v)):
@@ -127,33 +146,28 @@ class TrainConfig(BaseModel):
             raise ParameterError(f"{name} = {values[name]} is not allowed: it must be a number or text, not a boolean.")
         if values.get("precision") in (32, 32.0):
             values["precision"] = "32"  # as papermill and YAML read it
+        if values.get("keep_epochs") is not None:
+            values["keep_epochs"] = parameters.listed_epochs("keep_epochs", values["keep_epochs"])
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ParameterError(_explain(error, type(self))) from None
         if (n := self.n_train) is not None and n < self.batch_size:
             raise ParameterError(f"n_train = {n} is not allowed: it must be at least batch_size = {self.batch_size}.")
-        self._fit_patches()
-
-    def _fit_patches(self) -> None:
-        """ParameterError for a ViT whose images or views are no whole number of patches."""
-        patch = PATCHES.get(self.backbone, 1)
-        if any(size % patch for size in view_sizes(self.method, self.size)):
-            double = f"a multiple of {2 * patch}"
-            least = {"infomax": double, "dino": f"{double} (or, below {LOCAL_FROM}, of {patch})"}
-            allowed = least.get(self.method, f"a multiple of {patch}")
-            why = f"{self.backbone} sees every view of {self.method} in patches of {patch} pixels"
-            raise ParameterError(f"image_size = {self.size} is not allowed: it must be {allowed}, for {why}.")
+        augmentations.check_views(self)
+        branches.check_epochs(self)
 
     def resolved(self) -> "TrainConfig":
         """What the configuration means here, whoever reads it where.
 
-        `auto` is replaced by the device and the precision that a run uses if it starts here, and the path of a `folder`
-        is absolute.
+        `auto` is replaced by the device and the precision that a run uses if it starts here, the path of a `folder`
+        is absolute, and what asks for the method's own views is None.
         """
+        from .augmentations import same_as_own
+
         device, precision = devices.expected(self.device, self.precision)
         data_root = str(data_folder(self.data_root)) if self.dataset == "folder" else self.data_root
-        return self.but(device=device, precision=precision, data_root=data_root)
+        return self.but(device=device, precision=precision, data_root=data_root, **same_as_own(self))
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on: all fields but where to read and write, and those the method ignores.
@@ -161,10 +175,11 @@ class TrainConfig(BaseModel):
         `device` and `precision` are those that a run uses if it starts here, left out for float32 on the CPU.
         """
         found = self.resolved()
-        ignored = {"runs_dir"} | (set() if self.dataset == "folder" else {"data_root"})
+        ignored = {"runs_dir", "keep_epochs"} | (set() if self.dataset == "folder" else {"data_root"})
         ignored |= {"device"} if found.device == "cpu" else set()
         ignored |= {"precision"} if (found.device, found.precision) == ("cpu", "32") else set()
         ignored |= set() if self.method == "infomax" else {"kappa", "alpha", "beta", "proj_dim"}
+        ignored |= set() if self.method in ("byol", "dino") else {"momentum_schedule"}
         ignored |= set() if self.dataset.startswith("glyphs") else {"n_classes"}
         return found.model_dump(exclude=ignored)
 
@@ -337,7 +352,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors()[0]
     name, allowed = str(first["loc"][0]), first["msg"].replace("Input should", "must")
     field = model.model_fields[name]
-    near = difflib.get_close_matches(str(first["input"]).lower(), map(str, get_args(field.annotation)), 1)
+    words = [word for kind in get_args(field.annotation) for word in (get_args(kind) or [kind])]
+    near = difflib.get_close_matches(str(first["input"]).lower(), map(str, words), 1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     none = ", or none for the default" if field.default is None else ""
     return f"{name} = {first['input']!r} is not allowed: it {allowed}{none}{hint}."

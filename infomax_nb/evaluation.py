@@ -6,12 +6,15 @@ mean fills dimensions that are empty, so that a collapse would look like a rank 
 
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 
+import numpy as np
 import torch
 from lightly.utils.dist import rank, world_size
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from .config import write_whole
 from .data import Files, ImageSet, stream
 from .device import exact, memory, resolve
 from .kernels.log_sum_exp import gathered
@@ -103,11 +106,20 @@ def effective_rank(x: Tensor) -> float:
     return float(torch.special.entr(share).sum().exp())
 
 
+def best_within(ranked: Tensor, labels: Tensor, coarse: Tensor) -> Tensor:
+    """The first of `ranked` (N, classes) that is in the label's superclass: (N,).
+
+    labels: (N,). coarse: (classes,), the superclass of each class.
+    """
+    own = coarse[ranked] == coarse[labels][:, None]
+    return ranked.gather(1, own.int().argmax(1, keepdim=True))[:, 0]
+
+
 class OnlineEvaluation:
     """The paper's evaluation after an epoch, on cached features: a linear head and k-NN (`usual_k`).
 
     One `Linear` layer, Adam at 1e-3, batches of 256, two passes over the training features at each evaluation;
-    the same head is kept from one evaluation to the next.
+    the same head is kept from one evaluation to the next, and so is what was predicted of each test image.
     """
 
     def __init__(self, train: ImageSet, test: ImageSet, n_features: int, seed: int, device: torch.device):
@@ -116,6 +128,7 @@ class OnlineEvaluation:
             torch.manual_seed(stream(seed, 0, 3))
             self.head = nn.Linear(n_features, max(1, self.n_classes)).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
+        self.predicted: dict[str, list] = {}
 
     @exact()
     @memory("features were evaluated", _CURE)
@@ -138,16 +151,46 @@ class OnlineEvaluation:
         measured, fewest = {}, int(y.bincount(minlength=self.n_classes).min())
         if 0 < fewest < 200:
             measured["knn_few_top1"] = topk_accuracy(knn(x, y, queries, self.n_classes, fewest), labels, 1)
-        for name, ranked in {"linear": linear, "knn": knn(x, y, queries, self.n_classes)}.items():
+        rankings = {"linear": linear, "knn": knn(x, y, queries, self.n_classes)}
+        self._keep(epoch, rankings, labels)
+        for name, ranked in rankings.items():
             for k in (1, 5) if self.n_classes >= 5 else (1,):
                 measured[f"{name}_top{k}"] = topk_accuracy(ranked, labels, k)
         return measured | {"effective_rank": effective_rank(queries)}
 
+    def _keep(self, epoch: int, rankings: dict[str, Tensor], labels: Tensor) -> None:
+        best = {name: ranked[:, 0] for name, ranked in rankings.items()}
+        if self.test.coarse is not None:
+            coarse = self.test.coarse.to(labels.device)
+            best |= {f"{name}_within": best_within(ranked, labels, coarse) for name, ranked in rankings.items()}
+        self.predicted.setdefault("epochs", []).append(epoch)
+        for name, classes in best.items():
+            self.predicted.setdefault(name, []).append(torch.from_numpy(self._small(classes)))
+
+    def _small(self, classes: Tensor) -> np.ndarray:
+        return classes.cpu().numpy().astype(np.min_scalar_type(self.n_classes - 1))
+
+    def write(self, path: Path) -> None:
+        """Write what was predicted so far, the arrays of `train.Run.predictions`; no file without labels."""
+        if not self.predicted:
+            path.unlink(missing_ok=True)
+            return
+        arrays = {name: np.stack(values) for name, values in self.predicted.items()}
+        arrays["labels"] = self._small(self.test.labels)
+        write_whole(path, lambda part: _savez(part, arrays))
+
     def state_dict(self) -> dict:
-        """The head and its optimiser, so that a resumed run continues with them."""
-        return {"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """The head, its optimiser and what was predicted, so that a resumed run continues with them."""
+        predicted = {name: list(values) for name, values in self.predicted.items()}
+        return {"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict(), "predicted": predicted}
 
     def load_state_dict(self, state: dict) -> None:
         """Continue from `state_dict()`."""
+        self.predicted = state.get("predicted", {})  # none in a checkpoint from before
         self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _savez(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:  # given a name, numpy would add its own ending
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -19,7 +19,8 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from .config import ParameterError, RunError, TrainConfig, live, load_weights, save_interval, write_whole
+from . import branches
+from .config import ParameterError, TrainConfig, live, save_interval, write_whole
 from .data import ImageSet, batches, stream
 from .device import exact, memory, own_gpu
 from .evaluation import OnlineEvaluation
@@ -56,12 +57,22 @@ class Loop(pl.LightningModule):
         super().__init__()
         self.config, self.method, self.train_set = config, method, train_set
         self.seen = seen  # the data set's fingerprint
+        self.trunk: dict | None = None  # of a run with `start_from`, as its record names it
+        self.commit = branches.commit() if config.keep_epochs else ""
         self.views = Views(method.views(train_set.images.shape[-1]))
         self.generator = torch.Generator()
 
     def configure_optimizers(self):
         config = self.config
         return torch.optim.AdamW(self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+    def on_train_start(self) -> None:
+        for group in self.trainer.optimizers[0].param_groups:  # a trunk's checkpoint has the trunk's
+            group |= {"lr": self.config.lr, "weight_decay": self.config.weight_decay}
+
+    def on_train_batch_start(self, *_) -> None:
+        self.method.step = self.trainer.global_step
+        self.method.steps = self.config.epochs * len(_Batches(self))
 
     def on_train_epoch_start(self) -> None:
         self.generator.manual_seed(stream(self.config.seed, self.current_epoch, 1))
@@ -85,6 +96,7 @@ class Loop(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         own = {"sums": self.totals(), "drawn": self.generator.get_state()}
         checkpoint["loop"] = own | {"identity": self.config.identity(), "data": self.seen}
+        checkpoint["loop"] |= {"trunk": self.trunk, "commit": self.commit}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.sums = checkpoint["loop"]["sums"]
@@ -126,17 +138,18 @@ class Recorder(pl.callbacks.Checkpoint):
         if isinstance(exception, SIGTERMException):  # raised between two steps
             self.save(trainer)
 
-    def save(self, trainer) -> None:
-        """Write the checkpoint; all processes take part, the first one writes."""
-        path = self.folder / "checkpoint.ckpt"
+    def save(self, trainer, keep: int | None = None) -> None:
+        """Write the checkpoint, or one that is kept; all processes take part, the first one writes."""
+        path = branches.kept(self.folder, keep) if keep else self.folder / "checkpoint.ckpt"
         write_whole(path, trainer.save_checkpoint) if trainer.is_global_zero else trainer.save_checkpoint(path)
         self.last_save = time.monotonic()
 
     def write_metrics(self, trainer) -> None:
-        """Write the history as `metrics.csv`; there is none without a whole epoch."""
+        """Write the history as `metrics.csv` and `predictions.npz`; there is none without a whole epoch."""
         path = self.folder / "metrics.csv"
         if not trainer.is_global_zero:
             return
+        self.evaluation.write(self.folder / "predictions.npz")
         if self.history:
             write_whole(path, lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
         else:
@@ -155,12 +168,16 @@ class Recorder(pl.callbacks.Checkpoint):
             views = [gathered(p) for p in loop.projections]
             row |= mutual_information(row["h_global"], row["h_local"], len(views), config.batch_size * len(views))
             row |= diagnostics(views, loop.method.objective)
-        if row["epoch"] % config.eval_every == 0 or row["epoch"] == config.epochs:
+        usual = row["epoch"] % config.eval_every == 0 or row["epoch"] <= config.eval_first
+        if usual or row["epoch"] == config.epochs:
             row |= self.evaluation(loop.method.backbone, row["epoch"])
         self.history.append(row)
         self.seconds.append([round(trained - self.started, 3), round(time.perf_counter() - trained, 3)])
         self.write_metrics(trainer)
-        due = row["epoch"] == config.epochs or time.monotonic() - self.last_save >= self.interval
+        keep = row["epoch"] in (config.keep_epochs or ())
+        due = keep or row["epoch"] == config.epochs or time.monotonic() - self.last_save >= self.interval
+        if keep:  # first, or a run that is killed in between would go on after this epoch
+            self.save(trainer, keep=row["epoch"])
         if trainer.strategy.broadcast(due):  # all processes save, or none
             self.save(trainer)
 
@@ -229,22 +246,17 @@ def _preempted_as_terminated() -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def _resumable(saved: Path, config: TrainConfig, seen: dict) -> bool:
-    """Whether there is a checkpoint to go on from.
+def _begin(folder: Path, config: TrainConfig, seen: dict) -> tuple[Path | None, dict | None]:
+    """The checkpoint to go on from, the run's own or its trunk's, and the trunk; None where there is none.
 
     Raises RunError if it is another run's; ParameterError if the data set has changed since it was written.
     """
-    if not saved.exists():
-        return False
-    with memory("a checkpoint was read", "free some memory"):
-        loop = load_weights(saved).get("loop", {})
-    # A field that is newer than the checkpoint had its default there; float32 on the CPU goes without saying.
-    unsaid = {"device": "cpu", "precision": "32"}
-    own = unsaid | config.identity()
-    if {**own, **unsaid, **loop.get("identity", {"": ""})} != own:
-        raise RunError(f"checkpoint: {saved} is another run's; move it away.")
-    check_data(saved.parent, config, loop.get("data"), seen)
-    return True
+    own = folder / "checkpoint.ckpt"
+    if own.exists():
+        saved = branches.read(own, config)
+        check_data(folder, config, saved.get("data"), seen)
+        return own, saved.get("trunk")
+    return branches.trunk_of(config, seen) if config.start_from else (None, None)
 
 
 def run(
@@ -255,7 +267,8 @@ def run(
     Each process has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those of the whole one.
     `seen`: the data set's fingerprint.
 
-    Returns the method's state with `n_classes`, and what the record holds beside: seconds and processes.
+    Returns the method's state with `n_classes`, and what the record holds beside: processes, the trunk, and the seconds
+    of all epochs, those of a trunk among them.
     Raises RunError for a checkpoint that is damaged or another run's, and when memory runs out.
     """
     config = config.resolved()
@@ -273,20 +286,20 @@ def run(
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)  # type: ignore[arg-type]
     recorder = Recorder(folder, evaluation, save_interval())
-    saved = folder / "checkpoint.ckpt"
-    resumed = _resumable(saved, config, seen)
+    saved, trunk = _begin(folder, config, seen)
     options: dict = {"accelerator": device.type, "sync_batchnorm": cuda and there.world > 1}
     options["precision"] = "bf16-mixed" if config.precision == "bf16" else "32-true"
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
         trainer = _trainer(config, there, folder, recorder, **options)
         loop = Loop(config, method, train, seen)
+        loop.trunk = trunk
         try:
             # Exact where there is no autocast, and in backward passes, which run here.
             with exact(), memory("training", f"use a batch_size below {config.batch_size}"):
-                trainer.fit(loop, _Batches(loop), ckpt_path=saved if resumed else None, weights_only=True)
+                trainer.fit(loop, _Batches(loop), ckpt_path=saved, weights_only=True)
         except SIGTERMException:
             sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
     weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
     seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
-    return weights, seconds.to_dict() | there.recorded()
+    return weights, seconds.to_dict() | there.recorded() | ({"trunk": trunk} if trunk else {})

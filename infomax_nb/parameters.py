@@ -69,7 +69,7 @@ SINGLE: dict[str, Any] = {
     "views_kappa0": Concentration,
 }
 TEXTS = ("export", "photos", "network", "hierarchy_csv")
-MAY_BE_NONE = (*LISTS, *TEXTS, "cut")
+MAY_BE_NONE = (*LISTS, *TEXTS, "cut", "keep_epochs")
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,13 @@ def own_value(name: str, value: Any) -> Any:
     return _checked(name, value, value, SINGLE[name]) if name in SINGLE else value
 
 
+def listed_epochs(name: str, value: Any) -> tuple[int, ...] | None:
+    """The epochs (from 1) that a field of `TrainConfig` lists, rising; None for an empty list, ParameterError."""
+    if as_list(value) in ([], [""]):
+        return None
+    return tuple(sorted(_listed(name, value, value, Annotated[int, Field(ge=1)])))
+
+
 def as_list(value: Any) -> list:
     """What was given for a list: a list (tuple, range, array), its text as YAML, or a single value.
 
@@ -170,7 +177,7 @@ def _checked(name: str, given: Any, value: Any, kind: Any) -> Any:
         return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         allowed = error.errors()[0]["msg"].replace("Input should", "must")
-    if alone and name in (*LISTS, *SIZES):
+    if alone and name in (*LISTS, *SIZES, "keep_epochs"):
         allowed += ", or a list of such values"
     if alone and name in MAY_BE_NONE:
         allowed += ", or none for the default"

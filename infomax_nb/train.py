@@ -1,26 +1,27 @@
 """`fit(config)`: train a run, resume it, or return it when it is finished. A run is a directory.
 
-`config.yaml` the configuration; `metrics.csv` one row an epoch; `record.json` commit, versions, hardware, threads,
-times; `checkpoint.ckpt` while it trains; `model.pt` when it is done.
+`config.yaml` the configuration; `metrics.csv` one row an epoch; `predictions.npz` the predicted classes; `record.json`
+commit, versions, hardware, threads, times; `checkpoint.ckpt` while it trains, `epoch_N.ckpt` of epochs that it keeps;
+`model.pt` when it is done.
 """
 
 import argparse
 import hashlib
 import json
 import platform
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from . import budget, data
+from . import branches, budget, data
 from .config import (
     ParameterError,
     RunError,
@@ -28,7 +29,6 @@ from .config import (
     file_digest,
     live,
     load_weights,
-    project_root,
     read_yaml,
     reading,
     runs_folder,
@@ -71,6 +71,24 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """One row for each epoch: entropies and mutual information in nats, accuracies in percent."""
         return pd.read_csv(self.intact / "metrics.csv")
+
+    @property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The predicted class of each test image after each evaluation.
+
+        `epochs` (E,) of the evaluations; `knn`, `linear` (E, M); `labels` (M,), the true classes. Where the set has
+        superclasses also `knn_within`, `linear_within` (E, M): the best class among those of the image's own.
+
+        Raises RunError if there are none, or they are not those that the run wrote.
+        """
+        record, path = self.record, self.path / "predictions.npz"
+        if record.get("predictions") is None and (record or not path.exists()):
+            why = "it is older than they are" if record and "predictions" not in record else "no evaluation had labels"
+            raise RunError(f"run: {self.path} has no predictions of its test images: {why}.")
+        if record and record["predictions"] != file_digest(path):
+            raise RunError(f"run: {path} is not the file that this run wrote; put it back, or delete the run.")
+        with reading(path, "run", RunError), np.load(path) as arrays:
+            return dict(arrays)
 
     @property
     def record(self) -> dict:
@@ -153,6 +171,8 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
     check_startable(there, config.batch_size)
     resolve(asked.device, asked.precision)
     save_interval()  # refuses what is no number
+    if config.start_from and config.dataset != "imagenet100" and not (run.path / "checkpoint.ckpt").exists():
+        branches.trunk_of(config)
     train, test = datasets(config, labelled=config.method == "supervised")
     if there.rank:
         return _train(config, run, train, test, there)
@@ -202,7 +222,8 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
     `device` and `precision` are what a run used.
     """
     runs = [Run(path.parent) for path in sorted(runs_folder(runs_dir).glob("*/record.json"))]
-    found = ((run, run.config.model_dump()) for run in runs if run.finished)
+    # What a run keeps is no part of its result, and a list is no value of a column.
+    found = ((run, {**run.config.model_dump(), "keep_epochs": None}) for run in runs if run.finished)
     tables = [r.metrics.assign(run=r.path.name, **own) for r, own in found if fixed.items() <= own.items()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -241,6 +262,9 @@ def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.Image
         return run
     write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
     record |= {"finished": _now(), "data": described(seen, test), "weights": file_digest(run.path / "model.pt"), **more}
+    predictions = run.path / "predictions.npz"
+    record["predictions"] = file_digest(predictions) if predictions.exists() else None
+    record["kept"] = {str(epoch): file_digest(path) for epoch, path in sorted(branches.kept_by(run.path).items())}
     run.write("record.json", json.dumps({**record, "seal": run.seal(record)}, indent=1))
     (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
     return run
@@ -264,6 +288,7 @@ def _probe_imagenet(
     backbone = trained.method().get_submodule("backbone").to(device)
     evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)  # type: ignore[arg-type]
     metrics = {"epoch": config.epochs, **evaluation(backbone, config.epochs, passes=2 * config.epochs)}
+    evaluation.write(folder / "predictions.npz")
     Run(folder).write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
     return trained.weights, {"of": trained.path.name, "devices": 1, "num_nodes": 1}
 
@@ -277,14 +302,9 @@ def environment(config: TrainConfig | None = None) -> dict:
 
     `config`: the run's, `resolved`; None for what is computed on the CPU in float32.
     """
-    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
-    try:
-        commit = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True, check=False).stdout
-    except OSError:  # no git on the PATH
-        commit = ""
     versions = {p: version(p) for p in ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")}
     used = hardware(config.device, config.precision) if config else hardware("cpu", "32")
-    return {"commit": commit.strip(), "python": platform.python_version(), "versions": versions, **used}
+    return {"commit": branches.commit(), "python": platform.python_version(), "versions": versions, **used}
 
 
 def main() -> None:

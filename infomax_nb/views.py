@@ -65,12 +65,6 @@ def local_size(size: int) -> int:
     return 96 if size == 224 else size // 2
 
 
-def view_sizes(method: str, size: int) -> set[int]:
-    """Pixels of the views that a method draws of images of `size` pixels; the images themselves are measured, too."""
-    with_local = method == "infomax" or method == "dino" and size >= LOCAL_FROM
-    return {size, local_size(size)} if with_local else {size}
-
-
 def dino_views(size: int, **options) -> list[View]:
     """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px.
 

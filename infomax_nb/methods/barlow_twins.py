@@ -1,8 +1,8 @@
 """Barlow Twins (Zbontar et al. 2021)."""
 
 from .. import models
+from ..augmentations import byol_views
 from .base import Method
-from .byol import byol_views
 
 
 class BarlowTwins(Method):
@@ -11,7 +11,7 @@ class BarlowTwins(Method):
     The head has two layers, 2048-2048, where the published one has three of 8192.
     """
 
-    views = staticmethod(byol_views)
+    own_views = staticmethod(byol_views)
 
     def build(self, config, features, n_classes):
         from lightly.loss import BarlowTwinsLoss

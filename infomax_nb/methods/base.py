@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
+from ..augmentations import local_views, recipe_views, with_local
 from ..config import TrainConfig
 from ..device import exact
 from ..kernels.log_sum_exp import gathered
@@ -20,22 +21,32 @@ class Method(nn.Module):
     departure that all methods share from code that calls the network view by view.
     """
 
-    transform: str  # one of lightly's, unless `views` are a method's own
+    transform: str  # one of lightly's, unless `own_views` are others
     projector: nn.Module
     criterion: nn.Module
 
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__()
+        self.config = config
         self.backbone = models.backbone(config.backbone, config.stem, config.size)
         self.epoch, self.epochs = 0, config.epochs
+        self.step, self.steps = 0, 1  # of the whole run; the loop says which
         self.build(config, self.backbone.num_features, n_classes)  # type: ignore[arg-type]  # timm's
 
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
         """Make heads and losses, for a backbone of so many features."""
 
-    def views(self, size: int) -> list[View]:
-        """The views that are drawn of an image of `size` pixels; those of lightly's `transform` if it names one."""
+    def own_views(self, size: int) -> list[View]:
+        """The method's own views of an image of `size` pixels; those of lightly's `transform` if it names one."""
         return from_lightly(self.transform, input_size=size)
+
+    def views(self, size: int) -> list[View]:
+        """The views that are drawn of an image of `size` pixels: the method's own, or what the configuration says."""
+        recipe = self.config.augmentation
+        found = self.own_views(size) if recipe is None else recipe_views(recipe, size)
+        if recipe is None and self.config.local_views is None:
+            return found
+        return with_local(found, size, local_views(self.config, size))
 
     def forward(self, views: list[Tensor], labels: Tensor) -> dict:
         """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections` if it has some.
@@ -67,7 +78,10 @@ class Method(nn.Module):
 
 
 def teacher_momentum(epoch: int, epochs: int) -> float:
-    """The share of itself that a teacher keeps at each step of an epoch (from 0): 0.996, rising to 1 at the last."""
+    """The share of itself that a teacher keeps at each step of an epoch (from 0): 0.996, rising to 1 at the last.
+
+    With `momentum_schedule` `steps` the numbers are those of the step and of all steps of the run.
+    """
     from lightly.utils.scheduler import cosine_schedule
 
     return cosine_schedule(epoch, epochs, 0.996, 1.0)
@@ -91,7 +105,7 @@ def _single(x: Tensor) -> Tensor:
 class MomentumMethod(Method):
     """A method with a teacher, the moving average of backbone and projector.
 
-    The momentum rises from 0.996 to 1 by a half cosine over the epochs.
+    The momentum rises from 0.996 to 1 by a half cosine over the epochs, or over the steps (`momentum_schedule`).
     """
 
     def __init__(self, config: TrainConfig, n_classes: int):
@@ -103,6 +117,7 @@ class MomentumMethod(Method):
         """Move the teacher, then the V tensors (B, D) that it makes of the views, without gradient."""
         from lightly.models.utils import update_momentum
 
-        momentum = teacher_momentum(self.epoch, self.epochs)
+        by_step = self.config.momentum_schedule == "steps"
+        momentum = teacher_momentum(*((self.step, self.steps) if by_step else (self.epoch, self.epochs)))
         update_momentum(nn.ModuleList([self.backbone, self.projector]), self.teacher, momentum)
         return self.project(views, self.teacher)

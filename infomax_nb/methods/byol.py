@@ -2,16 +2,8 @@
 
 import torch
 
-from ..views import View, from_lightly
+from ..augmentations import byol_views
 from .base import MomentumMethod
-
-
-def byol_views(size: int) -> list[View]:
-    """The two unlike views of lightly's `BYOLTransform`, for images of `size` pixels."""
-    from lightly.transforms import byol_transform as byol
-
-    first, second = byol.BYOLView1Transform(input_size=size), byol.BYOLView2Transform(input_size=size)
-    return from_lightly("BYOLTransform", first, second)
 
 
 class BYOL(MomentumMethod):
@@ -21,7 +13,7 @@ class BYOL(MomentumMethod):
     learning rate of 1e-4, the paper says 1e-3 for all: the configuration's default is the paper's.
     """
 
-    views = staticmethod(byol_views)
+    own_views = staticmethod(byol_views)
 
     def build(self, config, features, n_classes):
         from lightly.loss import NegativeCosineSimilarity

@@ -4,7 +4,8 @@ import warnings
 
 import torch
 
-from ..views import LOCAL_FROM, dino_views
+from ..augmentations import local_views
+from ..views import dino_views
 from .base import MomentumMethod
 
 
@@ -26,9 +27,9 @@ class DINO(MomentumMethod):
             self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
         self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)
 
-    def views(self, size):
+    def own_views(self, size):
         areas = {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
-        return dino_views(size, n_local_views=0 if size < LOCAL_FROM else 6, **areas)
+        return dino_views(size, n_local_views=local_views(self.config, size), **areas)
 
     def outputs(self, views):
         return self.teach(views[:2]), self.project(views)

@@ -9,7 +9,7 @@ from .base import Method
 class InfoMax(Method):
     """Two global and six local views, one network, no asymmetry; the loss is Eq. 4 (Section 3)."""
 
-    views = staticmethod(dino_views)
+    own_views = staticmethod(dino_views)
 
     def build(self, config, features, n_classes):
         self.projector = models.mlp(features, config.proj_dim)

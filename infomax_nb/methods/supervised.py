@@ -9,7 +9,7 @@ from .base import Method
 class Supervised(Method):
     """One randomly resized crop and flip, one linear classifier on the pooled features."""
 
-    views = staticmethod(supervised_views)
+    own_views = staticmethod(supervised_views)
 
     def build(self, config, features, n_classes):
         self.classifier = nn.Linear(features, n_classes)
