@@ -12,7 +12,8 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench plan table1-cifar10 table1 paper sweep lock clean
+.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench plan table1-cifar10 table1 paper sweep \
+  evidence evidence-status precision-check lock clean
 
 setup: $(READY)
 
@@ -93,6 +94,21 @@ table1 paper: $(READY)
 # Every combination that parameter files ask for: make sweep SWEEP=params/kappa_cifar10.yaml[,FILE] [DATA_ROOT=DIR]
 sweep: $(READY)
 	$(WORKFLOW) sweep --config sweep="$$SWEEP" $(CONFIG)
+
+# The runs of docs/plan.md, or how they go on: one a core, at the lowest priority; docs/evidence.md says how.
+# ONLY=a,b runs only these; REPORTS=DIR keeps results in another checkout; RUNS_DIR=DIR.
+EVIDENCE := $${DATA_ROOT:+--data-root "$$DATA_ROOT"} $${RUNS_DIR:+--runs-dir "$$RUNS_DIR"} $${REPORTS:+--reports "$$REPORTS"}
+evidence: $(READY)
+	$(RUN) python -m workflow.evidence_queue $(EVIDENCE) --cores $(CORES) $${ONLY:+--lines "$$ONLY"}
+
+# CSV=FILE writes the table there, too.
+evidence-status: $(READY)
+	$(RUN) python -m workflow.evidence_status $(EVIDENCE) $${ONLY:+--lines "$$ONLY"} $${CSV:+--csv "$$CSV"}
+
+# May bf16 stand in for float32? Twelve pairs of runs on 5,000 images of CIFAR-10, and their verdict.
+precision-check: $(READY)
+	$(RUN) python -m workflow.evidence_queue $(EVIDENCE) --cores $(CORES) --lines 0
+	$(RUN) python -m workflow.evidence_precision $(EVIDENCE)
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \

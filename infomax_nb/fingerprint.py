@@ -33,8 +33,8 @@ KNOWN = {"e52002014771ff5dcdd9d3f399069fc9": "CIFAR-10, lossless"}
 def fingerprint(config: TrainConfig) -> dict:
     """What identifies the configured data set: `digest` (hexadecimal), the number of `files` and their `bytes`.
 
-    The digest covers each file's place below `data_root`, its size, its content, its split, class and box, so a copy
-    elsewhere has the same one. Of the drawn sets it covers the symbols as this machine's font renders them.
+    The digest covers each file's place below `data_root`, its size, its content, its split, class, superclass and box,
+    so a copy elsewhere has the same one. Of the drawn sets it covers the symbols as this machine's font renders them.
 
     Raises ParameterError for a data set that cannot be read, or is not there.
     """
@@ -114,7 +114,10 @@ def _entries(name: str, root: Path) -> list[tuple[str, str]]:
     entries = []
     for split in ("train", "test"):
         data = READERS[name](root, split)
-        names = [data.classes[label] if label >= 0 else "" for label in data.labels.tolist()]
+        meant = list(data.classes)
+        if data.coarse is not None and data.coarse_names:
+            meant = [f"{name}\0{data.coarse_names[k]}" for name, k in zip(meant, data.coarse.tolist(), strict=True)]
+        names = [meant[label] if label >= 0 else "" for label in data.labels.tolist()]
         boxes = [""] * len(names) if data.boxes is None else [str(box) for box in data.boxes.tolist()]
         for path, class_name, box in zip(np.asarray(data.images), names, boxes, strict=True):
             place = os.path.relpath(path, root)

@@ -198,15 +198,27 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
 def _folder(root: Path, split: str) -> ImageSet:
     """`<root>/{train,test or val}/<class>/*`, or `<root>/<class>/*`, divided 80/20; or all without class folders.
 
-    Parts may have other names, as long as these can mean nothing else: `folders.parts`.
+    Parts may have other names, as long as these can mean nothing else: `folders.parts`. A table `superclasses.csv`
+    with columns class and superclass, if there is one, groups the classes.
     """
     get = "It is a folder with a folder of images for each class, or of images alone, which then have no labels."
     with reading(root):
         found = folders.parts(root)
     if not found:
-        return _divided(_listing(_first("the data set", [root], get)), split)
+        return _divided(_grouped(_listing(_first("the data set", [root], get)), root), split)
     folder = _first("the data set", [found.get(split, root / split)], get)
-    return _listing(folder, *(path for part, path in found.items() if part != split))
+    return _grouped(_listing(folder, *(path for part, path in found.items() if part != split)), root)
+
+
+def _grouped(data: ImageSet, root: Path) -> ImageSet:
+    """The set with the superclasses that `<root>/superclasses.csv` gives its classes, if there is such a table."""
+    path = root / "superclasses.csv"
+    if not path.is_file() or not data.classes:
+        return data
+    form: dict = {"index_col": "class", "usecols": ["class", "superclass"], "dtype": str}
+    lines = _lines(data.classes, [path], keep_default_na=False, na_values=[""], **form)  # a class may be called NA
+    coarse, names = pd.factorize(lines["superclass"], sort=True)
+    return replace(data, coarse=torch.from_numpy(coarse), coarse_names=list(names))
 
 
 def _imagenet(root: Path, split: str, names: list[str] | None = None) -> ImageSet:

@@ -17,6 +17,7 @@ from infomax_nb import data, plots
 from infomax_nb.config import ParameterError, TrainConfig
 from infomax_nb.data import Files, ImageSet, load, picture
 from infomax_nb.evaluation import nearest
+from infomax_nb.fingerprint import fingerprint
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.probe import held_out_information
 from infomax_nb.readers import READERS
@@ -336,6 +337,36 @@ def test_a_folder_of_class_folders_of_mixed_images(tmp_path):
     ]
     known = [(path, train.classes[k]) for path, k in known if path]
     assert len(known) > 40 and all(f"/{name}/" in path for path, name in known)
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("",)])
+def test_a_table_groups_the_classes(tmp_path, parts):
+    """Names that pandas would read as numbers or as missing are names; another table is another data set."""
+    names = ["01", "NA", "oak", "pine"]
+    for part in parts:
+        for c, name in enumerate(names):
+            write(tmp_path / part / name, 10, 10 * c)
+    config = TrainConfig(**{**SMALL, "data_root": str(tmp_path), "runs_dir": str(tmp_path.with_name("runs"))})
+    plain = load("folder", tmp_path, "train", image_size=24)
+    assert plain.coarse is None
+    digests = [fingerprint(config)["digest"]]
+    for trees in ("oak,tree\npine,tree\n", "oak,tree\npine,1\n"):
+        (tmp_path / "superclasses.csv").write_text(f"class,superclass\nNA,1\n{trees}01,tree\n")
+        train, test = (load("folder", tmp_path, split, image_size=24) for split in ("train", "test"))
+        assert train.classes == test.classes == names and train.coarse_names == test.coarse_names == ["1", "tree"]
+        own = ["tree", "1", "tree", "tree" if "pine,tree" in trees else "1"]
+        assert [train.coarse_names[k] for k in train.coarse] == [test.coarse_names[k] for k in test.coarse] == own
+        assert torch.equal(train.images, plain.images) and torch.equal(train.labels, plain.labels)
+        digests.append(fingerprint(config)["digest"])
+    assert len(set(digests)) == 3
+    for wrong in (
+        "class,superclass\n01,a\nNA,b\noak,c\n",
+        "class,superclass\n01,\nNA,b\noak,c\npine,d\n",
+        "a,b\n1,2\n",
+    ):
+        (tmp_path / "superclasses.csv").write_text(wrong)
+        with pytest.raises(ParameterError, match="superclasses.csv"):
+            load("folder", tmp_path, "train", image_size=24)
 
 
 # --- Layouts --------------------------------------------------------------------------------------------------
