@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from .train import Run
 
 # What a branch may have of its own; whatever else decides a result must be its trunk's.
-OWN = {"epochs", "lr", "weight_decay", "kappa", "alpha", "beta", "momentum_schedule", "eval_every", "eval_first"}
+OWN = {
+    "epochs",
+    "lr",
+    "decay_epochs",
+    "weight_decay",
+    "kappa",
+    "alpha",
+    "beta",
+    "momentum_schedule",
+    "eval_every",
+    "eval_first",
+}
 OWN |= {"start_from", "start_epoch"}
 
 
@@ -28,6 +39,10 @@ def check_epochs(config: TrainConfig) -> None:
         raise ParameterError(f"start_from = {name!r} is not allowed without start_epoch, an epoch that it has kept.")
     if start is not None and start >= last:
         raise ParameterError(f"start_epoch = {start} is not allowed: it must be less than epochs = {last}.")
+    if config.decay_epochs > last:
+        raise ParameterError(
+            f"decay_epochs = {config.decay_epochs} is not allowed: it must be at most epochs = {last}."
+        )
     keep = list(config.keep_epochs or ())
     for epoch in keep:
         limit = f"at most epochs = {last}" if epoch > last else f"above start_epoch = {start}"

@@ -90,10 +90,11 @@ class TrainConfig(BaseModel):
     by its name, or skipped. `n_classes`: classes of `glyphs`. `eval_every`: epochs between evaluations (the last epoch
     is always evaluated). `data_root`, `runs_dir` say where, not what: they are no part of the run's identity, but for
     `folder`, where the absolute path of `data_root` says what. `eval_first`: so many first epochs are each evaluated
-    beside. Each evaluation trains the linear head further. `precision`: float32 (`32`), or networks trained under
-    bfloat16 autocast (`bf16`); `auto` is `bf16` on CUDA and `32` on the CPU. `device` and `precision` count as what a
-    run really uses; float32 on the CPU goes without saying. `recipe`: version of the views' drawing, `views.RECIPE`;
-    runs with an older one can be read, not trained.
+    beside. Each evaluation trains the linear head further. `decay_epochs`: in so many last epochs `lr` falls to zero, by
+    the same amount at each step. `precision`: float32 (`32`), or networks trained under bfloat16 autocast (`bf16`);
+    `auto` is `bf16` on CUDA and `32` on the CPU. `device` and `precision` count as what a run really uses; float32 on
+    the CPU goes without saying. `recipe`: version of the views' drawing, `views.RECIPE`; runs with an older one can be
+    read, not trained.
 
     `augmentation`: the recipe of the views, whatever the method (`dino`: the paper's, Section 3); None is the method's
     own, and so is the name of its own, but for DINO, whose own crops are narrower. `local_views`: the number of views
@@ -120,6 +121,7 @@ class TrainConfig(BaseModel):
     epochs: int = Field(8, ge=1)
     batch_size: int = Field(128, ge=2)
     lr: float = Field(1e-3, gt=0)
+    decay_epochs: int = Field(0, ge=0)
     weight_decay: float = Field(1e-6, ge=0)
     seed: int = Field(0, ge=0, lt=2**31)
     kappa: float = Field(10.0, gt=0, le=KAPPA_MAX)

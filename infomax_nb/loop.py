@@ -69,11 +69,15 @@ class Loop(pl.LightningModule):
 
     def on_train_start(self) -> None:
         for group in self.trainer.optimizers[0].param_groups:  # a trunk's checkpoint has the trunk's
-            group |= {"lr": self.config.lr, "weight_decay": self.config.weight_decay}
+            group["weight_decay"] = self.config.weight_decay
 
     def on_train_batch_start(self, *_) -> None:
+        steps = len(_Batches(self))
         self.method.step = self.trainer.global_step
-        self.method.steps = self.config.epochs * len(_Batches(self))
+        self.method.steps = self.config.epochs * steps
+        to_go = self.method.steps - self.method.step
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.config.lr * min(1.0, to_go / max(1, self.config.decay_epochs * steps))
 
     def on_train_epoch_start(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
