@@ -90,8 +90,8 @@ class TrainConfig(BaseModel):
     by its name, or skipped. `n_classes`: classes of `glyphs`. `eval_every`: epochs between evaluations (the last epoch
     is always evaluated). `data_root`, `runs_dir` say where, not what: they are no part of the run's identity, but for
     `folder`, where the absolute path of `data_root` says what. `eval_first`: so many first epochs are each evaluated
-    beside. Each evaluation trains the linear head further. `decay_epochs`: in so many last epochs `lr` falls to zero, by
-    the same amount at each step. `precision`: float32 (`32`), or networks trained under bfloat16 autocast (`bf16`);
+    beside. Each evaluation trains the linear head further. `decay_epochs`: in so many last epochs `lr` falls to zero,
+    by the same amount at each step. `precision`: float32 (`32`), or networks trained under bfloat16 autocast (`bf16`);
     `auto` is `bf16` on CUDA and `32` on the CPU. `device` and `precision` count as what a run really uses; float32 on
     the CPU goes without saying. `recipe`: version of the views' drawing, `views.RECIPE`; runs with an older one can be
     read, not trained.

@@ -160,7 +160,8 @@ def test_whatever_decides_the_result_is_part_of_the_name():
         {"lr": 1e-4}, {"weight_decay": 0}, {"seed": 1}, {"kappa": 1}, {"alpha": 0.5}, {"beta": 0.5}, {"proj_dim": 64},
         {"eval_every": 2}, {"damaged": "skip"}, {"precision": "bf16"}, {"device": "cuda"},
         {"device": "cuda", "precision": "32"}, {"recipe": 1}, {"decay_epochs": 3}, {"eval_first": 3},
-        {"augmentation": "simclr"}, {"local_views": 2}, {"method": "byol"}, {"method": "byol", "momentum_schedule": "steps"},
+        {"augmentation": "simclr"}, {"local_views": 2}, {"method": "byol"},
+        {"method": "byol", "momentum_schedule": "steps"},
         *({"start_from": name, "start_epoch": epoch} for name in "xy" for epoch in (1, 2)),
     ]  # fmt: skip
     places = {"data_root", "runs_dir", "keep_epochs"}
