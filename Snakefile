@@ -126,7 +126,7 @@ rule index:
     output:
         "reports/index.html",
     shell:
-        "python workflow/index.py"
+        "python -m workflow.index"
 
 
 def given(name: str) -> int:

@@ -7,7 +7,6 @@ trained under bfloat16 autocast where `precision` says so.
 import os
 import platform
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.collect_env import get_nvidia_driver_version, run
 
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # NVIDIA's libraries read it and then heed no program
 # What torch says where there is nothing to compute on: no fault of the machine, nothing to tell.
@@ -174,12 +174,5 @@ def _cpu() -> str:
 def _driver() -> str | None:
     """The release of NVIDIA's driver, such as 580.65.06."""
     loaded = Path("/proc/driver/nvidia/version")
-    text = loaded.read_text() if loaded.exists() else ""
-    if not text:  # Windows' subsystem for Linux
-        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        try:
-            text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        except OSError:
-            return None
-    release = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text)
-    return release[0] if release else None
+    release = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", loaded.read_text() if loaded.exists() else "")
+    return release[0] if release else get_nvidia_driver_version(run)  # Windows' subsystem for Linux has no such file

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence, Set
+from itertools import islice, product
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -42,15 +43,12 @@ def subfolders(folder: Path) -> list[Path]:
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders in a folder; a link into another one of them is a second name of what is there already."""
-    inside = subfolders(folder)
-    kept = [os.path.realpath(path) for path in inside if not path.is_symlink()]
-    names = [path.name for path in inside if not path.is_symlink()]
-    for path in inside:
+    kept: dict[str, str] = {}
+    for path in sorted(subfolders(folder), key=Path.is_symlink):  # links last
         real = os.path.realpath(path)
-        if path.is_symlink() and not any(_within(real, other) for other in kept):
-            kept.append(real)
-            names.append(path.name)
-    return sorted(names)
+        if not path.is_symlink() or not any(_within(real, other) for other in kept):
+            kept[real] = path.name
+    return sorted(kept.values())
 
 
 # --- Images, each once ----------------------------------------------------------------------------------------
@@ -174,10 +172,8 @@ def parts(root: Path) -> dict[str, Path]:
 
     Raises ParameterError where names of parts stand beside other folders of images, so that either may be meant.
     """
-    been: set[str] = set()
-    here: Path | None = root
-    while here is not None and here.is_dir() and os.path.realpath(here) not in been:
-        been.add(os.path.realpath(here))
+    here = root if root.is_dir() else None
+    while here is not None:
         inside = subfolders(here)
         found = _parts_among(here, inside)
         if found:
@@ -190,12 +186,8 @@ def _only(folder: Path, inside: list[Path]) -> Path | None:
     """The one of the folders inside that holds images, if there are none beside it."""
     if any(map(_is_image, folder.iterdir())):
         return None
-    holders: list[Path] = []
-    for path in inside:
-        holders += [path] if _holds_images(path) else []
-        if len(holders) > 1:
-            return None
-    return holders[0] if holders else None
+    holders = list(islice(filter(_holds_images, inside), 2))
+    return holders[0] if len(holders) == 1 else None
 
 
 def _unwrapped(part: Path) -> Path:
@@ -235,15 +227,12 @@ def _parts_among(root: Path, inside: list[Path]) -> dict[str, Path]:
 
 def _refuse_rests_that_differ(root: Path, inside: list[Path], named: dict[str, dict[str, list[Path]]]) -> None:
     """ParameterError for train_augmented beside test_clean if they hold the same class folders: no two classes do."""
-    kinds: dict[str, list[Path]] = {}
-    for of in named.values():
-        for kind, paths in of.items():
-            kinds.setdefault(kind, []).extend(paths)
-    for train in kinds.get("train", []):
-        for test in kinds.get("test", []) + kinds.get("val", []):
-            if _same_classes({"train": [train], "test": [test]}):
-                others = [path for path in inside if path not in (train, test) and _holds_images(path)]
-                raise ParameterError(_either(root, [train, test], others))
+    trains = [path for of in named.values() for path in of.get("train", [])]
+    tests = [path for kind in ("test", "val") for of in named.values() for path in of.get(kind, [])]
+    for train, test in product(trains, tests):
+        if _same_classes({"train": [train], "test": [test]}):
+            others = [path for path in inside if path not in (train, test) and _holds_images(path)]
+            raise ParameterError(_either(root, [train, test], others))
 
 
 def _is_meant(rest: str, kinds: Set[str]) -> bool:

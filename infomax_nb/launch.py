@@ -16,14 +16,12 @@ class Processes:
 
     launcher: `torchrun`, `srun`, or `own` (Lightning starts them, on this machine).
     devices: processes on each node, one for each device. num_nodes: nodes. rank: this process' number, from 0.
-    local_rank: its number on its node.
     """
 
     launcher: Literal["torchrun", "srun", "own"]
     devices: int
     num_nodes: int
     rank: int
-    local_rank: int
 
     @property
     def world(self) -> int:
@@ -92,14 +90,14 @@ def _check_number(devices: Any) -> None:
 def _by_torchrun() -> Processes:
     each = _number("LOCAL_WORLD_SIZE", 1)
     nodes = _even("torchrun", _number("WORLD_SIZE", 1), per=each)
-    return Processes("torchrun", each, nodes, _number("RANK"), _number("LOCAL_RANK"))
+    return Processes("torchrun", each, nodes, _number("RANK"))
 
 
 def _by_srun() -> Processes:
     tasks = _number("SLURM_STEP_NUM_TASKS")
     nodes = max(1, _number("SLURM_STEP_NUM_NODES", 1))
     each = _even("srun", tasks, per=nodes)
-    return Processes("srun", each, nodes, _number("SLURM_PROCID"), _number("SLURM_LOCALID"))
+    return Processes("srun", each, nodes, _number("SLURM_PROCID"))
 
 
 def _by_lightning(devices: int | None) -> Processes:
@@ -107,7 +105,7 @@ def _by_lightning(devices: int | None) -> Processes:
     started = os.environ.keys() >= STARTED_BY_LIGHTNING
     world = _number("WORLD_SIZE", devices or 1) if started else devices or 1
     rank = _number("LOCAL_RANK") if started and world > 1 else 0
-    return Processes("own", world, 1, rank, rank)
+    return Processes("own", world, 1, rank)
 
 
 def _even(launcher: str, tasks: int, per: int) -> int:

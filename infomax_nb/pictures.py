@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from .config import reading
 
@@ -21,15 +21,6 @@ for _order in (b"II", b"MM"):
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 BITS, PHOTOMETRIC, ORIENTATION, PLANES, SAMPLE_FORMAT = 258, 262, 274, 284, 339  # TIFF's tags
 
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -54,8 +45,10 @@ def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Ima
             image.draft(None, least)
             image.load()
             shown = _on_white(_with_alpha(image, layout, path))
-            turn = TURNS.get(_orientation(image))
-            return shown if turn is None else shown.transpose(turn)
+            shown.info.clear()  # and all other remarks with it
+            shown.getexif()[ORIENTATION] = _orientation(image)
+            ImageOps.exif_transpose(shown, in_place=True)
+            return shown
 
 
 def _hush() -> None:

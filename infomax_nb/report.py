@@ -53,20 +53,6 @@ def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources
     return f"reports/{name} holds {len(sources)} runs"
 
 
-def data_note(records: list[dict]) -> str:
-    """Which images these runs (as in `records.json`) read, where those were not the published ones; else an empty text.
-
-    `reports/data_notes.csv` has a line for each such copy of a data set, with the day before which runs read it.
-    """
-    notes = pd.read_csv(project_root() / "reports" / "data_notes.csv")
-    found = []
-    for dataset, day, images in notes.itertuples(index=False):
-        runs = [record for record in records if record.get("config", {}).get("dataset") == dataset]
-        if any(run["started"] < day for run in runs):
-            found.append(images)
-    return "; ".join(found)
-
-
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracies after the last epoch, mean ± standard deviation over seeds, a row for each of what else differs."""
     by = [c for c in ("method", "kappa", "beta", "proj_dim", "lr") if c in metrics and metrics[c].nunique() > 1]

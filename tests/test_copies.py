@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from infomax_nb import pretrained as at_hand
-from infomax_nb import report
 from infomax_nb.evaluation import features
 from infomax_nb.pretrained import NETWORKS, available, pretrained
 from workflow import index, networks, site
+from workflow.copies import data_note
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,20 +88,18 @@ def test_what_cannot_be_measured_is_one_sentence(given, said, capsys, monkeypatc
 
 def test_a_result_says_which_copy_of_the_images_it_read():
     def note(dataset, started):
-        return report.data_note(
-            [{"config": {"dataset": "glyphs"}}, {"config": {"dataset": dataset}, "started": started}]
-        )
+        return data_note([{"config": {"dataset": "glyphs"}}, {"config": {"dataset": dataset}, "started": started}])
 
     assert "JPEG-compressed copy (quality about 75, chroma at half" in note("cifar10", "2026-11-23T21:00:00+00:00")
     assert note("cifar10", "2026-11-24T00:00:01+00:00") == ""  # from there on without loss
-    assert note("glyphs", "2026-11-23") == note("fashion_mnist", "2026-11-23") == report.data_note([{}]) == ""
+    assert note("glyphs", "2026-11-23") == note("fashion_mnist", "2026-11-23") == data_note([{}]) == ""
     assert "32×32" in note("tiny_imagenet", "2026-11-23") and "lung half" in note("lc25000_groups", "2026-11-23")
 
 
 def noted() -> list[str]:
     """The committed results that read a copy of their images."""
     records = {path.parent.name: path.read_text() for path in sorted((ROOT / "reports").glob("*/records.json"))}
-    return [name for name, text in records.items() if report.data_note(json.loads(text))]
+    return [name for name, text in records.items() if data_note(json.loads(text))]
 
 
 def test_the_page_and_the_site_show_which_copy_of_the_images_a_result_read():

@@ -227,7 +227,7 @@ def test_the_report_page_reads_well(tmp_path, browser, width):
     """`reports/index.html` of the committed results and the notebooks' stored outputs."""
     copy = tracked(tmp_path)
     shutil.copytree(copy / "notebooks", copy / "reports" / "notebooks")
-    written = run(copy, [sys.executable, "workflow/index.py"])
+    written = run(copy, [sys.executable, "-m", "workflow.index"])
     assert written.returncode == 0, written.stderr
     visit = Visit(browser, width, copy.as_uri())
     visit.open(f"{copy.as_uri()}/reports/index.html")

@@ -1,4 +1,4 @@
-"""`python workflow/index.py` writes `reports/index.html` from the committed results and the executed notebooks."""
+"""`python -m workflow.index` writes `reports/index.html` from the committed results and the executed notebooks."""
 
 import json
 import re
@@ -8,8 +8,9 @@ import nbformat
 from jinja2 import Template
 
 from infomax_nb.config import project_root
-from infomax_nb.report import committed, data_note
+from infomax_nb.report import committed
 from infomax_nb.train import write_whole
+from workflow.copies import data_note
 
 
 def index() -> Path:

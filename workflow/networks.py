@@ -20,8 +20,8 @@ from infomax_nb.data import ImageSet
 from infomax_nb.evaluation import features, knn, topk_accuracy
 from infomax_nb.fingerprint import KNOWN, pixels_digest
 from infomax_nb.pretrained import NETWORKS, pretrained
-from infomax_nb.report import data_note
 from infomax_nb.train import Run, datasets, environment, write_whole
+from workflow.copies import data_note
 
 
 def store(run: Run) -> str:

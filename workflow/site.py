@@ -17,7 +17,8 @@ import pandas as pd
 from sphinx.cmd.build import build_main
 
 from infomax_nb.config import project_root
-from infomax_nb.report import committed, data_note
+from infomax_nb.report import committed
+from workflow.copies import data_note
 
 ROOT = project_root()
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
