@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from common import publish
+
 from runs import Training, one_thread
 
 # libgomp's own number of turns, which it takes where nobody says anything.

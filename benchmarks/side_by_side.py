@@ -9,6 +9,7 @@ import statistics
 from contextlib import ExitStack
 
 from common import publish
+
 from runs import IMAGES, Training
 
 
