@@ -20,7 +20,6 @@ import yaml
 from checkout import ROOT, checkout, environment
 
 from infomax_nb.config import ParameterError, RunError
-from infomax_nb.late import scheduled
 from infomax_nb.train import Run
 from workflow.evidence_precision import verdict
 from workflow.evidence_runs import (
@@ -35,6 +34,7 @@ from workflow.evidence_runs import (
     no_evidence,
     planned,
 )
+from workflow.late import scheduled
 
 TOY = {
     "dataset": "glyphs",

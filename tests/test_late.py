@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from infomax_nb.late import (
+from infomax_nb.verdicts import equivalent, paired_interval
+from workflow.evidence import effects, offset
+from workflow.late import (
     FAILS,
     HOLDS,
     UNDECIDED,
@@ -37,8 +39,6 @@ from infomax_nb.late import (
     shared_variance,
     stalls_late,
 )
-from infomax_nb.verdicts import equivalent, paired_interval
-from workflow.evidence import effects, offset
 
 EVALUATED = [1, 2, 3, 4, 5, 6, *range(8, 61, 2)]
 MIDDLE = [32, 34, 36, 38, 40]  # what the last 20 epochs' gain is counted from

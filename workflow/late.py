@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from .verdicts import equivalent, paired_interval
+from infomax_nb.verdicts import equivalent, paired_interval
 
 HOLDS = "holds"
 FAILS = "does not hold"
