@@ -17,6 +17,7 @@ from checkout import ROOT
 from PIL import Image
 
 from infomax_nb.config import ParameterError, RunError, TrainConfig, file_digest
+from infomax_nb.data import ImageSet
 from infomax_nb.evaluation import OnlineEvaluation, best_within
 from infomax_nb.train import Run, collect, datasets, fit
 from workflow.sweep import runs_of
@@ -66,9 +67,8 @@ def test_a_branch_with_its_trunks_values_is_its_trunk(trunk):
     assert_same(same, trunk)
 
 
+@pytest.mark.parametrize("trunk", ["infomax", "simclr"], indirect=True)  # BYOL's momentum knows where a run ends
 def test_six_epochs_and_six_more_are_twelve(trunk):
-    if trunk.config.method == "byol":
-        pytest.skip("its momentum knows where a run ends")
     whole = fit(trunk.config.but(epochs=12, keep_epochs=None))
     assert_same(fit(branch(trunk, 6, epochs=12)), whole)
     assert whole.metrics.epoch.tolist() == list(range(1, 13))
@@ -156,12 +156,8 @@ def test_what_a_run_keeps_is_named_in_its_record_and_no_part_of_its_name(trunk):
     assert collect(trunk.path.parent).run.nunique() >= 1
 
 
-@pytest.mark.parametrize("given", [[1, 2], (2, 1), "[1, 2]", "1, 2", [2, 1, 2], ["1", 2.0], np.array([1, 2])])
+@pytest.mark.parametrize("given", [[1, 2], (2, 1), "[1, 2]", [2, 1, 2], ["1", 2.0], np.array([1, 2])])
 def test_epochs_to_keep_may_be_written_in_any_way(given):
-    if given == "1, 2":
-        with pytest.raises(ParameterError, match=r"keep_epochs = '1, 2' is not allowed: .* or a list of such values"):
-            TrainConfig(keep_epochs=given)
-        return
     assert TrainConfig(keep_epochs=given).keep_epochs == (1, 2)
 
 
@@ -201,6 +197,7 @@ def test_epochs_to_keep_are_no_list_of_runs(tmp_path):
         ({"keep_epochs": [4, 9]}, "keep_epochs = [4, 9] is not allowed: 9 in it must be at most epochs = 8"),
         ({"keep_epochs": [0, 3]}, "keep_epochs = [0, 3] is not allowed: 0 in it must be greater than or equal to 1"),
         ({"keep_epochs": "some"}, "keep_epochs = 'some' is not allowed: it must be a valid integer"),
+        ({"keep_epochs": "1, 2"}, "keep_epochs = '1, 2' is not allowed: it must be a valid integer"),
         ({"keep_epochs": True}, "keep_epochs = True is not allowed"),
         ({"keep_epochs": [1, True]}, "keep_epochs = [1, True] is not allowed"),
         ({"keep_epochs": {"a": 1}}, "keep_epochs = {'a': 1} is not allowed"),
@@ -381,11 +378,12 @@ def test_the_best_within_is_the_largest_score_of_the_group():
 
 
 def test_more_than_256_classes_take_two_bytes(tmp_path):
-    train, test = datasets(TrainConfig(n_classes=300, image_size=16, batch_size=2))
-    evaluation = OnlineEvaluation(train, test, 3 * 16 * 16, 0, torch.device("cpu"))
+    images = torch.randint(0, 256, (600, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    few = ImageSet(images, torch.arange(600) % 300, [str(k) for k in range(300)])
+    evaluation = OnlineEvaluation(few, few, 3 * 4 * 4, 0, torch.device("cpu"))
     evaluation(torch.nn.Flatten(), 5, passes=1)
     torch.save(evaluation.state_dict(), tmp_path / "state.pt")
-    again = OnlineEvaluation(train, test, 3 * 16 * 16, 0, torch.device("cpu"))
+    again = OnlineEvaluation(few, few, 3 * 4 * 4, 0, torch.device("cpu"))
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     again.write(tmp_path / "predictions.npz")
     with np.load(tmp_path / "predictions.npz") as found:
