@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import PATCHES, ParameterError
+from .kernels.convolution import is_small, of_points, on_small_map
 
 HIDDEN = 2048  # of the projectors; the paper varies only the output's width (Figure 3)
 
@@ -36,24 +37,37 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
         net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, 2 if name == "resnet_small" else 1, 1, bias=False)  # type: ignore[union-attr, arg-type]
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
         net.maxpool = nn.Identity()
+    else:
+        net.act1, net.maxpool = _LateReLU(inplace=True), nn.Sequential(net.maxpool, nn.ReLU(inplace=True))
     for module in net.modules():
         if type(module) is nn.Conv2d:
-            module.__class__ = _PaddedConv2d  # timm takes no layer of one's own for a ResNet
+            module.__class__ = _Conv2d  # timm takes no layer of one's own for a ResNet
     return net.to(memory_format=torch.channels_last)
 
 
-class _PaddedConv2d(nn.Conv2d):
-    """A convolution that leaves autocast where parts of its kernel see padding alone, as 3x3 does on 1x1 pixels.
+class _LateReLU(nn.ReLU):
+    """The stem's ReLU: before max-pooling to who looks at its maps, after it while training.
 
-    oneDNN's bfloat16 (torch 2.15, CPUs with AMX, stride 2) never writes the gradient of those parts: it is what was in
-    memory before, now and then NaN.
+    Values and gradients are the same in either order, and after pooling it has a quarter of the pixels to do.
     """
 
+    def forward(self, input: Tensor) -> Tensor:
+        return input if self.training else super().forward(input)
+
+
+class _Conv2d(nn.Conv2d):
+    """A convolution that is matrix products on the CPU where these are faster: on small maps, and of single pixels."""
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # torch's name of it
-        if input.device.type != "cpu" or min(input.shape[-2:]) > max(self.padding):  # type: ignore[operator]
+        plain = self.groups == 1 and self.dilation == (1, 1) and self.padding_mode == "zeros" and bias is None
+        if input.device.type != "cpu" or not plain or isinstance(self.padding, str):
             return super()._conv_forward(input, weight, bias)
-        with torch.autocast("cpu", enabled=False):
-            return super()._conv_forward(input.to(weight.dtype), weight, bias)
+        if self.kernel_size == (1, 1) and self.padding == (0, 0):
+            return of_points(input, weight, self.stride)
+        bytes_each = 2 if torch.is_autocast_enabled("cpu") else weight.element_size()
+        if is_small(*input.shape[-2:], self.kernel_size, self.stride, self.padding, bytes_each):
+            return on_small_map(input, weight, self.stride, self.padding)
+        return super()._conv_forward(input, weight, bias)
 
 
 def mlp(features: int, dim: int) -> nn.Module:
