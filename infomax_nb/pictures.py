@@ -44,7 +44,7 @@ def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Ima
             layout = str(image.tile[0].args) if image.format == "PNG" else None  # gone after `load`
             image.draft(None, least)
             image.load()
-            shown = _on_white(_with_alpha(image, layout, path))
+            shown = _on_white(_with_alpha(image, layout))
             shown.info.clear()  # and all other remarks with it
             shown.getexif()[ORIENTATION] = _orientation(image)
             ImageOps.exif_transpose(shown, in_place=True)
@@ -75,25 +75,20 @@ def _first_of(image: TiffImagePlugin.TiffImageFile, tag: int) -> int | None:
     return values[0] if isinstance(values, tuple) else values
 
 
-def _with_alpha(image: ImageFile.ImageFile, layout: str | None, path: str | Path) -> Image.Image:
+def _with_alpha(image: ImageFile.ImageFile, layout: str | None) -> Image.Image:
     """The decoded image in a mode of 8 bits a channel, with the transparency that Pillow leaves in `info`, or loses.
 
-    layout: a PNG's, as Pillow calls it: "L;2", "RGB;16B", ...
+    layout: a PNG's, as Pillow calls it: "L;2", "RGB", ...
     """
     key = image.info.get("transparency")
     if image.mode[0] == "I":
-        see_through = None if key is None else np.asarray(image) == key
-        return _transparent(_grey(image), see_through)
+        shown = _grey(image)
+        if key is not None:
+            shown.putalpha(Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8)))
+        return shown
     if image.mode == "La":
         return image.convert("LA")
-    if key is None or layout is None:
-        return image
-    if layout == "RGB;16B":
-        high = np.asarray(image).astype(np.uint16)
-        see_through = (256 * high + _low_bytes(path) == key).all(-1)
-        del image.info["transparency"]
-        return _transparent(image, see_through)
-    if layout in ("L;2", "L;4"):  # Pillow scales the pixels to 255, but not the key
+    if key is not None and layout in ("L;2", "L;4"):  # Pillow scales the pixels to 255, but not the key
         most = 2 ** int(layout[-1]) - 1
         image.info["transparency"] = (key & most) * 255 // most
     return image
@@ -109,20 +104,6 @@ def _grey(image: ImageFile.ImageFile) -> Image.Image:
     return Image.fromarray((table[::-1] if white_is_zero else table)[np.asarray(image)])
 
 
-def _low_bytes(path: str | Path) -> np.ndarray:
-    """The lower halves (H, W, 3) of a PNG's 16-bit colours; Pillow's own reading drops them."""
-    with Image.open(path) as image:
-        image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]  # takes the second byte of each two
-        return np.asarray(image)
-
-
-def _transparent(image: Image.Image, see_through: np.ndarray | None) -> Image.Image:
-    """The image, nothing of it where `see_through` (H, W)."""
-    if see_through is not None:
-        image.putalpha(Image.fromarray(np.where(see_through, 0, 255).astype(np.uint8)))
-    return image
-
-
 def _on_white(image: Image.Image) -> Image.Image:
     """RGB, white behind what is transparent."""
     if image.has_transparency_data:
@@ -133,8 +114,6 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _orientation(image: ImageFile.ImageFile) -> int:
     """1 to 8 as EXIF counts, 1 for upright, and where nothing readable is said."""
-    if image.format == "TIFF":  # Pillow has turned it
-        return 1
     found = _exif_orientation(image.info.get("exif") or b"")
     if found is not None:
         return found
