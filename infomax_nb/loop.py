@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from . import branches
 from .config import ParameterError, TrainConfig, live, save_interval, write_whole
 from .data import ImageSet, batches, stream
-from .device import exact, memory, own_gpu
+from .device import exact, keep_memory, memory, own_gpu
 from .evaluation import OnlineEvaluation
 from .fingerprint import check_data
 from .kernels.log_sum_exp import gathered
@@ -290,6 +290,8 @@ def run(
     if cuda:  # before the images are moved there
         there.check_devices(torch.cuda.device_count())
         torch.cuda.set_device(own_gpu())
+    else:
+        keep_memory()
     device = torch.device(config.device)
     cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
     with memory("images and network were loaded", cure), torch.random.fork_rng(devices=[]):

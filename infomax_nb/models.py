@@ -38,7 +38,7 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> nn.Module:
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
         net.maxpool = nn.Identity()
     else:
-        net.act1, net.maxpool = _LateReLU(inplace=True), nn.Sequential(net.maxpool, nn.ReLU(inplace=True))
+        net.act1, net.maxpool = _LateReLU(inplace=True), nn.Sequential(net.maxpool, nn.ReLU(inplace=True))  # type: ignore[arg-type]
     for module in net.modules():
         if type(module) is nn.Conv2d:
             module.__class__ = _Conv2d  # timm takes no layer of one's own for a ResNet
@@ -60,13 +60,14 @@ class _Conv2d(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # torch's name of it
         plain = self.groups == 1 and self.dilation == (1, 1) and self.padding_mode == "zeros" and bias is None
-        if input.device.type != "cpu" or not plain or isinstance(self.padding, str):
+        padding = self.padding
+        if input.device.type != "cpu" or not plain or isinstance(padding, str):
             return super()._conv_forward(input, weight, bias)
-        if self.kernel_size == (1, 1) and self.padding == (0, 0):
+        if self.kernel_size == (1, 1) and padding == (0, 0):
             return of_points(input, weight, self.stride)
-        bytes_each = 2 if torch.is_autocast_enabled("cpu") else weight.element_size()
-        if is_small(*input.shape[-2:], self.kernel_size, self.stride, self.padding, bytes_each):
-            return on_small_map(input, weight, self.stride, self.padding)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+        if is_small(input, self.kernel_size, self.stride, padding, dtype):
+            return on_small_map(input, weight, self.stride, padding)
         return super()._conv_forward(input, weight, bias)
 
 
