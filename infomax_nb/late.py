@@ -129,34 +129,20 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable = late
     return paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)
 
 
-def p_value(found: Mapping, sign: int = 1) -> float:
-    """That of the one-sided test whether a difference as of `compare` has this sign."""
-    return float(stats.t.sf(sign * found["mean"] / found["error"], found["seeds"] - 1))
-
-
-def holm(p_values: Mapping) -> dict:
-    """Adjusted p-values by their names (Holm 1979): the k-th smallest of m, times m − k + 1."""
-    adjusted = {}
-    largest = 0.0
-    for k, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        largest = max(largest, min(1.0, (len(p_values) - k) * p_values[name]))
-        adjusted[name] = largest
-    return adjusted
-
-
 def _above(found: Mapping, sign: int, floor: float = 0.0) -> bool:
     """Is sign · difference above `floor`, at 5%?"""
     t = stats.t.ppf(1 - LEVEL, found["seeds"] - 1)
     return bool(sign * found["mean"] - t * found["error"] > floor)
 
 
-def _below(found: Mapping, sign: int, ceiling: float, tests: int = 1) -> bool:
+def below(found: Mapping, sign: int, ceiling: float, tests: int = 1) -> bool:
     """Is sign · difference below `ceiling`, at 5% divided by the number of `tests`?"""
     t = stats.t.ppf(1 - LEVEL / tests, found["seeds"] - 1)
     return bool(sign * found["mean"] + t * found["error"] < ceiling)
 
 
-def _answer(finished: bool, shown: bool, refuted: bool) -> str:
+def answered(finished: bool, shown: bool, refuted: bool) -> str:
+    """The answer of a claim; what is both shown and refuted is shown."""
     if not finished:
         return UNFINISHED
     if shown:
@@ -177,8 +163,8 @@ def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3,
     """
     found = compare(ours, theirs, statistic)
     shown = _above(found, sign, floor) and (probe is None or sign * probe > floor)
-    refuted = _below(found, sign, margin) and (probe is None or sign * probe < margin)
-    answer = _answer(found["seeds"] >= seeds, shown, refuted)
+    refuted = below(found, sign, margin) and (probe is None or sign * probe < margin)
+    answer = answered(found["seeds"] >= seeds, shown, refuted)
     return Verdict(answer, pd.DataFrame({"difference": found}).T)
 
 
@@ -198,7 +184,7 @@ def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) ->
     equal = equivalent(by_seed, margin, shared)
     shown = equal == "equivalent" and (probe is None or abs(probe) < margin)
     refuted = equal == "not equivalent" and (probe is None or probe * found["mean"] > 0)
-    answer = _answer(found["seeds"] >= seeds, shown, refuted)
+    answer = answered(found["seeds"] >= seeds, shown, refuted)
     return Verdict(answer, pd.DataFrame({"difference": found}).T)
 
 
@@ -216,80 +202,16 @@ def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Ver
     }
     signs = {"early": 1, "late": -1, "gain": -1}
     shown = all(_above(found[part], sign) for part, sign in signs.items())
-    no_lead = _below(found["early"], 1, margin, tests=3)
-    no_lag = _below(found["late"], -1, margin, tests=3) and (probe is None or probe > -margin)
-    no_stall = _below(found["gain"], -1, 0.0, tests=3)
+    no_lead = below(found["early"], 1, margin, tests=3)
+    no_lag = below(found["late"], -1, margin, tests=3) and (probe is None or probe > -margin)
+    no_stall = below(found["gain"], -1, 0.0, tests=3)
     finished = min(part["seeds"] for part in found.values()) >= seeds
     behind = probe is None or probe < 0
-    answer = _answer(finished, shown and behind, no_lead or no_lag or no_stall)
+    answer = answered(finished, shown and behind, no_lead or no_lag or no_stall)
     return Verdict(answer, pd.DataFrame(found).T)
 
 
-# --- Branches ---------------------------------------------------------------------------------
-
-
-def settled(branch: pd.DataFrame, start: int = 20, skip: int = 3) -> pd.DataFrame:
-    """A branch's table without the `skip` epochs after its start, in which AdamW's state adapts."""
-    return branch[branch.index > start + skip]
-
-
-def collapsed(branch, trunk, rank, start=20, epochs=40, least=4.0) -> pd.Series:
-    """Which seeds' branches collapsed? True or False for each; False while one has not finished.
-
-    The accuracy (tables by seed) is below what the trunk had when the branch began, or the mean
-    effective rank (`rank`, a table by seed, in dimensions) of the last five evaluations is below
-    `least`. A run whose loss became NaN has collapsed, too; that is for the caller to say.
-    """
-    risen = late(branch, epochs) - late(trunk, start)
-    return (risen < 0) | (late(rank, epochs) < least)
-
-
-def _branch(found: dict, collapse: bool, probe: float | None, margin: float, count: int) -> dict:
-    """What `helps` asks of one of `count` branches: its p-value, and whether it is refuted."""
-    if collapse:
-        return {"p": 1.0, "refuted": True, "refutes_all": True}
-    agrees = found["seeds"] > 1 and (probe is None or probe > 0)
-    small = probe is None or probe < margin
-    return {
-        "p": p_value(found) if agrees else 1.0,
-        "refuted": small and _below(found, 1, margin),
-        "refutes_all": small and _below(found, 1, margin, tests=count),
-    }
-
-
-def helps(branches, trunk, collapses=(), probes=None, epochs=40, margin=1.0, seeds=3) -> dict:
-    """Does weakening the global term in branches, by their β, end above the trunk's β = 1?
-
-    branches: tables by their β. `collapses`: the β of which a seed's branch collapsed; they don't
-    help. `probes`: by β.
-
-    Returns a Verdict for each β, at 5% after Holm's correction; for `consistently`, which needs
-    all of them, each at 5% (intersection-union); and for `somewhere`, which needs one after Holm.
-    A β is refuted where its gain is shown to be less than `margin`; `consistently` is by one such
-    β, at 5% by their number, `somewhere` by all.
-    """
-    probes = probes or {}
-    rows = {}
-    for beta, branch in branches.items():
-        found = compare(settled(branch), settled(trunk), partial(late, epochs=epochs))
-        collapse = beta in collapses
-        asked = _branch(found, collapse, probes.get(beta), margin, len(branches))
-        rows[beta] = found | asked | {"finished": collapse or found["seeds"] >= seeds}
-    numbers = pd.DataFrame.from_dict(rows, orient="index")
-    numbers["p_holm"] = pd.Series(holm(numbers.p.to_dict()))
-    helped = numbers.p_holm < LEVEL
-    finished = numbers.finished.all()
-    answers = {}
-    for beta, row in numbers.iterrows():
-        answers[beta] = _answer(row.finished, helped[beta], row.refuted)
-    all_help = (numbers.p < LEVEL).all()
-    answers["consistently"] = _answer(finished, all_help, numbers.refutes_all.any())
-    answers["somewhere"] = _answer(finished, helped.any(), numbers.refuted.all())
-    table = numbers.drop(columns=["refuted", "refutes_all", "finished"])
-    return {name: Verdict(answer, table) for name, answer in answers.items()}
-
-
-# --- Two measures, factors, trajectories ------------------------------------------------------
+# --- Two measures -----------------------------------------------------------------------------
 
 
 def agreed(linear: Verdict, knn: Verdict) -> Verdict:

@@ -21,24 +21,19 @@ from infomax_nb.late import (
     agreed,
     ahead,
     catches_up,
-    collapsed,
     compare,
     early,
     final,
     gain,
-    helps,
     hits,
-    holm,
     keeps_up,
     late,
-    p_value,
     scheduled,
-    settled,
     shared_variance,
     stalls_late,
 )
 from infomax_nb.verdicts import equivalent, paired_interval
-from workflow.evidence import effects, offset
+from workflow.evidence import collapsed, effects, helps, holm, offset, p_value, settled
 
 EVALUATED = [1, 2, 3, 4, 5, 6, *range(8, 61, 2)]
 MIDDLE = [32, 34, 36, 38, 40]  # what the last 20 epochs' gain is counted from
