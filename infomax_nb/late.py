@@ -1,4 +1,4 @@
-"""Verdicts on training curves, by the rules that `docs/plan.md` fixed before its runs.
+"""Statistics of training curves, and how two arms differ in them; the rules of `docs/plan.md` are made of these.
 
 A *table* has a row for each epoch and a column for each seed: accuracies in percent, NaN after
 epochs without an evaluation. Or a column for each (seed, image): 100 where the predicted class is
@@ -10,35 +10,16 @@ form gives what the first does, and the test images' variance besides.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from .verdicts import equivalent, paired_interval
+from .verdicts import paired_interval
 
-HOLDS = "holds"
-FAILS = "does not hold"
-UNDECIDED = "undecided"
-UNFINISHED = "unfinished"
 LEVEL = 0.05  # of every one-sided test
 EARLY = 5  # epochs, from the first
 LATE = 5  # evaluations, the last ones
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`answer`: holds, does not hold, undecided or unfinished. `numbers`: a row for each test.
-
-    The rows' columns are `paired_interval`'s, in points: a 90% interval, whose ends are the limits
-    of one-sided tests at 5%.
-    """
-
-    answer: str
-    numbers: pd.DataFrame
 
 
 # --- Statistics of a curve --------------------------------------------------------------------
@@ -127,97 +108,3 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable = late
     """`paired_interval` of `statistic`'s differences, 90%, with the test images' variance added."""
     by_seed, shared = differences(ours, theirs, statistic)
     return paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)
-
-
-def _above(found: Mapping, sign: int, floor: float = 0.0) -> bool:
-    """Is sign · difference above `floor`, at 5%?"""
-    t = stats.t.ppf(1 - LEVEL, found["seeds"] - 1)
-    return bool(sign * found["mean"] - t * found["error"] > floor)
-
-
-def below(found: Mapping, sign: int, ceiling: float, tests: int = 1) -> bool:
-    """Is sign · difference below `ceiling`, at 5% divided by the number of `tests`?"""
-    t = stats.t.ppf(1 - LEVEL / tests, found["seeds"] - 1)
-    return bool(sign * found["mean"] + t * found["error"] < ceiling)
-
-
-def answered(finished: bool, shown: bool, refuted: bool) -> str:
-    """The answer of a claim; what is both shown and refuted is shown."""
-    if not finished:
-        return UNFINISHED
-    if shown:
-        return HOLDS
-    return FAILS if refuted else UNDECIDED
-
-
-# --- Claims -----------------------------------------------------------------------------------
-# In all of them: margin, in points; probe, the mean difference of the converged probes after the
-# last epoch, in points, None where the claim is not about that; seeds, how many are planned.
-
-
-def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3, floor=0.0):
-    """Is ours above theirs (`sign` −1: below) by more than `floor` points? Returns a Verdict.
-
-    Holds: one-sided t test at 5%, and the probe's difference agrees. Does not hold: the difference
-    is shown to be less than `margin`, and the probe's is.
-    """
-    found = compare(ours, theirs, statistic)
-    shown = _above(found, sign, floor) and (probe is None or sign * probe > floor)
-    refuted = below(found, sign, margin) and (probe is None or sign * probe < margin)
-    answer = answered(found["seeds"] >= seeds, shown, refuted)
-    return Verdict(answer, pd.DataFrame({"difference": found}).T)
-
-
-def keeps_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
-    """Is ours less than `margin` points below theirs? Does not hold: it is shown to be more."""
-    return ahead(ours, theirs, statistic, 1, -margin, probe, seeds, floor=-margin)
-
-
-def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
-    """Are ours and theirs equal within ± `margin` points, by `verdicts.equivalent`?
-
-    Does not hold: the 90% interval lies outside, below or above. The probe's difference must lie
-    within the margin, or on the same side.
-    """
-    by_seed, shared = differences(ours, theirs, statistic)
-    found = paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)
-    equal = equivalent(by_seed, margin, shared)
-    shown = equal == "equivalent" and (probe is None or abs(probe) < margin)
-    refuted = equal == "not equivalent" and (probe is None or probe * found["mean"] > 0)
-    answer = answered(found["seeds"] >= seeds, shown, refuted)
-    return Verdict(answer, pd.DataFrame({"difference": found}).T)
-
-
-def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Verdict:
-    """Is ours ahead early, behind late, and gaining less over the last 20 epochs?
-
-    Holds: all three one-sided t tests at 5% (intersection-union), and the probe has ours behind.
-    Does not hold: one of the three is refuted at 5%/3: an early lead or a late lag less than
-    `margin`, or a gain that is not smaller.
-    """
-    found = {
-        "early": compare(ours, theirs, early),
-        "late": compare(ours, theirs, partial(late, epochs=epochs)),
-        "gain": compare(ours, theirs, partial(gain, epochs=epochs)),
-    }
-    signs = {"early": 1, "late": -1, "gain": -1}
-    shown = all(_above(found[part], sign) for part, sign in signs.items())
-    no_lead = below(found["early"], 1, margin, tests=3)
-    no_lag = below(found["late"], -1, margin, tests=3) and (probe is None or probe > -margin)
-    no_stall = below(found["gain"], -1, 0.0, tests=3)
-    finished = min(part["seeds"] for part in found.values()) >= seeds
-    behind = probe is None or probe < 0
-    answer = answered(finished, shown and behind, no_lead or no_lag or no_stall)
-    return Verdict(answer, pd.DataFrame(found).T)
-
-
-# --- Two measures -----------------------------------------------------------------------------
-
-
-def agreed(linear: Verdict, knn: Verdict) -> Verdict:
-    """The verdict that both measures give, the linear head's and k-NN's; else undecided."""
-    numbers = pd.concat({"linear": linear.numbers, "knn": knn.numbers})
-    answers = {linear.answer, knn.answer}
-    if UNFINISHED in answers:
-        return Verdict(UNFINISHED, numbers)
-    return Verdict(answers.pop() if len(answers) == 1 else UNDECIDED, numbers)

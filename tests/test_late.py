@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from infomax_nb.late import (
+from infomax_nb.late import compare, early, final, gain, hits, late, scheduled, shared_variance
+from infomax_nb.verdicts import equivalent, paired_interval
+from workflow.evidence import (
     FAILS,
     HOLDS,
     UNDECIDED,
@@ -21,19 +23,16 @@ from infomax_nb.late import (
     agreed,
     ahead,
     catches_up,
-    compare,
-    early,
-    final,
-    gain,
-    hits,
+    collapsed,
+    effects,
+    helps,
+    holm,
     keeps_up,
-    late,
-    scheduled,
-    shared_variance,
+    offset,
+    p_value,
+    settled,
     stalls_late,
 )
-from infomax_nb.verdicts import equivalent, paired_interval
-from workflow.evidence import collapsed, effects, helps, holm, offset, p_value, settled
 
 EVALUATED = [1, 2, 3, 4, 5, 6, *range(8, 61, 2)]
 MIDDLE = [32, 34, 36, 38, 40]  # what the last 20 epochs' gain is counted from
