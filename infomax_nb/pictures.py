@@ -1,7 +1,6 @@
 """One picture from one file, as a viewer shows it: upright, on white, 8 bits a channel, whatever the file holds."""
 
 import re
-import struct
 import warnings
 from pathlib import Path
 
@@ -114,28 +113,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _orientation(image: ImageFile.ImageFile) -> int:
     """1 to 8 as EXIF counts, 1 for upright, and where nothing readable is said."""
-    found = _exif_orientation(image.info.get("exif") or b"")
-    if found is not None:
-        return found
     try:
-        return image.getexif().get(ORIENTATION, 1)  # other places: XMP, a PNG's text
+        return image.getexif().get(ORIENTATION, 1)
     except Exception:  # a dozen kinds; a damaged remark is no damaged picture
         return 1
-
-
-def _exif_orientation(exif: bytes) -> int | None:
-    """The orientation in EXIF's first directory; Pillow gives up at the first damaged field, which may come before."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < 8:
-        return None
-    (start,) = struct.unpack_from(f"{order}L", exif, 4)
-    if start + 2 > len(exif):
-        return None
-    (fields,) = struct.unpack_from(f"{order}H", exif, start)
-    for at in range(start + 2, min(start + 2 + 12 * fields, len(exif) - 11), 12):
-        tag, kind = struct.unpack_from(f"{order}HH", exif, at)
-        if tag == ORIENTATION:
-            form = {1: "B", 3: "H", 4: "L"}.get(kind)
-            return struct.unpack_from(order + form, exif, at + 8)[0] if form else None
-    return None

@@ -139,17 +139,12 @@ def _listing(*places: Path, names: list[str] | None = None) -> ImageSet:
         own = found[first : first + len(names)]
         for name, paths in zip(names, own, strict=True):
             if not paths:
-                raise ValueError(_none_in(places[0] / name))
+                other = "that is not another name (link) of one in another folder of the set"
+                raise ValueError(f"there is no image ({', '.join(FORMATS)}) in {places[0] / name} {other}")
         by_name = sorted(range(len(names)), key=names.__getitem__)
         labels = [k if names[k] else -1 for k in by_name for _ in own[k]]
         every = np.array([path for k in by_name for path in own[k]], object)
     return ImageSet(every, torch.tensor(labels), _titles([name for name in names if name]))  # type: ignore[arg-type]  # paths, which `load` decodes
-
-
-def _none_in(folder: Path) -> str:
-    if folders.images_below([folder])[0]:
-        return f"all images in {folder} are other names (links) of images in other folders of the set"
-    return f"there is no image ({', '.join(FORMATS)}) in {folder}"
 
 
 def _class_names(places: Sequence[Path]) -> list[str]:

@@ -20,6 +20,7 @@ import yaml
 from checkout import ROOT, checkout, environment
 
 from infomax_nb.config import ParameterError, RunError, load_weights
+from infomax_nb.late import scheduled
 from infomax_nb.train import Run
 from workflow.evidence_precision import verdict
 from workflow.evidence_runs import (
@@ -34,7 +35,6 @@ from workflow.evidence_runs import (
     no_evidence,
     planned,
 )
-from workflow.late import scheduled
 
 TOY = {
     "dataset": "glyphs",

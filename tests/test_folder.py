@@ -540,7 +540,7 @@ def test_no_link_brings_a_training_image_into_the_test_split(tmp_path):
     assert classes == ["a", "b"] and len(labels) == 20
     shutil.rmtree(tmp_path / "test")
     (tmp_path / "test").symlink_to("train")
-    assert "other names (links)" in refusal("folder", tmp_path, "test")
+    assert "another name (link)" in refusal("folder", tmp_path, "test")
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):

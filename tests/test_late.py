@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
+from infomax_nb.late import compare, early, final, gain, hits, late, scheduled, shared_variance
 from infomax_nb.verdicts import equivalent, paired_interval
-from workflow.evidence import effects, offset
-from workflow.late import (
+from workflow.evidence import (
     FAILS,
     HOLDS,
     UNDECIDED,
@@ -24,19 +24,13 @@ from workflow.late import (
     ahead,
     catches_up,
     collapsed,
-    compare,
-    early,
-    final,
-    gain,
+    effects,
     helps,
-    hits,
     holm,
     keeps_up,
-    late,
+    offset,
     p_value,
-    scheduled,
     settled,
-    shared_variance,
     stalls_late,
 )
 

@@ -311,15 +311,15 @@ UNUSUAL = {
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_a_rotated_photograph_with_an_unusual_field(tmp_path, kind, order):
-    """The picture is whole, and it is upright, whatever else its camera has written, before or after."""
+    """The picture is whole, and it is upright, whatever else its camera has written."""
     turn = field(order, ORIENTATION, 3, 1, 6)
     odd = field(order, *UNUSUAL[kind])
-    for k, fields in enumerate(([odd, turn], [turn, odd])):
-        with_exif(tmp_path / f"{k}.jpg", directory(order, *fields))
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            assert_shows(tmp_path / f"{k}.jpg", np.rot90(colours(), -1), off=4)
-        assert not said
+    fields = [odd, turn] if UNUSUAL[kind][0] < ORIENTATION else [turn, odd]  # in the order of their numbers
+    with_exif(tmp_path / "a.jpg", directory(order, *fields))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert_shows(tmp_path / "a.jpg", np.rot90(colours(), -1), off=4)
+    assert not said
 
 
 @pytest.mark.parametrize("value", [0, 9, 255, 65535])

@@ -22,7 +22,7 @@ from infomax_nb.config import ParameterError, RunError, TrainConfig, as_text, pr
 from infomax_nb.train import Run
 from infomax_nb.verdicts import training_flops
 
-PLAN = ("docs/plan.md", "workflow/late.py", "workflow/evidence.py")
+PLAN = ("docs/plan.md", "infomax_nb/late.py", "workflow/evidence.py")
 CHANGES = "## Changes since"  # the plan's last section, which may grow
 LISTS = {"seeds", "runs", "blocks", "of"}
 IMAGES = {"cifar10": 50_000, "folder": 18_494, "glyphs": 4800}  # that a run trains on, where it takes all
