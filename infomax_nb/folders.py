@@ -76,7 +76,8 @@ class _Walk:
     """One pass over all roots; `found` has a list of paths for each."""
 
     def __init__(self, base: str, n: int):
-        self.base, self.real_base = base, os.path.realpath(base)
+        self.base = base
+        self.real_base = os.path.realpath(base)
         self.found: list[list[str]] = [[] for _ in range(n)]
         self.seen: set = set()  # real paths of folders and files, (device, inode) of files with several names
 
@@ -155,10 +156,12 @@ def part_of(name: str) -> tuple[str, str] | None:
     """(kind, rest) of a folder called like a part of a data set: "Seg_Train" is ("train", ""), "cats-val" ("val",
     "cats"). Kinds are train, test, val and more; None for other names.
     """
-    kinds, rest = [], []
+    kinds = []
+    rest = []
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # trainA, catsTest
     for word in re.findall(r"[^\W\d_]+", apart.casefold()):
-        if glued := _GLUED.fullmatch(word):
+        glued = _GLUED.fullmatch(word)
+        if glued:
             kinds.append(_KIND[glued[1]])
         elif not re.fullmatch(_FILLER, word):
             rest.append(word)

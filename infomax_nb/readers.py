@@ -91,8 +91,8 @@ def _published_sums(kind: Any) -> dict[str, str]:
 
 def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
     data = _published(kind, root, train=split == "train")
-    images, labels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
-    return ImageSet(images, labels, data.classes)
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(images, torch.tensor(data.targets), data.classes)
 
 
 def _cifar10(root: Path, split: str) -> ImageSet:
@@ -106,7 +106,8 @@ def _cifar10(root: Path, split: str) -> ImageSet:
 
 def _cifar100(root: Path, split: str) -> ImageSet:
     """torchvision's pickles, `<root>/cifar-100-python`, with the 20 superclasses."""
-    data, folder = _cifar(CIFAR100, root, split), root / CIFAR100.base_folder
+    data = _cifar(CIFAR100, root, split)
+    folder = root / CIFAR100.base_folder
     batch, meta = (pickle.loads((folder / name).read_bytes(), encoding="latin1") for name in ("test", "meta"))
     coarse = dict(sorted(zip(batch["fine_labels"], batch["coarse_labels"], strict=True)))
     return replace(data, coarse=torch.tensor([*coarse.values()]), coarse_names=meta["coarse_label_names"])
@@ -233,7 +234,8 @@ def _lines(keys: list[str], paths: list[Path], others: bool = False, **options) 
     """The lines for `keys` in text tables whose index is the key; there may be `others`."""
     tables = [reading(path)(pd.read_csv)(path, **options) for path in paths]
     with reading(os.path.commonpath(paths)):
-        lines = (table := pd.concat(tables)).reindex(keys)
+        table = pd.concat(tables)
+        lines = table.reindex(keys)
         lost = [*lines.index[lines.isna().any(axis=1)], *(set() if others else set(table.index) - set(keys))]
         if lost:
             raise ValueError(f"there is no whole line, or no image, for {lost[0]}")
@@ -266,7 +268,8 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
     """The publisher's `<root>/tiny-imagenet-200`; boxes are in a frame of 64 pixels, whatever the images' size."""
     get = "Stanford's course CS231n publishes it as tiny-imagenet-200."
     wnids = _first("Tiny-ImageNet", [root / p / "wnids.txt" for p in ("tiny-imagenet-200", "tiny_imagenet")], get)
-    names, train = wnids.read_text(errors="replace").split(), split == "train"
+    names = wnids.read_text(errors="replace").split()
+    train = split == "train"
     folder = wnids.with_name("train" if train else "val")
     data = _listing(folder, names=names if train else ["images"])
     texts = [folder / name / f"{name}_boxes.txt" for name in names] if train else [folder / "val_annotations.txt"]

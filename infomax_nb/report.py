@@ -56,9 +56,11 @@ def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracies after the last epoch, mean ± standard deviation over seeds, a row for each of what else differs."""
     by = [c for c in ("method", "kappa", "beta", "proj_dim", "lr") if c in metrics and metrics[c].nunique() > 1]
-    by, columns = by or ["run"], [c for c in FORMATS if c in metrics]
+    by = by or ["run"]
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby(by, sort="method" not in by)
-    mean, sd = last[columns].mean(), last[columns].std()
+    measured = last[[c for c in FORMATS if c in metrics]]
+    mean = measured.mean()
+    sd = measured.std()
     table = mean.apply(lambda c: c.map(FORMATS[c.name].format))
     table += sd.apply(lambda c: c.map((" ± " + FORMATS[c.name]).format).where(c.notna(), ""))
     return table.assign(seeds=last.size().astype(str)).rename(index=lambda v: f"{v:g}" if isinstance(v, float) else v)
@@ -69,7 +71,8 @@ def committed(name: str) -> pd.DataFrame:
     folder = project_root() / "reports" / name
     if (folder / "table.csv").exists():
         return pd.read_csv(folder / "table.csv", index_col=0)
-    table, baselines = summary(pd.read_csv(folder / "metrics.csv")), folder / "baselines.csv"
+    table = summary(pd.read_csv(folder / "metrics.csv"))
+    baselines = folder / "baselines.csv"
     if baselines.exists():
         table = pd.concat([table, pd.read_csv(baselines, index_col=0)[list(CLAIM)].map("{:.1f}".format)])
     table.index = [", ".join(i) if isinstance(i, tuple) else i for i in table.index]
