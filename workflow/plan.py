@@ -61,7 +61,8 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
     n = config.n_train or (5_000 if (config.dataset, config.method) == ("stl10", "supervised") else n)
     views, kept, peak = numbers(config.method, config.backbone, config.stem, config.size, config.proj_dim, classes)
     steps = 0 if config.dataset == "imagenet100" else config.epochs * (n // config.batch_size)
-    evaluations = 1 if steps == 0 else -(-config.epochs // config.eval_every)
+    usual = [epoch for epoch in range(1, config.epochs) if epoch <= config.eval_first or epoch % config.eval_every == 0]
+    evaluations = 1 if steps == 0 else 1 + len(usual)
     width = GATHERED.get(config.method, 0)
     rows = 4 * views * config.batch_size * (config.proj_dim if width is None else width)
     line = {"run": config.name, "images": n if steps else 0, "views": views, "epochs": config.epochs if steps else 0}

@@ -90,7 +90,7 @@ def teacher_momentum(epoch: int, epochs: int) -> float:
 def initial_share(epochs: int, steps: int) -> float:
     """How much of its random start a teacher holds after `epochs` of so many `steps`: the product of all momentums.
 
-    A weight, 0 to 1; the rest are students of all steps.
+    A weight, 0 to 1; the rest are students of all steps. Of a momentum by steps: `initial_share(epochs * steps, 1)`.
     """
     share = 1.0
     for epoch in range(epochs):
