@@ -147,6 +147,12 @@ def test_an_unknown_line_is_refused():
 # --- The queue --------------------------------------------------------------------------------
 
 
+def groups_niceness(processes: list[psutil.Process]) -> list[int]:
+    """What Linux says of the groups that sessions are scheduled by; nothing where it has none."""
+    files = [Path(f"/proc/{process.pid}/autogroup") for process in processes]
+    return [int(file.read_text().split()[-1]) for file in files if file.exists()]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkout whose queue was killed like by a power cut while it trained its first run, and then did the rest."""
@@ -158,7 +164,7 @@ def folder(tmp_path_factory):
         _until(lambda: _epochs(copy) >= 5, "it did not come to its fifth epoch")
     finally:
         tree = [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]
-        (copy / "nice.json").write_text(json.dumps([process.nice() for process in tree]))
+        (copy / "nice.json").write_text(json.dumps([process.nice() for process in tree] + groups_niceness(tree[:1])))
         for process in tree:
             process.kill()
         first.wait()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -159,6 +160,7 @@ class Queue:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a terminal's Ctrl-C comes to the queue alone, which lets them save
             )
+        give_way(process.pid)
         self.jobs[run.name] = Job(run, process, only)
         self._say(f"{run.name}: epoch {epoch} of {run.config.epochs}, {'goes on' if epoch > run.start else 'begins'}")
 
@@ -245,6 +247,12 @@ class Queue:
 
 
 # --- What it looks at -------------------------------------------------------------------------
+
+
+def give_way(process: int) -> None:
+    """Give a session's group of processes the lowest priority, too: Linux compares groups before their processes."""
+    with suppress(OSError):  # no such groups here
+        Path(f"/proc/{process}/autogroup").write_text(str(NICE), encoding="ascii")
 
 
 def arguments(run: Planned) -> list[str]:
