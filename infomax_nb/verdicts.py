@@ -103,18 +103,19 @@ def epochs_to_stall(accuracies: ArrayLike, share: float = 0.1) -> int:
 
 
 def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
-    """Floating-point operations for each image of a training step, forward and backward.
+    """Floating-point operations of the networks for each image of a training step, forward and backward.
 
     torch counts matrix products and convolutions of one batch, a multiplication and an addition as
-    two. Drawing the views, the optimiser and the evaluation are not in it.
+    two, on its device without data: as layers are defined, however a CPU computes them. Views,
+    loss, optimiser and evaluation are not in it.
     """
     with torch.random.fork_rng():
-        method = build(config, n_classes).train()
-        sizes = [view.size for view in method.views(config.size)]
-        views = [torch.randn(config.batch_size, 3, size, size) for size in sizes]
-    labels = torch.zeros(config.batch_size, dtype=torch.long)
+        method = build(config, n_classes).train().to("meta")
+    sizes = [view.size for view in method.views(config.size)]
+    views = [torch.empty(config.batch_size, 3, size, size, device="meta") for size in sizes]
     with FlopCounterMode(display=False) as counter:
-        method(views, labels)["loss"].backward()
+        outputs = [x for each in method.outputs(views) for x in each if x.requires_grad]
+        torch.stack([x.sum() for x in outputs]).sum().backward()
     return counter.get_total_flops() / config.batch_size
 
 
