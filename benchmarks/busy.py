@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 from common import publish
 
-from runs import Training, one_thread
+from trainings import Training, one_thread
 
 # libgomp's own number of turns, which it takes where nobody says anything.
 WAYS: dict[str, dict] = {

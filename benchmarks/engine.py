@@ -18,7 +18,7 @@ from pathlib import Path
 from common import publish
 
 from infomax_nb.config import project_root
-from runs import STEPS, Training, one_thread
+from trainings import STEPS, Training, one_thread
 
 MORE = 3  # epochs that are measured, after one that is not
 

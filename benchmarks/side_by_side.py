@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from common import publish
 
-from runs import IMAGES, Training
+from trainings import IMAGES, Training
 
 
 def images_per_second(runs: int, threads: int, epochs: int) -> float:

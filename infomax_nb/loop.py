@@ -91,7 +91,8 @@ class Loop(pl.LightningModule):
         return out["loss"]
 
     def numbers(self, step: int, images: int) -> dict[str, torch.Tensor]:
-        """What is random about the views of this process' share of a step's images; drawn once an epoch."""
+        """What is random about the views of this process' share of a step's images, tensors (V, images); drawn once an
+        epoch."""
         epoch, whole = self.current_epoch, self.config.batch_size
         if self.drawn_epoch != epoch:  # Lightning announces no epoch that it resumes in its midst
             generator = torch.Generator().manual_seed(stream(self.config.seed, epoch, 1))

@@ -106,7 +106,10 @@ class Views:
         return self.make(images, self.draw(len(images), height, width, generator))
 
     def draw(self, images: int, height: int, width: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """What is random about the views of so many images of height x width pixels: see `kernels.pixels.draw`."""
+        """What is random about the views of so many images of height x width pixels, tensors (V, images).
+
+        See `kernels.pixels.draw`.
+        """
         return draw(self.views, images, height, width, generator)
 
     def make(self, images: torch.Tensor, drawn: dict[str, torch.Tensor]) -> list[torch.Tensor]:

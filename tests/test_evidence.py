@@ -106,13 +106,14 @@ def test_the_lines_are_the_plans():
 def test_branches_name_their_trunk_and_it_keeps_their_epoch():
     """Of the same seed, and with no other difference than the plan's."""
     branches = [run for run in chosen(planned(Places()), None) if run.trunk]
-    assert len(branches) == 3 + 6 + 2
+    assert len(branches) == 3 + 6 + 4
     for run in branches:
         trunk = run.trunk
         assert run.config.start_from == trunk.config.name and run.config.seed == trunk.config.seed
         assert run.start in trunk.config.keep_epochs and run.branching == trunk.kept(run.start)
-        mine = run.config.model_dump(exclude={"start_from", "start_epoch", "keep_epochs", "epochs", "beta"})
-        assert mine == trunk.config.model_dump(exclude={"start_from", "start_epoch", "keep_epochs", "epochs", "beta"})
+        own = {"start_from", "start_epoch", "keep_epochs", "epochs", "beta", "decay_epochs"}
+        assert run.config.model_dump(exclude=own) == trunk.config.model_dump(exclude=own)
+        assert run.config.decay_epochs == (10 if run.label.startswith(("kappa10_rate", "kappa20_rate")) else 0)
     betas = sorted((run.config.beta, run.config.seed) for run in branches if run.line in "bc")
     assert betas == [(beta, seed) for beta in (1.25, 1.5, 2.0) for seed in (0, 1, 2)]
 
