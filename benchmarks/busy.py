@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from common import publish
-
 from trainings import Training, one_thread
 
 # libgomp's own number of turns, which it takes where nobody says anything.

@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 from common import publish
+from trainings import STEPS, Training, one_thread
 
 from infomax_nb.config import project_root
-from trainings import STEPS, Training, one_thread
 
 MORE = 3  # epochs that are measured, after one that is not
 

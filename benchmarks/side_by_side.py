@@ -9,7 +9,6 @@ import statistics
 from contextlib import ExitStack
 
 from common import publish
-
 from trainings import IMAGES, Training
 
 
