@@ -80,7 +80,7 @@ def fields(model):
         kind = field.annotation
         words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
         if get_origin(kind) is Literal:
-            words = ", ".join(get_args(kind))
+            words = ", ".join(map(str, get_args(kind)))
         bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
         words = ", ".join([words.replace(" | ", " or "), *bounds])
         lines += [f"   * - ``{name}``", f"     - {words}", f"     - {field.default}"]
