@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from checkout import ROOT, checkout, environment
+from scipy import stats
 
 from infomax_nb.config import ParameterError, RunError, load_weights
 from infomax_nb.late import scheduled
@@ -460,3 +461,23 @@ def test_make_passes_on_what_it_is_given(target, tmp_path):
     assert "50" not in words and ("--cores" not in words or words[words.index("--cores") + 1] == "3")
     lines = {"precision-check": "0"}.get(target, "a,b")
     assert words[words.index("--lines") + 1] == lines
+
+
+def test_the_verdict_on_bf16_is_that_of_the_committed_runs():
+    """Computed anew from their metrics, by SciPy; the page says the same numbers."""
+    folder = ROOT / "reports" / "late_precision"
+    table = pd.read_csv(folder / "verdict.csv", index_col="measure")
+    page = (ROOT / "docs" / "evidence.md").read_text("utf-8")
+    for measure, row in table.iterrows():
+        last = {
+            name: [pd.read_csv(folder / f"{name}_seed{seed}" / "metrics.csv")[measure].iloc[-1] for seed in range(12)]
+            for name in ("bf16", "float32")
+        }
+        apart = np.subtract(last["bf16"], last["float32"])
+        low, high = stats.t.interval(0.90, 11, apart.mean(), stats.sem(apart))
+        assert (row["mean"], row.low, row.high) == pytest.approx((apart.mean(), low, high), abs=1e-9)
+        assert row.answer == ("equivalent" if low > -0.5 and high < 0.5 else "undecided")
+        said = f"{apart.mean():.2f}", f"{low:.2f} to {high:.2f}"
+        assert all(number.replace("-", "−") in page for number in said)
+    precisions = {run.config.precision for run in chosen(planned(Places()), None)}
+    assert precisions == {"bf16" if (table.answer == "equivalent").all() else "32"}
