@@ -254,7 +254,7 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
 def _train(config: TrainConfig, run: Run, train: data.ImageSet, test: data.ImageSet, there: Processes) -> Run:
     from . import loop
 
-    record = {"name": config.name, "recipe": config.recipe, "started": _now(), "images": len(train)}
+    record: dict = {"name": config.name, "recipe": config.recipe, "started": _now(), "images": len(train)}
     record |= environment(config)
     seen = fingerprint(config)
     if there.rank == 0:
