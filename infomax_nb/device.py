@@ -94,9 +94,9 @@ def has_bfloat16() -> bool:
 def keep_memory() -> None:
     """Let this process keep what memory it frees, for the next training step: with glibc on Linux, else nothing.
 
-    glibc gives large buffers back to the system and has each page of them cleared when it is used again: some percent of a
-    step on a CPU. The price: until it ends, the process stays as large as it once was, also while others wait for
-    memory, and its peak is some 6% higher (the small ResNet's training: 1,320 MB where it was 1,240).
+    glibc gives large buffers back to the system and has each page of them cleared when it is used again, which costs
+    some percent of a step. The price: until it ends, the process stays as large as it once was, also while others wait
+    for memory, and its peak is some 6% higher (the small ResNet's training: 1,320 MB where it was 1,240).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
