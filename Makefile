@@ -49,9 +49,9 @@ lint: $(READY)
 
 # CORES files at a time; those that take longest begin first.
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
-unit: LONGEST = $(foreach n,notebooks train parallel workflow evidence branches,tests/test_$n.py)
+unit: LONGEST = $(foreach n,notebooks train parallel workflow evidence branches,tests/unit/test_$n.py)
 unit: $(READY)
-	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/test_*.py)
+	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py)
 
 notebooks: LONGEST = $(foreach n,03 08 04,$(wildcard notebooks/$n_*))
 notebooks: $(READY)
@@ -64,11 +64,11 @@ wheel: $(READY)
 # Three quarters of an hour on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
 # and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
 test-all: $(READY)
-	$(RUN) pytest -n $(CORES) --dist loadfile tests_all
+	$(RUN) pytest -n $(CORES) --dist loadfile tests/slow
 
 # Notebooks, results and reference as static pages; needs no network, neither to build nor to read.
 site: $(READY)
-	$(RUN) python -m workflow.site _site
+	$(RUN) python -m pipeline.site _site
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
 bench: $(READY)
@@ -83,7 +83,7 @@ table1-cifar10: $(READY)
 
 # What the runs of the paper cost before they start; of other files: make plan FILES="params/kappa_cifar10.yaml"
 plan: $(READY)
-	$(RUN) python -m workflow.plan $(FILES)
+	$(RUN) python -m pipeline.plan $(FILES)
 
 # All rows of Table 1; every run of the paper, Figures 3 to 7 too. Started again, each goes on where it was.
 # On CPUs a run takes one thread and CORES of them go at once; few runs on many cores: snakemake ... --config threads=N
@@ -99,16 +99,16 @@ sweep: $(READY)
 # ONLY=a,b runs only these; REPORTS=DIR keeps results in another checkout; RUNS_DIR=DIR.
 EVIDENCE := $${DATA_ROOT:+--data-root "$$DATA_ROOT"} $${RUNS_DIR:+--runs-dir "$$RUNS_DIR"} $${REPORTS:+--reports "$$REPORTS"}
 evidence: $(READY)
-	$(RUN) python -m workflow.evidence_queue $(EVIDENCE) --cores $(CORES) $${ONLY:+--lines "$$ONLY"}
+	$(RUN) python -m pipeline.evidence.queue $(EVIDENCE) --cores $(CORES) $${ONLY:+--lines "$$ONLY"}
 
 # CSV=FILE writes the table there, too.
 evidence-status: $(READY)
-	$(RUN) python -m workflow.evidence_status $(EVIDENCE) $${ONLY:+--lines "$$ONLY"} $${CSV:+--csv "$$CSV"}
+	$(RUN) python -m pipeline.evidence.status $(EVIDENCE) $${ONLY:+--lines "$$ONLY"} $${CSV:+--csv "$$CSV"}
 
 # May bf16 stand in for float32? Twelve pairs of runs on 5,000 images of CIFAR-10, and their verdict.
 precision-check: $(READY)
-	$(RUN) python -m workflow.evidence_queue $(EVIDENCE) --cores $(CORES) --lines 0
-	$(RUN) python -m workflow.evidence_precision $(EVIDENCE)
+	$(RUN) python -m pipeline.evidence.queue $(EVIDENCE) --cores $(CORES) --lines 0
+	$(RUN) python -m pipeline.evidence.precision $(EVIDENCE)
 
 lock: | .tools/bin/uv
 	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \

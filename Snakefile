@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(workflow.basedir))  # the package beside this file
 
 from snakemake.exceptions import WorkflowError
-from workflow.sweep import FIGURES, failures, name_of, paper, runs_of, table1_rows, written
+from pipeline.sweep import FIGURES, failures, name_of, paper, runs_of, table1_rows, written
 
 from infomax_nb.config import project_root, read_yaml
 from infomax_nb.device import expected
@@ -61,7 +61,7 @@ NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so tha
     "09_coarse_vs_fine": ("sweep", ["08_compare_methods"]),
     "10_estimator": (None, []),
 }
-PACKAGE = glob_wildcards("infomax_nb/{module,[a-z_/]+}.py").module
+PACKAGE = glob_wildcards("infomax_nb/{module,[a-z0-9_/]+}.py").module
 
 
 localrules:
@@ -119,15 +119,15 @@ rule html:
 rule index:
     input:
         expand("reports/notebooks/{name}.ipynb", name=NOTEBOOKS),
-        "workflow/index.py",
-        "workflow/index.html.j2",
+        "pipeline/index.py",
+        "pipeline/index.html.j2",
         glob_wildcards("reports/{result,\\w+}/caption.txt") and expand(
             "reports/{result}/caption.txt", result=glob_wildcards("reports/{result,\\w+}/caption.txt").result
         ),
     output:
         "reports/index.html",
     shell:
-        "python -m workflow.index"
+        "python -m pipeline.index"
 
 
 def given(name: str) -> int:
@@ -227,7 +227,7 @@ rule parameters:
     log:
         RUNS_DIR + "/logs/{name}.parameters.log",
     shell:
-        f"python -m workflow.sweep {{input:q}} {{wildcards.name}} {{output:q}} {CHANGED} 2> {{log:q}}"
+        f"python -m pipeline.sweep {{input:q}} {{wildcards.name}} {{output:q}} {CHANGED} 2> {{log:q}}"
 
 
 # The run resumes from what its directory holds, so that Snakemake, which clears a job's output first, gets a marker of
@@ -271,7 +271,7 @@ for data, dataset in table1_rows().items():
             given=lambda wildcards: f"{CHANGED} {PLACED}",
         localrule: True
         shell:
-            "python -m workflow.table1 {params.dataset:q} {output} {params.given}"
+            "python -m pipeline.table1 {params.dataset:q} {output} {params.given}"
 
 
 rule table1:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from infomax_nb.config import project_root
-from infomax_nb.train import environment, write_whole
+from infomax_nb.files import project_root, write_whole
+from infomax_nb.train.record import environment
 
 
 def device() -> str:

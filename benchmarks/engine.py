@@ -18,7 +18,7 @@ from pathlib import Path
 from common import publish
 from trainings import STEPS, Training, one_thread
 
-from infomax_nb.config import project_root
+from infomax_nb.files import project_root
 
 MORE = 3  # epochs that are measured, after one that is not
 

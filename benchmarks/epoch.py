@@ -21,10 +21,11 @@ from lightly.transforms import DINOTransform
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_pil_image
 
-from infomax_nb import data, models
+from infomax_nb import models
 from infomax_nb.config import TrainConfig
-from infomax_nb.loop import Loop
+from infomax_nb.data import loading as data
 from infomax_nb.methods import build
+from infomax_nb.train.module import Loop
 
 
 class Pictures(Dataset):

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import torch
 from common import device, publish, timed
 
-from infomax_nb.config import project_root
+from infomax_nb.files import project_root
 from infomax_nb.losses import InfoMaxLoss
 
 KAPPA = 10.0

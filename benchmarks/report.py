@@ -9,7 +9,7 @@ from common import publish
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods import METHODS
-from infomax_nb.train import fit
+from infomax_nb.train.fitting import fit
 
 IMPORTS = "import infomax_nb.plots; from infomax_nb.config import TrainConfig; from infomax_nb.train import fit"
 

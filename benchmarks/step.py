@@ -5,7 +5,7 @@ from common import device, publish, timed
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods import build
-from infomax_nb.views import Views
+from infomax_nb.views.batch import Views
 
 
 def main() -> None:

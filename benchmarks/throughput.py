@@ -7,11 +7,12 @@ pixels on, 4 from 224.
 import torch
 from common import device, publish, timed
 
-from infomax_nb.config import TrainConfig, project_root
-from infomax_nb.data import ImageSet
-from infomax_nb.evaluation import OnlineEvaluation
+from infomax_nb.config import TrainConfig
+from infomax_nb.data.image_set import ImageSet
+from infomax_nb.evaluation.online import OnlineEvaluation
+from infomax_nb.files import project_root
 from infomax_nb.methods import build
-from infomax_nb.views import Views
+from infomax_nb.views.batch import Views
 
 ROUNDS = 5
 

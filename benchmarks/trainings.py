@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infomax_nb.config import project_root
+from infomax_nb.files import project_root
 
 STEPS = 18  # of an epoch: 2,400 images
 IMAGES = 128 * STEPS

@@ -8,7 +8,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader, Dataset
 
-from infomax_nb.views import Views, dino_views, local_size
+from infomax_nb.views.batch import Views
+from infomax_nb.views.recipes import dino_views, local_size
 
 IMAGES = 128
 

@@ -1,4 +1,4 @@
-"""Sphinx's settings. The pages' sources are gathered by `workflow/site.py`: build with `make site`."""
+"""Sphinx's settings. The pages' sources are gathered by `pipeline/site.py`: build with `make site`."""
 
 import re
 from importlib import metadata

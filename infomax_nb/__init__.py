@@ -1,3 +1,20 @@
-from .waiting import give_way
+"""InfoMax representation learning on the hypersphere: the objective, its training and what is measured of it."""
+
+from importlib.metadata import version
+
+import lazy_loader
+
+from infomax_nb.threads import give_way
 
 give_way()  # before anything here imports torch
+
+__version__ = version("infomax-nb")
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["TrainConfig"],
+        "losses": ["InfoMaxLoss"],
+        "networks": ["pretrained"],
+        "train": ["Run", "fit"],
+    },
+)

@@ -3,83 +3,34 @@
 import difflib
 import hashlib
 import json
-import os
-import sys
-import unicodedata
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Literal, get_args
 
-import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import device as devices
-from .glyphs import MAX_CLASSES
-from .losses import KAPPA_MAX
+from infomax_nb import device as devices
+from infomax_nb.data.glyphs import MAX_CLASSES
+from infomax_nb.errors import ParameterError
+from infomax_nb.files import data_folder, runs_folder
+from infomax_nb.losses import KAPPA_MAX
 
 # Pixels that networks are made for (else 32), and that a set's images are scaled to where they differ in size.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96, "imagenet": 224, "imagenet100": 224}
+
+
 Small = Literal["glyphs", "glyphs_textured", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"]
+
+
 Large = Literal["stl10", "lc25000", "lc25000_groups", "folder", "imagenet", "imagenet100"]
+
+
 # What these fields mean in a run, a checkpoint or a network's record that does not name them.
 UNSAID = {"device": "cpu", "precision": "32", "recipe": 1}
+
+
 PATCHES = {"vit_tiny": 16, "vit_mini": 4}  # pixels of a patch: a ViT takes images of a multiple of it
-
-
-class ParameterError(ValueError):
-    """A parameter that is not allowed. Notebooks show its one sentence instead of a traceback.
-
-    `data_missing`: whether it is about a data set that is not where it was looked for.
-    """
-
-    def __init__(self, sentence: str, data_missing: bool = False):
-        super().__init__(sentence)
-        self.data_missing = data_missing
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
-
-
-class RunError(RuntimeError):
-    """What a run met on the way: a full disk, a damaged file, too little memory. One sentence, too."""
-
-    _render_traceback_ = ParameterError._render_traceback_
-
-
-def project_root() -> Path:
-    """The checkout's folder: the package's parent, or the nearest parent of the working folder with `params/`."""
-    places = (Path(__file__).resolve().parent.parent, Path.cwd(), *Path.cwd().parents)
-    return next((p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd())
-
-
-def data_place(root: str | Path) -> Path:
-    """Where `data_root` is: seen from the working folder, else from the project's; `~` is the user's home."""
-    given = at_home("data_root", root)
-    places = (given, project_root() / given)
-    return next((place for place in places if place.is_dir()), given)
-
-
-def data_folder(root: str | Path) -> Path:
-    """Where `data_root` is, absolute and without links."""
-    return data_place(root).resolve()
-
-
-def runs_folder(runs_dir: str | Path) -> Path:
-    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where; `~` is the home."""
-    return project_root() / at_home("runs_dir", runs_dir)
-
-
-def at_home(name: str, folder: str | Path) -> Path:
-    """The folder with its `~` replaced; ParameterError where that is nobody's home."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:
-        allowed = "it must begin with the home of a user of this machine, or be written without ~"
-        raise ParameterError(f"{name} = {str(folder)!r} is not allowed: {allowed}.") from None
 
 
 class TrainConfig(BaseModel):
@@ -142,7 +93,9 @@ class TrainConfig(BaseModel):
     runs_dir: str = "runs"
 
     def __init__(self, **values: Any):
-        from . import augmentations, branches, parameters  # which read this module
+        from infomax_nb import notebook as parameters  # which read this module
+        from infomax_nb.train import branches
+        from infomax_nb.views import recipes as augmentations
 
         fields = type(self).model_fields
         refuse_unknown(values, fields)
@@ -169,7 +122,7 @@ class TrainConfig(BaseModel):
         `auto` is replaced by the device and the precision that a run uses if it starts here, the path of a `folder`
         is absolute, and what asks for the method's own views is None.
         """
-        from .augmentations import same_as_own
+        from infomax_nb.views.recipes import same_as_own
 
         device, precision = devices.expected(self.device, self.precision)
         data_root = str(data_folder(self.data_root)) if self.dataset == "folder" else self.data_root
@@ -228,7 +181,7 @@ class TrainConfig(BaseModel):
 
         Raises ParameterError for a value that is not allowed and for a name that nobody reads.
         """
-        from .parameters import notebook_parameters
+        from infomax_nb.notebook import notebook_parameters
 
         return notebook_parameters(namespace, extra).config
 
@@ -254,97 +207,6 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ParameterError(f"{path} is not a parameter file: it must hold lines of the form 'name: value'.")
     return values
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or nothing.
-
-    Raises RunError where the disk is full or may not be written to.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where there is no room
-        if devices.ran_out(error) or devices.failed(error):
-            raise
-        raise RunError(f"{path} could not be written, the disk may be full: {' '.join(str(error).split())}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def load_weights(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote to `path`, on the CPU: tensors and plain values; nothing in it is executed.
-
-    Raises RunError for a file that is damaged (torch does not compare check sums) or holds other objects.
-    """
-    with reading(path, "weights", RunError), zipfile.ZipFile(path) as file:
-        if damaged := file.testzip():
-            raise ValueError(f"the check sum of {damaged} is wrong")
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def file_digest(path: Path) -> str:
-    """Check sum (SHA-256) of a file; RunError if it cannot be read."""
-    with reading(path, "file", RunError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def reading(path: str | Path, what="data_root", kind: type[Exception] = ParameterError, cure="") -> Iterator[None]:
-    """What goes wrong in here becomes one error that names the file, and the cure if there is one."""
-    try:
-        yield
-    except Exception as error:  # pandas, Pillow, zipfile, pickle and torch raise a dozen kinds
-        has_its_sentence = isinstance(error, ParameterError) and kind is ParameterError
-        if has_its_sentence or devices.ran_out(error):
-            raise
-        reason = printable(shorten(str(error) or type(error).__name__, 300).rstrip("."))
-        named = printable(str(path))
-        raise kind(f"{what}: {named} cannot be used, it may be damaged or incomplete: {reason}.{cure}") from None
-
-
-def printable(name: str) -> str:
-    """The name of a file as text that can be printed and saved anywhere.
-
-    Bytes that are no UTF-8 are read as Latin-1; control characters become escapes, invisible marks go.
-    """
-    return "".join(_visible(letter) for letter in name)
-
-
-def _visible(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # Python's stand-in for a byte of a file's name that is no UTF-8
-        letter = chr(ord(letter) - 0xDC00)
-    kind = unicodedata.category(letter)
-    if kind in ("Cc", "Cs", "Zl", "Zp"):
-        return letter.encode("unicode_escape").decode()
-    return {"Cf": "", "Zs": " "}.get(kind, letter)
-
-
-def save_interval() -> float:
-    """Seconds between two checkpoints: 60, or what the environment variable INFOMAX_SAVE_SECONDS says.
-
-    Raises ParameterError for what is no number of seconds.
-    """
-    said = os.environ.get("INFOMAX_SAVE_SECONDS", "60")
-    try:
-        seconds = float(said)
-    except ValueError:
-        seconds = float("nan")
-    if not 0 <= seconds < float("inf"):
-        allowed = "it must be a number of seconds, 0 for a checkpoint after each epoch"
-        raise ParameterError(f"INFOMAX_SAVE_SECONDS = {said!r} is not allowed: {allowed}.")
-    return seconds
-
-
-def live() -> bool:
-    """Whether a person is at the other end of a notebook's kernel, not papermill, nbconvert or nbval."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
 
 
 def refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:

@@ -19,9 +19,15 @@ from typing import Any
 import torch
 from torch.utils.collect_env import get_nvidia_driver_version, run
 
+from infomax_nb.errors import ParameterError
+
 # For glibc's `mallopt`: nothing from outside the heap, its end not given back, 256 MB more at a time.
 _KEEP = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**28)}
+
+
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # NVIDIA's libraries read it and then heed no program
+
+
 # What torch says where there is nothing to compute on: no fault of the machine, nothing to tell.
 _ABSENT = ("Found no NVIDIA driver", "No CUDA GPUs are available", "No HIP GPUs", "Torch not compiled with CUDA")
 
@@ -42,8 +48,6 @@ def resolve(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
     With `auto`, an NVIDIA driver or GPU that torch can't use is named on stderr, once; the CPU computes then. So is
     `bf16` on a CPU without instructions for it, which emulates it.
     """
-    from .config import ParameterError  # which imports this module
-
     reason = obstacle() if device != "cpu" else None
     if device == "cuda" and reason:
         raise ParameterError(f"device = 'cuda' is not allowed here, use auto or cpu: torch says: {reason}")
@@ -152,33 +156,6 @@ def exact() -> Iterator[None]:
         backends.cudnn.allow_tf32 = convolutions
         for each, precision in zip(flags, before, strict=True):
             each.fp32_precision = precision
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether memory ran out: torch's and Python's own errors, and the two that come as a plain RuntimeError."""
-    kinds = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in kinds)
-    )
-
-
-def failed(error: BaseException) -> bool:
-    """Whether the device failed, as by an illegal memory access: such an error comes late, whatever is done then."""
-    return isinstance(error, torch.AcceleratorError) or str(error).startswith("CUDA error")
-
-
-@contextmanager
-def memory(doing: str, cure: str) -> Iterator[None]:
-    """Memory that runs out in here becomes one RunError: on which device, `doing` what, and the `cure`."""
-    from .config import RunError  # which imports this module
-
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-        gpu = isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error)
-        raise RunError(f"out of memory on {'cuda' if gpu else 'cpu'} while {doing}: {cure}.") from error
 
 
 def hardware(device: str, precision: str) -> dict:

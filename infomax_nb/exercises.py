@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, conlist
 
-from .config import ParameterError
+from infomax_nb.errors import ParameterError
 
 
 @dataclass(frozen=True, repr=False)

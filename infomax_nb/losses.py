@@ -11,17 +11,12 @@ from collections.abc import Sequence
 import torch
 from lightly.utils.dist import gather, world_size
 
-from .device import exact
-from .kernels.log_sum_exp import LogSumExp, all_rows, positives
-from .kernels.normalize import Normalize
-from .kernels.vmf import check_positive, log_vmf_normalizer
+from infomax_nb.distributed import all_rows
+from infomax_nb.objective.log_sum_exp import LogSumExp, positives
+from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
 
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
-
-
-def normalize(x: torch.Tensor) -> torch.Tensor:
-    """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
-    return Normalize.apply(x if x.dtype == torch.float64 else x.float())
 
 
 def _check_rows(z: torch.Tensor) -> torch.Tensor:
@@ -171,22 +166,3 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
         )
     written = float(h_global - h_local)
     return {"mi_written": written, "mi_density": written + math.log((n_total - 1) / (n_views - 1))}
-
-
-def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, float]:
-    """What the objective sees in one batch of V projections (B, D).
-
-    Returns `nn_positive`, the fraction of views whose nearest neighbour is another view of the same image, and
-    `grad_over_kappa`, the norm of the loss' gradient with respect to the N x D unit vectors (its component along
-    the sphere), over kappa: it tends to zero where the objective has nothing left to ask for.
-    """
-    _check_views(views)
-    with torch.enable_grad(), exact():
-        z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
-        entropies = loss.entropies(list(z), alone=True)  # these normalise again: the gradient is tangential
-        grad = torch.autograd.grad(loss.combine(*entropies), z)[0]
-    rows, n_images = z.detach().float().flatten(0, 1), z.shape[1]
-    with exact():
-        index = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
-    same = index % n_images == torch.arange(len(rows), device=rows.device) % n_images
-    return {"nn_positive": float(same.float().mean()), "grad_over_kappa": float(grad.norm()) / loss.kappa}

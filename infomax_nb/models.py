@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from .config import PATCHES, ParameterError
-from .kernels.convolution import is_small, of_points, on_small_map
+from infomax_nb.config import PATCHES
+from infomax_nb.errors import ParameterError
+from infomax_nb.small_maps import is_small, of_points, on_small_map
 
 HIDDEN = 2048  # of the projectors; the paper varies only the output's width (Figure 3)
 

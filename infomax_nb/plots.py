@@ -16,8 +16,7 @@ import torch
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
-from .config import printable
-from .kernels.pixels import unnormalise as unnormalise
+from infomax_nb.errors import printable
 
 LABELS: dict[str, str] = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))
 plt.style.use(["seaborn-v0_8-whitegrid", "infomax_nb.figures"])

@@ -7,8 +7,12 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .config import ParameterError, TrainConfig, project_root, runs_folder
-from .train import Run, environment, write_whole
+from infomax_nb.config import TrainConfig
+from infomax_nb.errors import ParameterError
+from infomax_nb.files import project_root, runs_folder
+from infomax_nb.train.fitting import write_whole
+from infomax_nb.train.record import environment
+from infomax_nb.train.run import Run
 
 CLAIM = ("linear_top1", "knn_top1")
 FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}"}  # columns of the summary tables

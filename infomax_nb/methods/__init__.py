@@ -4,15 +4,15 @@ The baselines' losses, heads, momentum updates and transforms are lightly's, wit
 that the paper builds on (Kalapos and Gyires-Tóth 2024).
 """
 
-from ..config import TrainConfig
-from .barlow_twins import BarlowTwins
-from .base import Method
-from .byol import BYOL
-from .dino import DINO
-from .infomax import InfoMax
-from .simclr import SimCLR
-from .supervised import Supervised
-from .vicreg import VICReg
+from infomax_nb.config import TrainConfig
+from infomax_nb.methods.barlow_twins import BarlowTwins
+from infomax_nb.methods.base import Method
+from infomax_nb.methods.byol import BYOL
+from infomax_nb.methods.dino import DINO
+from infomax_nb.methods.infomax import InfoMax
+from infomax_nb.methods.simclr import SimCLR
+from infomax_nb.methods.supervised import Supervised
+from infomax_nb.methods.vicreg import VICReg
 
 _ALL = (InfoMax, SimCLR, VICReg, BarlowTwins, BYOL, DINO, Supervised)
 METHODS: dict[str, type[Method]] = {kind.__module__.rpartition(".")[2]: kind for kind in _ALL}  # by their files' names

@@ -1,8 +1,8 @@
 """Barlow Twins (Zbontar et al. 2021)."""
 
-from .. import models
-from ..augmentations import byol_views
-from .base import Method
+from infomax_nb import models
+from infomax_nb.methods.base import Method
+from infomax_nb.views.recipes import byol_views
 
 
 class BarlowTwins(Method):

@@ -6,12 +6,12 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from .. import models
-from ..augmentations import local_views, recipe_views, with_local
-from ..config import TrainConfig
-from ..device import exact
-from ..kernels.log_sum_exp import gathered
-from ..views import View, from_lightly
+from infomax_nb import models
+from infomax_nb.config import TrainConfig
+from infomax_nb.device import exact
+from infomax_nb.distributed import gathered
+from infomax_nb.views.recipes import local_views, recipe_views, with_local
+from infomax_nb.views.specification import View, from_lightly
 
 
 class Method(nn.Module):

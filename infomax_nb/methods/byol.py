@@ -2,8 +2,8 @@
 
 import torch
 
-from ..augmentations import byol_views
-from .base import MomentumMethod
+from infomax_nb.methods.base import MomentumMethod
+from infomax_nb.views.recipes import byol_views
 
 
 class BYOL(MomentumMethod):

@@ -4,9 +4,8 @@ import warnings
 
 import torch
 
-from ..augmentations import local_views
-from ..views import dino_views
-from .base import MomentumMethod
+from infomax_nb.methods.base import MomentumMethod
+from infomax_nb.views.recipes import dino_views, local_views
 
 
 class DINO(MomentumMethod):

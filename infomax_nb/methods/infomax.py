@@ -1,9 +1,9 @@
 """InfoMax on the hypersphere: the paper's method."""
 
-from .. import models
-from ..losses import InfoMaxLoss
-from ..views import dino_views
-from .base import Method
+from infomax_nb import models
+from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.methods.base import Method
+from infomax_nb.views.recipes import dino_views
 
 
 class InfoMax(Method):

@@ -1,6 +1,6 @@
 """SimCLR (Chen et al. 2020)."""
 
-from .base import Method
+from infomax_nb.methods.base import Method
 
 
 class SimCLR(Method):

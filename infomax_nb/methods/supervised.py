@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from ..views import supervised_views
-from .base import Method
+from infomax_nb.methods.base import Method
+from infomax_nb.views.recipes import supervised_views
 
 
 class Supervised(Method):

@@ -1,0 +1,110 @@
+"""Statistics of training curves, and how two arms differ in them; the rules of `docs/plan.md` are made of these.
+
+A *table* has a row for each epoch and a column for each seed: accuracies in percent, NaN after
+epochs without an evaluation. Or a column for each (seed, image): 100 where the predicted class is
+right, 0 where it is wrong (`hits`). Every statistic of a curve is a weighted mean of its
+accuracies, so it is also the mean over images of the same statistic of each image, and the second
+form gives what the first does, and the test images' variance besides.
+
+`ours` and `theirs` are tables of two arms. They are paired by seed and by image.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from infomax_nb.evaluation.verdicts import paired_interval
+
+LEVEL = 0.05  # of every one-sided test
+EARLY = 5  # epochs, from the first
+LATE = 5  # evaluations, the last ones
+
+
+# --- Statistics of a curve --------------------------------------------------------------------
+
+
+def scheduled(epochs: int) -> list[int]:
+    """The epochs after which a run is evaluated: 1 to 6, then every second one."""
+    return [epoch for epoch in range(1, epochs + 1) if epoch <= 6 or epoch % 2 == 0]
+
+
+def hits(predicted: Mapping[int, ArrayLike], labels: ArrayLike, epochs: list[int]) -> pd.DataFrame:
+    """The table by image of runs' predicted classes: by seed (evaluations, M), for labels (M,).
+
+    epochs: those of a finished run's evaluations. A run with fewer predictions ended early.
+    """
+    tables = {}
+    for seed, classes in predicted.items():
+        right = 100.0 * (np.asarray(classes) == np.asarray(labels))
+        tables[seed] = pd.DataFrame(right, index=epochs[: len(right)]).reindex(epochs)
+    return pd.concat(tables, axis=1)
+
+
+def _mean_over(table: pd.DataFrame, epochs: list[int]) -> pd.Series:
+    """Mean of each column over these epochs; NaN if one of them was not evaluated."""
+    return table.reindex(epochs).mean(skipna=False)
+
+
+def early(table: pd.DataFrame) -> pd.Series:
+    """Mean accuracy after epochs 1 to 5, percent, for each column."""
+    return _mean_over(table, list(range(1, EARLY + 1)))
+
+
+def late(table: pd.DataFrame, epochs: int = 60) -> pd.Series:
+    """Mean of the last five evaluations of `epochs` epochs, percent, for each column.
+
+    NaN for a run that has not come that far. At equal compute `epochs` is smaller than the run's.
+    """
+    return _mean_over(table, scheduled(epochs)[-LATE:])
+
+
+def final(table: pd.DataFrame, epochs: int = 60) -> pd.Series:
+    """Accuracy after the last of `epochs` epochs, percent, for each column."""
+    return _mean_over(table, [epochs])
+
+
+def gain(table: pd.DataFrame, last: int = 20, epochs: int = 60) -> pd.Series:
+    """`late` less what it was `last` epochs before, points, for each column."""
+    return late(table, epochs) - late(table, epochs - last)
+
+
+# --- Differences ------------------------------------------------------------------------------
+
+
+def shared_variance(differences: ArrayLike) -> float:
+    """Variance that a finite test set adds to the mean of differences (seeds, images), squared.
+
+    A difference is d_si = δ + a_s + b_i + c_si, of seed s, of image i, and of both. Its mean over
+    n seeds and M images has the variance σ_a²/n + σ_c²/(nM) + σ_b²/M. The seeds' means differ
+    by a and c, so their variance over n estimates the first two terms. All seeds see the same
+    images, so nothing between them shows the third. σ_b² is the covariance over images of two
+    seeds' differences, here the mean over all pairs of seeds, and 0 if that is negative: the
+    image component of a two-way analysis of variance.
+    """
+    table = np.asarray(differences, float)
+    n, images = table.shape
+    if n < 2 or images < 2:
+        return 0.0
+    covariance = np.cov(table)
+    common = (covariance.sum() - np.trace(covariance)) / (n * (n - 1))
+    return float(max(common, 0.0) / images)
+
+
+def differences(ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable) -> tuple:
+    """`statistic` of ours less theirs: by seed, in points, and the variance that seeds share.
+
+    Seeds that one of the two lacks, or has not finished, are left out.
+    """
+    each = (statistic(ours) - statistic(theirs)).dropna()
+    if each.index.nlevels == 1:
+        return each, 0.0
+    by_image = each.unstack().dropna()
+    return by_image.mean(axis=1), shared_variance(by_image)
+
+
+def compare(ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable = late) -> dict:
+    """`paired_interval` of `statistic`'s differences, 90%, with the test images' variance added."""
+    by_seed, shared = differences(ours, theirs, statistic)
+    return paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)

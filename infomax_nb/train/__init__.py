@@ -1,0 +1,8 @@
+"""Training a run: a directory that `fit` fills, resumes or returns."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"fitting": ["datasets", "fit"], "record": ["environment"], "run": ["Run", "collect", "siblings"]},
+)

@@ -1,0 +1,120 @@
+"""Which views a run draws: its method's own or another recipe's, and how many local ones beside."""
+
+from dataclasses import replace
+
+from infomax_nb.config import PATCHES, TrainConfig
+from infomax_nb.errors import ParameterError
+from infomax_nb.views.specification import View, from_lightly
+
+LOCAL_FROM = 64  # pixels of the images from which DINO has local views
+
+
+def local_size(size: int) -> int:
+    """Pixels of the local views: 32 → 16, 64 → 32, 96 → 48, 224 → 96."""
+    return 96 if size == 224 else size // 2
+
+
+def dino_views(size: int, **options) -> list[View]:
+    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px.
+
+    `options` of lightly's `DINOTransform` change them.
+    """
+    blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
+    usual = {"global_crop_size": size, "local_crop_size": local_size(size), "gaussian_blur": blur}
+    return from_lightly("DINOTransform", **usual | options)
+
+
+def supervised_views(size: int) -> list[View]:
+    """One view: torchvision's RandomResizedCrop (8 to 100%) and a flip."""
+    return [View(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
+
+
+OWN = {"infomax": "dino", "barlow_twins": "byol"}  # methods whose recipe has another name than they
+
+
+NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}  # views, no more and no fewer
+
+
+LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
+
+
+def byol_views(size: int) -> list[View]:
+    """The two unlike views of lightly's `BYOLTransform`, for images of `size` pixels."""
+    from lightly.transforms import byol_transform as byol
+
+    first, second = byol.BYOLView1Transform(input_size=size), byol.BYOLView2Transform(input_size=size)
+    return from_lightly("BYOLTransform", first, second)
+
+
+def recipe_views(recipe: str, size: int) -> list[View]:
+    """The views of a recipe (`TrainConfig.augmentation`), for images of `size` pixels."""
+    own = {"dino": dino_views, "byol": byol_views, "supervised": supervised_views}
+    if recipe in own:
+        return own[recipe](size)
+    return from_lightly({"simclr": "SimCLRTransform", "vicreg": "VICRegTransform"}[recipe], input_size=size)
+
+
+def with_local(views: list[View], size: int, local: int) -> list[View]:
+    """The views of `size` pixels, and so many local ones beside.
+
+    They are those that there are, or the global ones in turn with 5 to 40% of the area: colours,
+    blur and solarisation keep their strengths.
+    """
+    whole = [view for view in views if view.size == size]
+    small = [view for view in views if view.size < size]
+    small = small or [replace(view, size=local_size(size), area=LOCAL_AREA) for view in whole]
+    return whole + [small[k % len(small)] for k in range(local)]
+
+
+def local_views(config: TrainConfig, size: int) -> int:
+    """How many local views a run draws of images of `size` pixels."""
+    if config.local_views is not None:
+        return config.local_views
+    return 6 if config.method == "infomax" or config.method == "dino" and size >= LOCAL_FROM else 0
+
+
+def same_as_own(config: TrainConfig) -> dict[str, None]:
+    """Those of `augmentation` and `local_views` that ask for what the method does without them, as None.
+
+    Not for DINO: its own crops are narrower than its recipe's, their number depends on the images.
+    """
+    if config.method == "dino":
+        return {}
+    none = config.model_copy(update={"local_views": None})
+    own = {"augmentation": OWN.get(config.method, config.method), "local_views": local_views(none, config.size)}
+    return {name: None for name, value in own.items() if getattr(config, name) == value}
+
+
+def check_views(config: TrainConfig) -> None:
+    """ParameterError for views that the method does not take, or that a ViT cannot divide into patches."""
+    local = local_views(config, config.size)
+    _check_number(config, local)
+    patch = PATCHES.get(config.backbone, 1)
+    sizes = {config.size, local_size(config.size)} if local else {config.size}
+    if all(size % patch == 0 for size in sizes):
+        return
+    depends = config.method == "dino" and config.local_views is None
+    allowed = f"a multiple of {2 * patch if local or depends else patch}"
+    allowed += f" (or, below {LOCAL_FROM}, of {patch})" if depends else ""
+    why = f"{config.backbone} sees every view of {config.method} in patches of {patch} pixels"
+    raise ParameterError(f"image_size = {config.size} is not allowed: it must be {allowed}, for {why}.")
+
+
+def _check_number(config: TrainConfig, local: int) -> None:
+    method = config.method
+    recipe = config.augmentation or OWN.get(method, method)
+    whole = 1 if recipe == "supervised" else 2
+    needed = NEEDED.get(method)
+    if needed is not None:
+        fits = whole == needed and not local
+        takes = f"exactly {needed} view{'s' if needed > 1 else ''}, and no local ones"
+    elif method == "dino":
+        fits = whole == 2
+        takes = "2 views that are not local"
+    else:
+        fits = whole + local >= 2
+        takes = "2 views or more"
+    if not fits:
+        name = "local_views" if config.local_views else "augmentation"
+        said = f"{name} = {getattr(config, name)!r} is not allowed: {method} takes {takes}"
+        raise ParameterError(f"{said}; these are {whole} of the recipe {recipe} and {local} local.")

@@ -1,0 +1,1 @@
+"""Many runs: sweeps, plans, the tables and pages made from results."""

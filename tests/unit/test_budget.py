@@ -1,0 +1,60 @@
+"""How many steps a run takes, and what is said where they are few."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+
+from infomax_nb.config import TrainConfig
+from infomax_nb.data.loading import load
+from infomax_nb.data.sampling import batches
+from infomax_nb.train.budget import ENOUGH, in_words, longer, steps
+
+
+@pytest.mark.parametrize(("images", "batch_size", "epochs"), [(144, 128, 8), (100, 16, 3), (64, 64, 1), (101, 10, 2)])
+def test_steps_are_the_batches_that_come(images, batch_size, epochs):
+    train = load("glyphs", n=images)
+    counted = sum(1 for epoch in range(epochs) for _ in batches(train, batch_size, 0, epoch))
+    assert steps(TrainConfig(batch_size=batch_size, epochs=epochs), images) == counted
+
+
+def test_the_sentence_says_the_number_and_what_to_change():
+    assert in_words(TrainConfig(), 4800) == "Steps of a run: 296 (images: 4,800, batch_size: 128, epochs: 8)."
+    said = in_words(TrainConfig(), 144)
+    assert said.startswith("Steps of a run: 8 (images: 144, batch_size: 128, epochs: 8), which is too few")
+    batch_size, epochs, promised = map(
+        int, re.search(r"-p batch_size (\d+) -p epochs (\d+) makes it (\d+)", said).groups()
+    )
+    assert promised == epochs * (144 // batch_size) >= ENOUGH
+
+
+@pytest.mark.parametrize("images", [2, 15, 16, 40, 115, 144, 1000, 20_000])
+@pytest.mark.parametrize("batch_size", [2, 16, 100, 128, 1024])
+def test_what_it_advises_is_a_configuration_with_enough_steps(images, batch_size):
+    if images >= batch_size:
+        config = TrainConfig(batch_size=batch_size, epochs=1)
+        more = longer(config, images)
+        assert steps(more, images) >= ENOUGH and more.batch_size <= batch_size
+        assert more.batch_size >= min(16, batch_size)
+        assert more == config.but(batch_size=more.batch_size, epochs=more.epochs)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path, own):
+    """Where nobody watches, a run of public images is quiet."""
+    given = {"n_classes": 4, "n_train": 64, "batch_size": 32, "epochs": 1, "proj_dim": 8, "runs_dir": str(tmp_path)}
+    if own:
+        given |= {"dataset": "folder", "data_root": str(tmp_path / "images"), "image_size": 32}
+        for k in range(100):
+            folder = tmp_path / "images" / "ab"[k % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (k, 2 * k, 0)).save(folder / f"{k}.png")
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(given))
+    command = [sys.executable, "-m", "infomax_nb.train", str(tmp_path / "p.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    said = "Steps of a run: 2 (images: 64, batch_size: 32, epochs: 1), which is too few"
+    assert said in done.stderr if own else not done.stderr
+    assert "Steps" not in done.stdout

@@ -1,0 +1,505 @@
+"""The objective against other ways of computing it: mpmath, double loops, finite differences, lightly, one process."""
+
+import math
+import subprocess
+import sys
+from functools import cache
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from infomax_nb.losses import InfoMaxLoss, global_entropy, local_entropy, log_vmf_normalizer, mutual_information
+from infomax_nb.objective import log_sum_exp
+from infomax_nb.objective.diagnostics import diagnostics
+
+LN2 = math.log(2)
+PAPER_KAPPAS = [0.1, LN2, 1.0, 10.0, 20.0]
+
+
+@cache
+def log_c(dim: int, kappa: float) -> mpmath.mpf:
+    """log of kappa^nu / ((2 pi)^(nu+1) I_nu(kappa)), nu = D/2 - 1, as written, with 60 digits."""
+    with mpmath.workdps(60):
+        nu, kappa = mpmath.mpf(dim) / 2 - 1, mpmath.mpf(kappa)
+        return mpmath.log(kappa**nu / ((2 * mpmath.pi) ** (nu + 1) * mpmath.besseli(nu, kappa)))
+
+
+def double_loop(rows: np.ndarray, ids, kappa: float) -> tuple[float, float]:
+    """(H_global, H_local) of Eq. 2 and 3 in float64, pair by pair, C_D inside the sums' logarithm."""
+    n, dim = rows.shape
+    every, own = [], []
+    for i in range(n):
+        exponents = [(j, kappa * float(rows[i] @ rows[j])) for j in range(n) if j != i]
+        top = max(e for _, e in exponents)
+        every.append(top + math.log(math.fsum(math.exp(e - top) for _, e in exponents)))
+        mine = [e for j, e in exponents if ids[j] == ids[i]]
+        top = max(mine)
+        own.append(top + math.log(math.fsum(math.exp(e - top) for e in mine)))
+    constant = math.log(n - 1) - float(log_c(dim, kappa))
+    return constant - math.fsum(every) / n, constant - math.fsum(own) / n
+
+
+def unit(x: Tensor) -> np.ndarray:
+    x = x.detach().double().numpy()
+    return x / np.sqrt((x * x).sum(-1, keepdims=True))
+
+
+def random_views(n_views: int, images: int, dim: int, seed: int = 0, spread: float = 0.7, dtype=torch.float32):
+    """Views of one image lie around a common direction, with lengths far from one."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.randn(images, dim, generator=generator, dtype=torch.float64)
+    noise = torch.randn(n_views, images, dim, generator=generator, dtype=torch.float64)
+    length = torch.rand(n_views, images, 1, generator=generator, dtype=torch.float64) * 5 + 0.1
+    return list(((centre + spread * noise) * length).to(dtype).unbind())
+
+
+def image_ids(n_views: int, images: int) -> Tensor:
+    return torch.arange(images).repeat(n_views)
+
+
+def dense_loss(views, kappa: float, alpha: float, beta: float) -> Tensor:
+    """Eq. 4 with the whole N x N matrix and torch's own autograd; the constants, which carry no gradient, left out."""
+    z = torch.cat([v / v.norm(dim=1, keepdim=True) for v in views])
+    ids = image_ids(len(views), len(views[0]))
+    s = (kappa * z @ z.T).masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
+    own = s.masked_fill(ids[:, None] != ids, -torch.inf)
+    return alpha * s.logsumexp(1).mean() - beta * own.logsumexp(1).mean()
+
+
+# --- Eq. 1's normaliser -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 16, 128, 511, 512, 1024, 4096, 8192])
+@pytest.mark.parametrize("kappa", [1e-3, 0.1, LN2, 1.0, 10.0, 20.0, 100.0, 1e3, 1e4])
+def test_log_vmf_normalizer_equals_60_digit_reference(dim, kappa):
+    reference = log_c(dim, kappa)
+    got = log_vmf_normalizer(dim, kappa)
+    assert isinstance(got, float)
+    assert abs(got - reference) <= 1e-10 * max(1, abs(reference))
+
+
+@pytest.mark.parametrize("kappa", [0.3, 10.0, 300.0])
+def test_kernel_on_the_ordinary_sphere_has_mass_one(kappa):
+    """D = 3 in closed form, kappa / (4 pi sinh kappa): the one dimension where no Bessel function is needed."""
+    log_sinh = kappa + math.log1p(-math.exp(-2 * kappa)) - LN2
+    assert log_vmf_normalizer(3, kappa) == pytest.approx(math.log(kappa / (4 * math.pi)) - log_sinh, abs=1e-11)
+
+
+# --- Eq. 2 to 4 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kappa", PAPER_KAPPAS)
+@pytest.mark.parametrize("dim", [3, 128, 2048])
+@pytest.mark.parametrize(("n_views", "images"), [(2, 16), (3, 9), (5, 5), (8, 4)])
+def test_entropies_and_loss_equal_a_double_loop(n_views, images, dim, kappa):
+    views = random_views(n_views, images, dim, seed=dim + n_views)
+    ids = image_ids(n_views, images)
+    rows = unit(torch.cat(views))
+    h_global, h_local = double_loop(rows, ids.tolist(), kappa)
+
+    def close(got: Tensor, reference: float):
+        # Above kappa = 10 a float32 cosine's rounding, times kappa, shows in so small a batch.
+        assert got.ndim == 0
+        assert abs(got.item() - reference) <= 1e-6 * max(1, abs(reference), kappa / 10)
+
+    z = torch.from_numpy(rows).float()
+    close(global_entropy(z, kappa), h_global)
+    close(local_entropy(z, ids, kappa), h_local)
+    shuffle = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))
+    close(local_entropy(z[shuffle], ids[shuffle] * 3 - 7, kappa), h_local)  # any ids in any order
+    for got, reference in zip(InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True):
+        close(got, reference)
+    for alpha, beta in [(1, 1), (1, 0.1), (0.75, 1), (2, 0), (0, 1.5)]:
+        close(InfoMaxLoss(kappa, alpha, beta)(views), -(alpha * h_global - beta * h_local))
+
+
+@pytest.mark.parametrize("kappa", [39.9, 40.1, 100.0, 1e4])
+def test_sharp_kernels_equal_a_double_loop(kappa):
+    """Here a cosine's float32 rounding, times kappa, is what limits the digits."""
+    views = random_views(4, 10, 16, spread=0.3)
+    h_global, h_local = double_loop(unit(torch.cat(views)), image_ids(4, 10).tolist(), kappa)
+    for got, reference in zip(InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True):
+        assert abs(got.item() - reference) <= 2e-7 * max(kappa, abs(reference))
+
+
+@pytest.mark.parametrize("kappa", [10.0, 60.0])
+def test_local_entropy_with_unequal_numbers_of_views(monkeypatch, kappa):
+    monkeypatch.setitem(log_sum_exp._TILE, "cpu", 7)
+    ids = torch.tensor([4, 0, 4, 2, 0, 2, 2, 2, 0, 9, 9, 4, 2, 0, 2, 2, 2])
+    rows = unit(torch.randn(len(ids), 5, generator=torch.Generator().manual_seed(1)))
+    z = torch.from_numpy(rows)
+    assert local_entropy(z, ids, kappa).item() == pytest.approx(double_loop(rows, ids.tolist(), kappa)[1], abs=1e-10)
+    # One image with more views than the direct computation takes.
+    rows = unit(torch.randn(70, 3, generator=torch.Generator().manual_seed(2)))
+    reference = double_loop(rows, [0] * 70, kappa)
+    assert reference[0] == reference[1]
+    assert local_entropy(torch.from_numpy(rows), torch.zeros(70), kappa).item() == pytest.approx(
+        reference[1], abs=1e-10
+    )
+
+
+@pytest.mark.parametrize(("tile", "keep"), [(512, 2**24), (7, 2**24), (7, 100), (7, 0)])
+@pytest.mark.parametrize("kappa", [0.5, 10.0, 60.0])
+def test_gradients(monkeypatch, kappa, tile, keep):
+    """Finite differences (gradcheck) and, to ten digits, the dense formula's autograd.
+
+    Tiles whole, several, ragged; for backward all, some or none of them kept from forward.
+    """
+    monkeypatch.setitem(log_sum_exp._TILE, "cpu", tile)
+    monkeypatch.setattr(log_sum_exp, "_KEEP", keep)
+    views = [v.requires_grad_() for v in random_views(3, 5, 4, spread=0.4, dtype=torch.float64)]
+    loss = InfoMaxLoss(kappa, alpha=0.8, beta=1.3)
+    assert torch.autograd.gradcheck(lambda *v: loss(v), views, atol=1e-7)
+    got = torch.autograd.grad(loss(views), views)
+    for mine, dense in zip(got, torch.autograd.grad(dense_loss(views, kappa, 0.8, 1.3), views), strict=True):
+        assert dense.abs().max() > 1e-3
+        torch.testing.assert_close(mine, dense, rtol=0, atol=1e-10)
+
+    z = torch.from_numpy(unit(torch.cat(views))).requires_grad_()
+    unequal = torch.tensor([0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 0, 1, 2, 2, 0])
+    assert torch.autograd.gradcheck(lambda z: global_entropy(z, kappa), z, atol=1e-7)
+    assert torch.autograd.gradcheck(lambda z: local_entropy(z, image_ids(3, 5), kappa), z, atol=1e-7)
+    assert torch.autograd.gradcheck(lambda z: local_entropy(z, unequal, kappa), z, atol=1e-7)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 2.0, 10.0, 50.0])
+@pytest.mark.parametrize("dim", [8, 128])
+def test_two_views_are_lightlys_ntxent(kappa, dim):
+    from lightly.loss import NTXentLoss
+
+    ours, theirs = ([v.requires_grad_() for v in random_views(2, 24, dim)] for _ in range(2))
+    loss, peer = InfoMaxLoss(kappa)(ours), NTXentLoss(temperature=1 / kappa)(*theirs)
+    assert loss.item() == pytest.approx(peer.item(), abs=1e-5)
+    loss.backward()
+    peer.backward()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+
+
+# --- Edges of the range -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("kappa", [1e-3, 40.0, 1e4])
+def test_exact_duplicates(kappa, dtype):
+    """All cosines are one, so the loss is log((N-1)/(V-1)) and there is no direction to go."""
+    row = torch.randn(8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    views = [row.repeat(6, 1).requires_grad_() for _ in range(4)]
+    loss = InfoMaxLoss(kappa)(views)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(23 / 3), abs=1e-5 + 4e-7 * kappa)
+    for v in views:
+        assert v.grad.dtype == dtype
+        assert v.grad.abs().max() <= 1e-6 + 1e-6 * kappa  # a NaN is not <=
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kappa", [10.0, 1e4])
+def test_half_precision_is_accumulated_in_float32(kappa, dtype):
+    views = [v.requires_grad_() for v in random_views(3, 40, 32, spread=1.0 if kappa == 10 else 3.0, dtype=dtype)]
+    same = [v.detach().double().requires_grad_() for v in views]
+    reference = InfoMaxLoss(kappa)(same)
+    reference.backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = InfoMaxLoss(kappa)(views)
+    loss.backward()
+    assert loss.item() == pytest.approx(reference.item(), abs=1e-6 * max(kappa, abs(reference.item())))
+    eps = max(torch.finfo(dtype).eps, 1e-6 * kappa)
+    for v, w in zip(views, same, strict=True):
+        assert v.grad.dtype == dtype
+        torch.testing.assert_close(v.grad.double(), w.grad, rtol=eps, atol=eps * w.grad.abs().max().item())
+
+
+@pytest.mark.parametrize("kappa", [10.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_zero_vector_gets_zero_gradient(kappa, dtype):
+    views = random_views(3, 6, 8, dtype=dtype)
+    views[1][2] = 0
+    views = [v.requires_grad_() for v in views]
+    loss = InfoMaxLoss(kappa)(views)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert views[1].grad[2].tolist() == [0] * 8
+    others = torch.stack([v.grad for v in views]).float().abs().sum(-1).flatten()
+    assert torch.isfinite(others).all()
+    assert (others > 0).sum() >= 17 if kappa == 10 else (others > 0).any()
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+def test_lengths_do_not_matter(factor):
+    views = random_views(2, 12, 16)
+    assert InfoMaxLoss()([v * factor for v in views]).item() == pytest.approx(InfoMaxLoss()(views).item(), abs=1e-5)
+
+
+# --- What a run logs ----------------------------------------------------------------------------------------
+
+
+def test_mutual_information_in_both_normalisations():
+    views = random_views(4, 6, 16, spread=0.3)
+    rows, kappa = unit(torch.cat(views)), 10.0
+    kernel = np.exp(kappa * rows @ rows.T)
+    np.fill_diagonal(kernel, 0)
+    own = np.equal.outer(np.arange(24) % 6, np.arange(24) % 6)
+    written = np.log((kernel * own).sum(1) / kernel.sum(1)).mean()
+    density = np.log(((kernel * own).sum(1) / 3) / (kernel.sum(1) / 23)).mean()
+    h_global, h_local = double_loop(rows, list(range(6)) * 4, kappa)
+    got = mutual_information(h_global, h_local, n_views=4, n_total=24)
+    assert got == pytest.approx({"mi_written": written, "mi_density": density})
+    assert got["mi_written"] < 0
+
+    # Views that coincide, of images that are orthogonal: nothing is left to gain, and the bound is reached.
+    apart = InfoMaxLoss(100.0).entropies([torch.eye(6, dtype=torch.float64)] * 4)
+    got = mutual_information(*apart, n_views=4, n_total=24)
+    assert got == pytest.approx({"mi_written": 0, "mi_density": math.log(23 / 3)}, abs=1e-12)
+
+
+@pytest.mark.parametrize("kappa", [10.0, 60.0])
+@pytest.mark.parametrize("tile", [512, 7])
+def test_diagnostics(monkeypatch, tile, kappa):
+    monkeypatch.setitem(log_sum_exp._TILE, "cpu", tile)
+    views = random_views(3, 11, 6, seed=3, spread=0.6, dtype=torch.float64)
+    rows = unit(torch.cat(views))
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -np.inf)
+    positive = float(np.mean(cosines.argmax(1) % 11 == np.arange(33) % 11))
+    assert 0.2 < positive < 0.9  # else the test shows nothing
+
+    z = torch.from_numpy(rows).requires_grad_()
+    s = (kappa * z @ z.T).masked_fill(torch.eye(33, dtype=torch.bool), -torch.inf)
+    ids = image_ids(3, 11)
+    own = s.masked_fill(ids[:, None] != ids, -torch.inf)
+    (0.9 * s.logsumexp(1).mean() - 1.2 * own.logsumexp(1).mean()).backward()
+    along = z.grad - (z.grad * z).sum(1, keepdim=True) * z
+
+    with torch.no_grad():
+        got = diagnostics(views, InfoMaxLoss(kappa, alpha=0.9, beta=1.2))
+    assert got["nn_positive"] == pytest.approx(positive, abs=1e-6)
+    assert got["grad_over_kappa"] == pytest.approx(along.norm().item() / kappa, rel=1e-9)
+
+
+# --- Bad inputs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [-1, 0, math.nan, math.inf, "ten", None, True])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda kappa: InfoMaxLoss(kappa=kappa),
+        lambda kappa: log_vmf_normalizer(3, kappa),
+        lambda kappa: global_entropy(torch.eye(4), kappa),
+        lambda kappa: local_entropy(torch.eye(4), torch.tensor([0, 0, 1, 1]), kappa),
+    ],
+    ids=["InfoMaxLoss", "log_vmf_normalizer", "global_entropy", "local_entropy"],
+)
+def test_bad_kappa(call, bad):
+    call(1.0)  # True must not pass because 1 did
+    with pytest.raises(ValueError) as error:
+        call(bad)
+    assert f"kappa = {bad!r} is not allowed" in str(error.value)
+    assert "a number > 0" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "allowed"),
+    [
+        ("alpha", -1, "a number >= 0"),
+        ("beta", -0.1, "a number >= 0"),
+        ("alpha", "one", "a number >= 0"),
+        ("beta", math.nan, "a number >= 0"),
+        ("beta", False, "a number >= 0"),
+        ("kappa", 10001, "<= 10000"),
+    ],
+)
+def test_bad_weights(name, bad, allowed):
+    with pytest.raises(ValueError) as error:
+        InfoMaxLoss(**{name: bad})
+    assert f"{name} = {bad!r} is not allowed" in str(error.value)
+    assert allowed in str(error.value)
+
+
+@pytest.mark.parametrize("bad", [1, 0, -3, 2.5, True])
+def test_bad_dim(bad):
+    with pytest.raises(ValueError) as error:
+        log_vmf_normalizer(bad, 1.0)
+    assert f"dim = {bad!r} is not allowed" in str(error.value)
+    assert ">= 2" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("views", "words"),
+    [
+        ([], ["0 tensors", "at least two"]),
+        ([torch.ones(4, 3)], ["1 tensors", "(4, 3)", "at least two"]),
+        ([torch.ones(4, 3), torch.ones(5, 3)], ["(4, 3)", "(5, 3)", "one shape"]),
+        ([torch.ones(4, 3), torch.ones(4, 2)], ["(4, 3)", "(4, 2)", "one shape"]),
+        ([torch.ones(4, 0), torch.ones(4, 0)], ["(4, 0)", "D >= 2"]),
+        ([torch.ones(4, 1), torch.ones(4, 1)], ["(4, 1)", "D >= 2"]),
+        ([torch.ones(4), torch.ones(4)], ["(4,)", "(B, D)"]),
+        ([torch.ones(0, 3), torch.ones(0, 3)], ["(0, 3)"]),
+        (torch.ones(4, 2, 3), ["one tensor", "(4, 2, 3)", "list", "unbind(1)"]),  # SupCon's layout
+        (torch.ones(2, 4), ["one tensor", "(2, 4)", "list"]),
+        (torch.nn.Parameter(torch.ones(4, 2, 3)), ["one tensor", "list"]),
+        (np.ones((2, 4, 3)), ["ndarray", "list"]),
+        (iter([torch.ones(4, 3), torch.ones(4, 3)]), ["list_iterator", "list"]),
+        ({"a": torch.ones(4, 3), "b": torch.ones(4, 3)}, ["dict", "list"]),
+        ("views", ["str", "list"]),
+        (None, ["NoneType", "list"]),
+        ([np.ones((4, 3)), torch.ones(4, 3)], ["ndarray", "Tensor", "tensors"]),
+        ([[[1.0, 0.0]], [[0.0, 1.0]]], ["list", "tensors"]),
+        ([torch.ones(4, 3, dtype=torch.int64)] * 2, ["torch.int64", "floating"]),
+        ([torch.ones(4, 3, dtype=torch.uint8)] * 2, ["torch.uint8", "floating"]),
+        ([torch.ones(4, 3, dtype=torch.bool)] * 2, ["torch.bool", "floating"]),
+        ([torch.ones(4, 3, dtype=torch.complex64)] * 2, ["torch.complex64", "floating"]),
+        ([torch.ones(4, 3), torch.ones(4, 3).double()], ["torch.float32", "torch.float64", "one floating dtype"]),
+        ([torch.ones(4, 3), torch.ones(4, 3, device="meta")], ["cpu", "meta", "one device"]),
+        ([torch.ones(1, 3), torch.ones(1, 3)], ["one image", "B = 1", "two images"]),
+    ],
+)
+def test_bad_views(views, words):
+    for call in (InfoMaxLoss(), InfoMaxLoss().entropies, lambda v: diagnostics(v, InfoMaxLoss())):
+        with pytest.raises(ValueError) as error:
+            call(views)
+        said = str(error.value)
+        assert all(word in said for word in ["views", *words]) and len(said.splitlines()) == 1
+
+
+def test_supcons_layout_as_the_refusal_says():
+    """The value that the refused tensor has once it is a list: pair by pair in float64."""
+    z = torch.stack(random_views(2, 24, 16), 1)
+    with pytest.raises(ValueError, match="unbind"):
+        InfoMaxLoss(10.0)(z)
+    h_global, h_local = double_loop(unit(torch.cat(list(z.unbind(1)))), image_ids(2, 24).tolist(), 10.0)
+    assert InfoMaxLoss(10.0)(list(z.unbind(1))).item() == pytest.approx(h_local - h_global, abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_has_diverged_shows_in_the_loss(bad):
+    """A run stops at a loss that is no number; it must not be hidden here."""
+    views = random_views(2, 6, 8)
+    views[0][3, 2] = bad
+    assert not InfoMaxLoss()(views).isfinite()
+
+
+@pytest.mark.parametrize(("n_views", "n_total"), [(1, 8), (0, 8), (8, 8), (2, 1)])
+def test_bad_numbers_of_views(n_views, n_total):
+    with pytest.raises(ValueError, match=f"n_views = {n_views} of n_total = {n_total} is not allowed"):
+        mutual_information(1.0, 0.5, n_views, n_total)
+
+
+@pytest.mark.parametrize("bad", [torch.eye(4).long(), torch.eye(4).bool(), torch.eye(4) + 0j, np.eye(4), [[1.0, 0.0]]])
+def test_rows_that_are_no_floating_tensor(bad):
+    for call in (lambda z: global_entropy(z, 10), lambda z: local_entropy(z, torch.tensor([0, 0, 1, 1]), 10)):
+        with pytest.raises(ValueError, match=r"z is of .*: it must be a tensor \(N, D\) of floating-point numbers"):
+            call(bad)
+
+
+def test_bad_rows():
+    eye, pairs = torch.eye(4), torch.tensor([0, 0, 1, 1])
+    for call in (lambda z: global_entropy(z, 10), lambda z: local_entropy(z, pairs, 10)):
+        with pytest.raises(ValueError, match=r"length 1; lengths go from 2 to 2"):
+            call(2 * eye)
+        with pytest.raises(ValueError, match="length 1"):
+            call(torch.full((4, 4), torch.nan))
+    for few in (eye[:1], eye[0]):
+        with pytest.raises(ValueError) as error:
+            global_entropy(few, 10)
+        assert str(tuple(few.shape)) in str(error.value)
+        assert "(N, D) with N >= 2" in str(error.value)
+    with pytest.raises(ValueError, match=r"image 7 has one view"):
+        local_entropy(eye, torch.tensor([3, 3, 3, 7]), 10)
+    with pytest.raises(ValueError, match=r"image_ids has shape \(3,\).*\(4,\)"):
+        local_entropy(eye, pairs[:3], 10)
+
+
+# --- Several processes --------------------------------------------------------------------------------------
+
+SHARES = [(5, 3), (1, 7), (4, 4)]
+DISTRIBUTED = [
+    (s, kappa, tile, keep) for s in SHARES for kappa, tile, keep in [(10.0, 512, 99), (10.0, 4, 99), (60.0, 4, 0)]
+]
+
+
+def projection() -> torch.nn.Linear:
+    torch.manual_seed(0)
+    return torch.nn.Linear(6, 4).double()
+
+
+def _one_of_two(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    views, results = random_views(3, 8, 6, dtype=torch.float64), []
+    for share, kappa, tile, keep in DISTRIBUTED:
+        log_sum_exp._TILE["cpu"], log_sum_exp._KEEP = tile, keep
+        model = torch.nn.parallel.DistributedDataParallel(projection())
+        mine = [v.split(share)[rank] for v in views]
+        # One forward pass and the split after it: DDP expects one for each backward pass.
+        loss = InfoMaxLoss(kappa, alpha=0.7, beta=1.1)(model(torch.cat(mine)).chunk(3))
+        loss.backward()
+        results.append((loss.item(), [p.grad.clone() for p in model.parameters()]))
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gloo")
+    mp.spawn(_one_of_two, (str(folder),), nprocs=2)
+    return [dict(zip(DISTRIBUTED, torch.load(folder / f"{rank}.pt"), strict=True)) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", DISTRIBUTED, ids=str)
+def test_two_processes_equal_one_with_the_whole_batch(two_processes, case):
+    model = projection()
+    loss = InfoMaxLoss(case[1], alpha=0.7, beta=1.1)([model(v) for v in random_views(3, 8, 6, dtype=torch.float64)])
+    loss.backward()
+    for results in two_processes:
+        value, gradients = results[case]
+        assert value == pytest.approx(loss.item(), abs=1e-9)
+        for got, parameter in zip(gradients, model.parameters(), strict=True):
+            assert parameter.grad.abs().max() > 1e-2 or parameter.ndim == 1
+            torch.testing.assert_close(got, parameter.grad, rtol=0, atol=1e-9)
+
+
+# --- Memory -------------------------------------------------------------------------------------------------
+
+_MEMORY = """
+import resource, sys, torch
+torch.set_num_threads(1)  # beside other work, threads that wait for each other take a hundred times as long
+from infomax_nb.losses import InfoMaxLoss
+
+def peak_mb():
+    # Not ru_maxrss on Linux: a child begins with its parent's, which would hide the growth.
+    try:
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+def step(n):
+    InfoMaxLoss(float(sys.argv[1]))([torch.randn(n // 8, 32, requires_grad=True) for _ in range(8)]).backward()
+
+step(2048)
+print(peak_mb())
+for n in (4096, 8192, 16384):
+    step(n)
+    print(peak_mb())
+torch.zeros(8192, 8192).fill_(1.0)
+print(peak_mb())
+"""
+
+
+@pytest.mark.parametrize("kappa", [10, 60])
+def test_memory_grows_linearly(kappa):
+    """The peak of forward and backward at N = 4,096, 8,192, 16,384, where the N x N matrix has 1,024 MB."""
+    out = subprocess.run([sys.executable, "-c", _MEMORY, str(kappa)], capture_output=True, text=True, check=True).stdout
+    base, *peaks, with_matrix = map(float, out.split())
+    first, second = np.diff(peaks)
+    slack = 8  # MB; what the allocator rounds
+    assert second < 3 * first + slack
+    assert peaks[-1] - base < 128
+    assert with_matrix - peaks[-1] > 128  # the meter does see a matrix of 256 MB

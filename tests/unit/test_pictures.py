@@ -1,0 +1,375 @@
+"""Kinds of files that people have, each with the same picture: what an 8-bit, upright, opaque file of it gives."""
+
+import io
+import re
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, PngImagePlugin
+
+from infomax_nb.data.decoding import ORIENTATION, picture
+from infomax_nb.data.image_set import Files
+from infomax_nb.errors import ParameterError
+
+
+def colours(high: int = 24, wide: int = 37, seed: int = 0) -> np.ndarray:
+    """A smooth picture (high, wide, 3), uint8, with pure black and pure white in it."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), np.uint8)
+    rgb = np.asarray(Image.fromarray(coarse).resize((wide, high), Image.Resampling.BICUBIC)).copy()
+    rgb[0, 0], rgb[-1, -1] = 0, 255
+    return rgb
+
+
+def grey() -> np.ndarray:
+    return colours()[..., 0].copy()
+
+
+def assert_shows(path, expected: np.ndarray, off: int = 1) -> None:
+    got = np.asarray(picture(path)).astype(int)
+    expected = np.repeat(expected[..., None], 3, 2) if expected.ndim == 2 else expected
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= off
+
+
+# --- Files written byte by byte -------------------------------------------------------------------------------
+
+
+def tiff(path, values: np.ndarray, bits: int, photometric: int, order: str = "<", deflate=False, **tags) -> None:
+    """A TIFF of one strip: values (H, W) or (H, W, C) of `bits` each, packed as the standard says.
+
+    photometric: 0, white is zero; 1, black is zero; 2, RGB.
+    """
+    high, wide, *channels = values.shape
+    channels = channels[0] if channels else 1
+    if bits in (16, 32):
+        strip = values.astype(f"{order}u{bits // 8}").tobytes()
+    else:  # rows of bits, the highest first, each row filled up to whole bytes
+        rows = values.reshape(high, -1)
+        places = np.arange(bits - 1, -1, -1)
+        strip = np.packbits(((rows[..., None] >> places) & 1).reshape(high, -1).astype(np.uint8), axis=1).tobytes()
+    strip = zlib.compress(strip) if deflate else strip
+    fields = {256: wide, 257: high, 258: bits, 259: 8 if deflate else 1, 262: photometric, 277: channels, 278: high}
+    fields |= {int(name[1:]): value for name, value in tags.items()}
+    fields |= {273: 0, 279: len(strip)}
+    entries, more = b"", b""
+    start = 8 + 2 + 12 * len(fields) + 4
+    if channels > 1:
+        more = struct.pack(f"{order}{channels}H", *[bits] * channels)
+    for tag, value in sorted(fields.items()):
+        if tag == 258 and channels > 2:
+            entries += struct.pack(f"{order}HHLL", tag, 3, channels, start)
+        elif tag == 258 and channels == 2:
+            entries += struct.pack(f"{order}HHL", tag, 3, 2) + more
+        elif tag == 273:
+            entries += struct.pack(f"{order}HHLL", tag, 4, 1, start + len(more))
+        elif tag == 279:
+            entries += struct.pack(f"{order}HHLL", tag, 4, 1, value)
+        else:
+            entries += struct.pack(f"{order}HHLHH", tag, 3, 1, value, 0)
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HL", 42, 8)
+    path.write_bytes(head + struct.pack(f"{order}H", len(fields)) + entries + bytes(4) + more + strip)
+
+
+def png(path, values: np.ndarray, bits: int, kind: int, key=None, palette: bytes = b"", alphas: bytes = b"") -> None:
+    """A PNG: values (H, W) or (H, W, C); kind 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA; `key` is tRNS's."""
+    high, wide = values.shape[:2]
+    rows = values.reshape(high, -1)
+    if bits == 16:
+        lines = [row.astype(">u2").tobytes() for row in rows]
+    else:
+        places = np.arange(bits - 1, -1, -1)
+        lines = [np.packbits(((row[:, None] >> places) & 1).ravel().astype(np.uint8)).tobytes() for row in rows]
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+
+    parts = [chunk(b"IHDR", struct.pack(">LLBBBBB", wide, high, bits, kind, 0, 0, 0))]
+    parts += [chunk(b"PLTE", palette)] if palette else []
+    if key is not None:
+        alphas = struct.pack(f">{np.size(key)}H", *np.ravel(key))
+    parts += [chunk(b"tRNS", alphas)] if alphas else []
+    parts += [chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+# --- Grey of other depths -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+def test_a_grey_tiff_of_any_depth_and_either_zero(tmp_path, bits, white_is_zero, order, deflate):
+    most = 2**bits - 1
+    values = np.rint(grey() / 255 * most).astype(np.uint32)
+    seen = np.rint(values / most * 255).astype(np.uint8)
+    assert seen.min() == 0 and seen.max() == 255
+    tiff(tmp_path / "a.tif", most - values if white_is_zero else values, bits, int(not white_is_zero), order, deflate)
+    assert_shows(tmp_path / "a.tif", seen)
+    if bits > 4:
+        assert_shows(tmp_path / "a.tif", grey())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_colour_tiff_of_16_bits(tmp_path, order):
+    tiff(tmp_path / "a.tif", colours().astype(np.uint32) * 257, 16, 2, order)
+    assert_shows(tmp_path / "a.tif", colours(), off=0)
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, 2), (16, 2), (32, 2), (32, 1), (32, 3)])
+def test_a_tiff_whose_white_is_unknown_is_refused(tmp_path, bits, kind):
+    """Signed and floating values, and 32 bits: nobody can say what is white."""
+    tiff(tmp_path / "a.tif", grey().astype(np.uint32), bits, 1, t339=kind)
+    with pytest.raises(ParameterError, match="a.tif cannot be used"):
+        picture(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_colours_in_planes(tmp_path):
+    """Pillow misreads those of 16 bits, without a word."""
+    for bits in (8, 16):
+        planes = np.moveaxis(colours(), -1, 0)
+        planes = planes.astype(np.uint16) * 257 if bits == 16 else planes
+        tifffile.imwrite(tmp_path / f"{bits}.tif", planes, photometric="rgb", planarconfig="separate")
+    assert_shows(tmp_path / "8.tif", colours(), off=0)
+    with pytest.raises(ParameterError, match="16-bit colours one plane after the other"):
+        picture(tmp_path / "16.tif")
+
+
+@pytest.mark.parametrize("most", [100, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("magic", ["P2", "P3", "P5", "P6"])
+def test_a_pgm_or_ppm_of_any_white(tmp_path, magic, most):
+    rgb = colours() if magic in ("P3", "P6") else grey()
+    values = np.rint(rgb / 255 * most).astype(int)
+    head = f"{magic}\n{rgb.shape[1]} {rgb.shape[0]}\n{most}\n".encode()
+    plain = " ".join(map(str, values.ravel())).encode()
+    raw = values.astype(">u2" if most > 255 else "u1").tobytes()
+    (tmp_path / "a.pgm").write_bytes(head + (plain if magic in ("P2", "P3") else raw))
+    assert_shows(tmp_path / "a.pgm", np.rint(values / most * 255).astype(np.uint8))
+
+
+# --- Transparency ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_grey_png_with_a_transparent_value(tmp_path, bits):
+    most = 2**bits - 1
+    values = np.rint(grey() / 255 * most).astype(int)
+    for key in {int(values.min()), int(np.median(values)), int(values[0, 5])}:
+        png(tmp_path / "a.png", values, bits, 0, key)
+        seen = np.where(values == key, 255, np.rint(values / most * 255)).astype(np.uint8)
+        assert (values == key).any() and (seen[values == key] == 255).all()
+        assert_shows(tmp_path / "a.png", seen)
+
+
+def test_sixteen_bits_of_grey_decide_what_is_transparent(tmp_path):
+    """Values that agree with the transparent one in their upper halves alone stay."""
+    near = np.array([[0x1234, 0x1235, 0x12FF, 0x0034]])
+    png(tmp_path / "grey.png", near, 16, 0, 0x1234)
+    assert np.asarray(picture(tmp_path / "grey.png"))[0, :, 0].tolist() == [255, 18, 19, 0]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_colour_png_with_a_transparent_colour(tmp_path, bits):
+    rgb = colours()
+    rgb[3:9, 4:20] = key = np.array([10, 200, 77])
+    scale = 257 if bits == 16 else 1
+    png(tmp_path / "a.png", rgb.astype(int) * scale, bits, 2, key * scale)
+    assert_shows(tmp_path / "a.png", np.where((rgb == key).all(-1)[..., None], 255, rgb), off=0)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [4, 6])
+def test_a_png_with_alpha(tmp_path, kind, bits):
+    rgb = colours() if kind == 6 else grey()[..., None]
+    alpha = colours(seed=1)[..., 0].astype(int)
+    values = np.concatenate([rgb.astype(int), alpha[..., None]], -1) * (257 if bits == 16 else 1)
+    png(tmp_path / "a.png", values, bits, kind)
+    share = alpha[..., None] / 255
+    seen = np.rint(rgb * share + 255 * (1 - share))
+    assert_shows(tmp_path / "a.png", np.broadcast_to(seen, (*alpha.shape, 3)))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_palette_with_several_opacities(tmp_path, bits):
+    rng = np.random.default_rng(bits)
+    table = rng.integers(0, 256, (2**bits, 3), np.uint8)
+    alphas = rng.integers(0, 256, 2**bits - 1, np.uint8)  # those that are not said are opaque
+    index = rng.integers(0, 2**bits, (20, 30))
+    png(tmp_path / "a.png", index, bits, 3, palette=table.tobytes(), alphas=alphas.tobytes())
+    share = np.append(alphas, 255)[index][..., None] / 255
+    assert_shows(tmp_path / "a.png", np.rint(table[index] * share + 255 * (1 - share)))
+
+
+@pytest.mark.parametrize("extra", [1, 2])
+@pytest.mark.parametrize("photometric", [1, 2])
+def test_a_tiff_with_alpha(tmp_path, photometric, extra):
+    """extra: 1, the colours are multiplied by the opacity; 2, they are not."""
+    rgb = (colours() if photometric == 2 else grey()[..., None]).astype(int)
+    alpha = np.full((*rgb.shape[:2], 1), 255)
+    alpha[:9, :12], alpha[9:12] = 0, 128
+    stored = np.rint(rgb * alpha / 255).astype(int) if extra == 1 else rgb
+    tiff(tmp_path / "a.tif", np.concatenate([stored, alpha], -1), 8, photometric, t338=extra)
+    seen = np.rint(rgb * alpha / 255 + 255 - alpha)
+    assert_shows(tmp_path / "a.tif", np.broadcast_to(seen, colours().shape), off=2 if extra == 1 else 1)
+
+
+# --- Colour ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["L", "RGB", "CMYK"])
+def test_a_colour_profile_changes_nothing(tmp_path, kind):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(colours()).convert(kind).save(tmp_path / "a.jpg", quality=100, icc_profile=profile, subsampling=0)
+    expected = np.asarray(Image.fromarray(colours()).convert("L" if kind == "L" else "RGB"))
+    assert_shows(tmp_path / "a.jpg", expected, off=4)  # a JPEG's own
+
+
+def test_cmyk(tmp_path):
+    """Stored inverted by Adobe's programs in a JPEG, straight in a TIFF."""
+    for name in ("a.jpg", "a.tif"):
+        options = {"quality": 100, "subsampling": 0} if name == "a.jpg" else {}
+        Image.fromarray(colours()).convert("CMYK").save(tmp_path / name, **options)
+        assert_shows(tmp_path / name, colours(), off=4 if name == "a.jpg" else 1)
+
+
+# --- Several frames -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["gif", "webp", "png", "tif", "mpo"])
+def test_of_several_frames_it_is_the_first(tmp_path, end):
+    first, second = (Image.fromarray(colours(seed=k)) for k in (0, 1))
+    options: dict = {"webp": {"lossless": True}, "mpo": {"quality": 100, "subsampling": 0}}.get(end, {})
+    if end == "gif":
+        first, second = (image.quantize(64) for image in (first, second))
+    first.save(tmp_path / f"a.{end}", save_all=True, append_images=[second], **options)
+    assert_shows(tmp_path / f"a.{end}", np.asarray(first.convert("RGB")), off=4 if end == "mpo" else 0)
+
+
+# --- Upright --------------------------------------------------------------------------------------------------
+
+
+def upright(stored: np.ndarray, turn: int) -> np.ndarray:
+    flipped = {2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.transpose(1, 0, 2)}
+    turned = {6: np.rot90(stored, -1), 7: stored.transpose(1, 0, 2)[::-1, ::-1], 8: np.rot90(stored)}
+    return {1: stored, **flipped, **turned}[turn]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("end", ["png", "webp", "tif", "jpg"])
+def test_every_orientation_in_every_format(tmp_path, end, turn):
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    options = {"lossless": True} if end == "webp" else {"quality": 100, "subsampling": 0} if end == "jpg" else {}
+    Image.fromarray(colours()).save(tmp_path / f"a.{end}", exif=exif, **options)
+    assert_shows(tmp_path / f"a.{end}", upright(colours(), turn), off=4 if end == "jpg" else 0)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8, 12, 16])
+def test_a_grey_tiff_is_turned_too(tmp_path, bits):
+    most = 2**bits - 1
+    values = np.rint(grey() / 255 * most).astype(np.uint32)
+    for order in "<>":
+        for black in (0, 1):  # the value that is black
+            tiff(tmp_path / "a.tif", values if black else most - values, bits, black, order, t274=6)
+            assert_shows(tmp_path / "a.tif", np.rot90(np.rint(values / most * 255), -1))
+
+
+def with_exif(path, exif: bytes) -> None:
+    saved = io.BytesIO()
+    Image.fromarray(colours()).save(saved, "JPEG", quality=100, subsampling=0, exif=exif)
+    path.write_bytes(saved.getvalue())
+
+
+def directory(order: str, *fields: bytes, after: bytes = b"") -> bytes:
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HL", 42, 8)
+    return b"Exif\0\0" + head + struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4) + after
+
+
+def field(order: str, tag: int, kind: int, count: int, value: int) -> bytes:
+    if kind == 3 and count == 1:
+        return struct.pack(f"{order}HHLHH", tag, kind, count, value, 0)
+    return struct.pack(f"{order}HHLL", tag, kind, count, value)
+
+
+UNUSUAL = {
+    "make beyond the end": (0x010F, 2, 4000, 5000),
+    "more text than there is": (0x010E, 2, 2**31, 60),
+    "rational over nothing": (0x011A, 5, 1, 2**32 - 1),
+    "unknown type": (0x010F, 99, 7, 1),
+    "type and number that don't fit": (0x0132, 12, 3, 40),
+    "directory nowhere": (0x8769, 4, 1, 99999),
+    "directory that is text": (0x8769, 2, 4, 0x41424344),
+    "directory in itself": (0x8769, 4, 1, 8),
+    "place that is text": (0x8825, 2, 2, 0x41420000),
+}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_a_rotated_photograph_with_an_unusual_field(tmp_path, kind, order):
+    """The picture is whole, and it is upright, whatever else its camera has written."""
+    turn = field(order, ORIENTATION, 3, 1, 6)
+    odd = field(order, *UNUSUAL[kind])
+    fields = [odd, turn] if UNUSUAL[kind][0] < ORIENTATION else [turn, odd]  # in the order of their numbers
+    with_exif(tmp_path / "a.jpg", directory(order, *fields))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert_shows(tmp_path / "a.jpg", np.rot90(colours(), -1), off=4)
+    assert not said
+
+
+@pytest.mark.parametrize("value", [0, 9, 255, 65535])
+def test_an_orientation_that_there_is_not(tmp_path, value):
+    with_exif(tmp_path / "a.jpg", directory("<", field("<", ORIENTATION, 3, 1, value)))
+    assert_shows(tmp_path / "a.jpg", colours(), off=4)
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II", b"Exif\0\0XX\0\0\0\0\0\0", b"II*\0\xff\xff\xff\xff"])
+def test_exif_that_is_none(tmp_path, exif):
+    with_exif(tmp_path / "a.jpg", exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_shows(tmp_path / "a.jpg", colours(), off=4)
+
+
+def test_orientation_in_xmp_alone(tmp_path):
+    note = PngImagePlugin.PngInfo()
+    note.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>')
+    Image.fromarray(colours()).save(tmp_path / "a.png", pnginfo=note)
+    assert_shows(tmp_path / "a.png", np.rot90(colours(), -1), off=0)
+
+
+# --- Large ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [9_600, 13_500])  # 92 and 182 megapixels: Pillow's warning and its refusal
+def test_a_picture_of_any_size(tmp_path, side):
+    """Black above white, one bit a pixel; in silence."""
+    rows = np.zeros((side, side), bool)
+    rows[side // 2 :] = True
+    Image.fromarray(rows).save(tmp_path / "large.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = Files(np.array([str(tmp_path / "large.png")], object), 8)[:]
+    assert got[0, :, :3].unique().tolist() == [0] and got[0, :, 5:].unique().tolist() == [255]
+
+
+def test_a_long_caption(tmp_path):
+    """Programs that make pictures write megabytes about how."""
+    note = PngImagePlugin.PngInfo()
+    note.add_text("workflow", "node " * 2**19, zip=True)
+    Image.fromarray(colours()).save(tmp_path / "a.png", pnginfo=note)
+    assert_shows(tmp_path / "a.png", colours(), off=0)
+
+
+def test_a_name_in_latin_1_is_told_in_unicode(tmp_path):
+    path = bytes(tmp_path) + b"/caf\xe9.png"
+    with open(path, "wb") as file:
+        file.write(b"no image")
+    with pytest.raises(ParameterError, match=re.escape("café.png cannot be used")) as error:
+        picture(path.decode("utf-8", "surrogateescape"))
+    str(error.value).encode()

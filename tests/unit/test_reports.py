@@ -1,0 +1,133 @@
+"""Held-out information, rank correlation, networks at hand, and what is kept under `reports/`."""
+
+import json
+import math
+import os
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from infomax_nb import report
+from infomax_nb.config import TrainConfig
+from infomax_nb.data import loading as data
+from infomax_nb.data.fingerprints import KNOWN, pixels_digest
+from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.evaluation.neighbours import knn, topk_accuracy
+from infomax_nb.evaluation.probe import held_out_information
+from infomax_nb.evaluation.representation import features
+from infomax_nb.losses import log_vmf_normalizer
+from infomax_nb.models import backbone
+from infomax_nb.networks import NETWORKS, available, pretrained
+from infomax_nb.seeds import stream
+from infomax_nb.train.fitting import datasets
+from infomax_nb.views.batch import Views
+from infomax_nb.views.recipes import dino_views
+
+CPU = torch.device("cpu")
+
+
+class Corner(torch.nn.Module):
+    """A method whose projection is a view's mean colour over its upper half: what it says can be written out."""
+
+    def project(self, views):
+        return [v[:, :, : v.shape[-1] // 2].mean((2, 3)) for v in views]
+
+
+@pytest.mark.parametrize("kappa", [1.0, 10.0])
+def test_held_out_information_is_equation_4_written_out(kappa):
+    test = data.load("glyphs", split="test", n_classes=12)
+    found = held_out_information(Corner(), test, kappa, batches=2)
+    generator = torch.Generator().manual_seed(stream(0, 0, 5))
+    chosen = data.stratified(test.labels, 256, 0)
+    entropies = []
+    for rows in (chosen[:128], chosen[128:]):
+        z = torch.stack(Corner().project(Views(dino_views(32))(test.images[rows], generator))).double()
+        z = (z / z.norm(dim=-1, keepdim=True)).flatten(0, 1)  # view by view
+        kernel = torch.exp(kappa * z @ z.T + log_vmf_normalizer(3, kappa)).fill_diagonal_(0)
+        own = torch.arange(1024) % 128
+        positive = kernel * (own[:, None] == own)
+        entropies.append([-(k.sum(1) / 1023).log().mean() for k in (kernel, positive)])
+    h_global, h_local = np.mean(entropies, axis=0)
+    assert found["h_global"] == pytest.approx(h_global, rel=1e-5)
+    assert found["h_local"] == pytest.approx(h_local, rel=1e-5)
+    assert found["mi_written"] == pytest.approx(h_global - h_local, abs=1e-5)
+    assert found["mi_density"] == pytest.approx(h_global - h_local + math.log(1023 / 7), abs=1e-5)
+
+
+def test_tables_are_kept_whole_and_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "project_root", lambda: tmp_path)
+    run = SimpleNamespace(config=TrainConfig(beta=2.0), record={"commit": "c0ffee"})
+    table = pd.DataFrame({"ratio": [1.5, 1.0]}, index=["ours", "uniform"])
+    report.export_tables("saliency", {"table": table, "metrics": None}, plt.figure(), "what", [run])
+    folder = tmp_path / "reports" / "saliency"
+    assert sorted(p.name for p in folder.iterdir()) == ["caption.txt", "figure.png", "records.json", "table.csv"]
+    pd.testing.assert_frame_equal(report.committed("saliency"), table)
+    (record,) = json.loads((folder / "records.json").read_text())
+    assert record["commit"] == "c0ffee" and record["config"]["beta"] == 2
+    with pytest.raises(ParameterError, match=r"export = '\.\./x' is not allowed"):
+        report.export_tables("../x", {"table": table}, plt.figure(), "what", [run])
+
+
+def test_the_summary_tells_apart_what_differs():
+    rows = [
+        {"epoch": e, "run": f"{b}{s}", "beta": b, "seed": s, "linear_top1": 10 * b + s + e, "knn_top1": 1.0 * b}
+        for b in (0.5, 2.0)
+        for s in (0, 1)
+        for e in (1, 2)
+    ]
+    table = report.summary(pd.DataFrame(rows).assign(mi_held_out=1.234))
+    assert list(table.index) == ["0.5", "2"] and list(table.seeds) == ["2", "2"]
+    assert table.linear_top1["2"] == "22.5 ± 0.7"  # mean and deviation of 22 and 23
+    assert table.mi_held_out["0.5"] == "1.23 ± 0.00"
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_network_at_hand_loads(name):
+    path = NETWORKS / f"{name}.pt"
+    assert path.stat().st_size < 3e6
+    weights = torch.load(path, weights_only=True)
+    assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float16}
+    network = pretrained(name)
+    config = network.config
+    assert name == f"{config.dataset}-{config.method}-{config.backbone}"
+    assert network.centroids.shape == (len(network.classes), network.backbone.num_features)
+    assert not network.backbone.training and network.record["commit"] and network.record["finished"]
+    fresh = backbone(config.backbone, config.stem, config.size).state_dict()
+    assert all(torch.isfinite(v).all() for v in network.backbone.state_dict().values())
+    assert any(not torch.equal(v, fresh[k]) for k, v in network.backbone.state_dict().items())
+    out = features(network.backbone, torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8))
+    assert out.shape == (3, network.backbone.num_features) and out.std(0).max() > 0
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(ParameterError, match="network = 'cifar10-infomax' is not allowed: it must be one of cifar10-"):
+        pretrained("cifar10-infomax")
+
+
+@pytest.mark.skipif("INFOMAX_DATA" not in os.environ, reason="INFOMAX_DATA names no folder with CIFAR-10")
+@pytest.mark.parametrize("name", available(dataset="cifar10", backbone="resnet_small"))
+def test_a_network_at_hand_has_its_recorded_accuracy(name):
+    network = pretrained(name)
+    assert network.record["measured_on"].startswith("CIFAR-10, lossless;")
+    train, test = datasets(network.config.but(data_root=os.environ["INFOMAX_DATA"]))
+    assert KNOWN[pixels_digest(test)] == "CIFAR-10, lossless"
+    x, queries = (features(network.backbone, part.images) for part in (train, test))
+    top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
+    assert top1 == pytest.approx(network.record["knn_top1"], abs=0.03)  # three images of 10,000
+    # It was trained on other images of the same classes: each centroid is nearest to the one that is kept.
+    found = torch.stack([torch.nn.functional.normalize(x[train.labels == k]).mean(0) for k in range(10)])
+    assert torch.cdist(found, network.centroids).argmin(1).tolist() == list(range(10))
+
+
+def test_a_network_whose_weights_were_exchanged_is_refused(tmp_path, monkeypatch):
+    """Two networks of one shape: the one's record beside the other's weights."""
+    name, other = "cifar10-infomax-resnet_small", "cifar10-simclr-resnet_small"
+    (tmp_path / f"{name}.json").write_bytes((NETWORKS / f"{name}.json").read_bytes())
+    (tmp_path / f"{name}.pt").write_bytes((NETWORKS / f"{other}.pt").read_bytes())
+    monkeypatch.setattr("infomax_nb.networks.NETWORKS", tmp_path)
+    with pytest.raises(RunError, match="is not the file that"):
+        pretrained(name)

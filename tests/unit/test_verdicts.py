@@ -1,0 +1,330 @@
+"""Intervals over runs, equivalence, correlations within groups, equal compute; and the numbers that the texts quote."""
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from infomax_nb.analysis import coarse
+from infomax_nb.config import TrainConfig
+from infomax_nb.evaluation.compute import at_equal_compute, training_flops
+from infomax_nb.evaluation.verdicts import by_seed, epochs_to_stall, equivalent, paired_interval, said, spearman_within
+from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
+from infomax_nb.methods import METHODS, build
+from infomax_nb.methods.base import initial_share
+from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.report import committed
+
+ROOT = Path(__file__).parents[2]
+
+
+# --- The functions ------------------------------------------------------------------------------------------
+
+
+def test_the_paired_interval_is_that_of_scipys_paired_t_test():
+    ours, theirs = np.array([42.4, 42.3, 41.0, 43.1]), np.array([36.3, 37.2, 35.9, 35.1])
+    found = paired_interval(ours - theirs)
+    for level in (0.9, 0.95):
+        expected = stats.ttest_rel(ours, theirs).confidence_interval(level)
+        found = paired_interval(ours - theirs, level)
+        assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["mean"] == pytest.approx(ours.mean() - theirs.mean()) and found["seeds"] == 4
+
+
+def test_one_seed_has_no_interval():
+    found = paired_interval([np.nan, 1.25])
+    assert found["mean"] == 1.25 and found["seeds"] == 1
+    assert math.isnan(found["low"]) and math.isnan(found["high"])
+    assert said([-1.25]) == "−1.2 (one seed, no interval)" and said([-1.25], count=False) == "−1.2"
+    assert equivalent([0.0]).startswith("undecided: one seed")
+    # mean 2, standard deviation 1: t(0.975, 2) / √3 = 2.4841 on either side
+    assert said([1, 2, 3]) == "+2.0 [−0.5, +4.5] (3 seeds)"
+    assert said([1, 2, 3], digits=2, count=False) == "+2.00 [−0.48, +4.48]"
+
+
+PAIRS = ([0.1, -0.2, 0.3], [0.5, -1.0, 0.9], [3.0, 3.2, 2.9], [-3, -3.4, -3.1], [1.1, 0.9])
+
+
+@pytest.mark.parametrize("differences", PAIRS)
+@pytest.mark.parametrize("margin", [0.5, 1.0])
+def test_equivalence_is_two_one_sided_t_tests(differences, margin):
+    tests = [stats.ttest_1samp(differences, -margin, alternative="greater")]
+    tests += [stats.ttest_1samp(differences, margin, alternative="less")]
+    outside = [stats.ttest_1samp(differences, margin, alternative="greater")]
+    outside += [stats.ttest_1samp(differences, -margin, alternative="less")]
+    expected = "undecided"
+    if max(test.pvalue for test in tests) < 0.05:
+        expected = "equivalent"
+    if min(test.pvalue for test in outside) < 0.05:
+        expected = "not equivalent"
+    assert equivalent(differences, margin) == expected
+
+
+def test_a_correlation_between_groups_is_none_within_them():
+    """Two groups, far apart along a rising line, in each of which one falls as the other rises."""
+    x, y, groups = [1, 2, 3, 11, 12, 13], [3, 2, 1, 13, 12, 11], list("aaabbb")
+    assert stats.spearmanr(x, y).statistic > 0.5
+    assert spearman_within(x, y, groups) == pytest.approx(-1)
+    assert spearman_within(x, y, ["a"] * 6) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert math.isnan(spearman_within(x, y, range(6)))
+
+
+def test_a_stall_does_not_depend_on_scale():
+    """1 − 2^(1 − e) from e = 1 has half of its gain left at 2, a quarter at 3, an eighth at 4, a sixteenth at 5."""
+    curve = 1 - 0.5 ** np.arange(40)
+    assert epochs_to_stall(curve) == epochs_to_stall(10 + 80 * curve) == epochs_to_stall(curve / 100) == 5
+    assert epochs_to_stall(curve, share=0.3) == 3
+    assert epochs_to_stall([30, 25, 20]) == 1  # nothing was gained
+
+
+def test_runs_are_paired_by_seed():
+    rows = pd.DataFrame({"epoch": [1, 1, 1, 2, 2, 2], "method": ["a", "b", "a"] * 2, "seed": [0, 0, 1] * 2})
+    rows["linear_top1"] = [1.0, 2, 3, 10, 20, 30]
+    table = by_seed(rows, "method")
+    assert table["a"].tolist() == [10, 30] and table["b"].iloc[0] == 20 and math.isnan(table["b"].iloc[1])
+    assert by_seed(rows, "method", epoch=1)["a"].tolist() == [1, 3]
+    assert paired_interval(table["b"] - table["a"])["seeds"] == 1
+    assert by_seed(rows[rows.seed == 0].drop(columns="seed"), "method").index.tolist() == [0]
+
+
+def test_equal_compute():
+    rows = [{"method": m, "seed": s, "epoch": e} for m in ("dear", "cheap") for s in (0, 1) for e in range(1, 11)]
+    rows = pd.DataFrame(rows)
+    rows["linear_top1"] = np.where(rows.method == "dear", 10 * rows.epoch, rows.epoch) + rows.seed
+    epoch, less = at_equal_compute(rows, {"dear": 2.6, "cheap": 1.0}, "dear", "cheap")
+    assert epoch == 3 and less.tolist() == [20, 20]  # 3 epochs cost 7.8 of 10; 30 less 10
+    assert at_equal_compute(rows, {"dear": 26, "cheap": 1.0}, "dear", "cheap")[0] == 0
+    assert at_equal_compute(rows, {"dear": 0.1, "cheap": 1.0}, "dear", "cheap")[0] == 10
+
+
+@pytest.mark.parametrize("method", ["supervised", "simclr", "infomax"])
+def test_the_cost_of_a_step_is_that_of_its_layers(method):
+    """Counted by hooks on convolutions and linear layers; backward is twice that, less the gradient of the pixels."""
+    config, seen = TrainConfig(method=method, batch_size=4), []
+    net = build(config, 10)
+    first = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
+
+    def count(layer, inputs, out):
+        width = layer.weight[0].numel()  # multiplications for each number that comes out
+        seen.append((layer is first, 2 * width * out.numel()))
+
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(count)
+    net([torch.randn(4, 3, v.size, v.size) for v in net.views(32)], torch.zeros(4, dtype=torch.long))
+    expected = sum(3 * flops - stem * flops for stem, flops in seen) / 4
+    assert training_flops(config) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_teachers_share_of_its_start_is_what_is_left_of_it():
+    """The teacher starts at one, all students are zero: what it holds after each step is its weight on the start."""
+    epochs, steps = 3, 4
+    method = METHODS["byol"](TrainConfig(method="byol", epochs=epochs), 10).eval()
+    with torch.no_grad():
+        for p in method.teacher.parameters():
+            p.fill_(1.0)
+        for part in (method.backbone, method.projector):
+            for p in part.parameters():
+                p.zero_()
+    views = [torch.zeros(2, 3, 32, 32)] * 2
+    for method.epoch in range(epochs):
+        for _ in range(steps):
+            method.teach(views)
+    held = {round(float(p.mean()), 6) for p in method.teacher.parameters()}
+    assert held == {round(initial_share(epochs, steps), 6)}
+    assert initial_share(10, 39) == pytest.approx(0.4579, abs=5e-5)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 10.0])
+def test_entropy_and_information_stay_under_jensens_ceilings(kappa):
+    """A regular simplex, every cosine −1/(N − 1), reaches the upper end of the window of the global entropy."""
+    n = 9
+    simplex = normalize(torch.eye(n, dtype=torch.float64) - 1 / n)
+    constant = -log_vmf_normalizer(n, kappa)
+    assert float(global_entropy(simplex, kappa)) == pytest.approx(constant + kappa / (n - 1))
+    assert float(global_entropy(simplex[:1].expand(n, -1), kappa)) == pytest.approx(constant - kappa)
+    generator = torch.Generator().manual_seed(0)
+    for spread in (0.0, 0.3, 3.0):
+        images = torch.randn(1, n, 4, dtype=torch.float64, generator=generator)
+        views = images + spread * torch.randn(3, n, 4, dtype=torch.float64, generator=generator)
+        found = mutual_information(*InfoMaxLoss(kappa).entropies(list(views)), 3, 3 * n)["mi_density"]
+        assert found <= kappa * 3 * n / (3 * n - 1)
+
+
+# --- The texts' numbers, from the committed tables ----------------------------------------------------------
+
+
+def metrics(name: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / "reports" / name / "metrics.csv")
+
+
+@cache
+def text(name: str) -> str:
+    """README, reports/README, or the prose of a notebook by its number."""
+    if name.isdigit():
+        (path,) = (ROOT / "notebooks").glob(f"{name}_*.ipynb")
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return " ".join((ROOT / name).read_text("utf-8").split())
+
+
+def interval(differences, digits: int = 1, mark: str = "[{}, {}]") -> str:
+    """As the texts write it: `5.9 points [4.2, 7.6]` has `[4.2, 7.6]`, or `4.2 to 7.6`."""
+    found = paired_interval(differences)
+    return mark.format(*(f"{found[end]:.{digits}f}".replace("-", "−") for end in ("low", "high")))
+
+
+def test_kappa_early():
+    rows = metrics("kappa_cifar10")
+    after = {epoch: by_seed(rows, "kappa", epoch=epoch) for epoch in (2, 5, 10)}
+    early = {epoch: table[10] - table[1] for epoch, table in after.items()}
+    sharp = {epoch: table[20] - table[10] for epoch, table in after.items()}
+    assert f"{early[10].mean():.1f} points {interval(early[10])} above κ = 1" in text("README.md")
+    long = f"{early[10].mean():.1f} points (95% interval {interval(early[10], mark='{} to {}')})"
+    assert long in text("reports/README.md")
+    assert f"by {early[2].mean():.1f} points {interval(early[2])} after two" in text("03")
+    assert f"by {early[5].mean():.1f} {interval(early[5])} after five" in text("03")
+    for epoch in (5, 10):
+        assert f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after".replace("-", "−") in text("03")
+    assert paired_interval(sharp[10])["high"] > 0 > paired_interval(sharp[5])["high"]
+
+
+def test_no_kappa_stalls_before_another_and_none_is_predicted():
+    rows = metrics("kappa_cifar10")
+    mean = rows.groupby(["kappa", "epoch"]).linear_top1.mean()
+    assert mean.groupby("kappa").agg(epochs_to_stall).tolist() == [7, 8, 8, 8, 8]
+    glyphs = metrics("kappa_glyphs_long").set_index("epoch")
+    stalls = glyphs.sort_index().groupby("kappa").linear_top1.agg(epochs_to_stall)
+    assert (stalls.min(), stalls.max()) == (17, 20) and "from epochs 17 to 20 on on glyphs" in text("03")
+    end = rows[rows.epoch == 10].set_index(["kappa", "seed"]).linear_top1.rename("end")
+    rows = rows.join(end, on=["kappa", "seed"])
+    rows["still"] = rows.end - rows.linear_top1
+    early = rows[rows.epoch <= 8].groupby("epoch")
+    within = {epoch: spearman_within(at.nn_positive, at.still, at.kappa) for epoch, at in early}
+    pooled = [stats.spearmanr(at.nn_positive, at.still).statistic for _, at in early]
+    said_within = [f"{within[epoch]:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
+    assert "({}, {} and {} after epochs 2, 4 and 6)".format(*said_within) in text("03")
+    assert f"ρ of {min(pooled):.2f} to {max(pooled):.2f} up to epoch 8" in text("03")
+
+
+def test_beta():
+    rows, prose = metrics("beta_cifar10"), text("04")
+    after = {epoch: by_seed(rows, "beta", epoch=epoch) for epoch in range(1, 11)}
+    behind = {beta: after[2][1] - after[2][beta] for beta in (0.1, 0.75)}
+    assert f"{behind[0.75].mean():.1f} points {interval(behind[0.75])}" in prose
+    assert f"{behind[0.1].mean():.1f} {interval(behind[0.1])}" in prose
+    level = after[10][0.75] - after[10][1]
+    assert f"(+{level.mean():.1f} points {interval(level)})" in prose
+    # who leads, by either accuracy
+    for column, first in {"linear_top1": 7, "knn_top1": 5}.items():
+        best = rows.groupby(["epoch", "beta"])[column].mean().unstack()[[0.1, 0.75, 1]].idxmax(axis=1)
+        assert best.tolist() == [1] * (first - 1) + [0.75] * (11 - first)
+    end = rows[rows.epoch == 10]
+    conditions = end.groupby("beta")[["mi_held_out", "linear_top1"]].mean()
+    assert f"ρ over the six β is {conditions.corr('spearman').iloc[0, 1]:.2f}" in prose
+    information = by_seed(rows, "beta", "mi_held_out")
+    less = information[1] - information[0.5]
+    assert f"{less.mean():.2f} nats less than β = 1 {interval(less, 2)}" in prose
+    glyphs = metrics("beta_glyphs_long").pivot(index="epoch", columns="beta", values="linear_top1")
+    assert (glyphs[1] > glyphs[[0.1, 0.75]].max(axis=1)).loc[:3].all()
+    assert (glyphs[0.75] > glyphs[1]).loc[4:14].all() and not (glyphs[0.75] > glyphs[1]).loc[15:].any()
+    last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
+    for column, words in {"mi_held_out": "({:.2f} against {:.2f} nats", "mi_density": "{:.2f} and {:.2f})"}.items():
+        assert words.format(last[column][0.75], last[column][1.0]) in prose
+
+
+def test_the_projectors_width():
+    rows = metrics("projector_cifar10")
+    for column in ("linear_top1", "knn_top1"):
+        runs = by_seed(rows, "proj_dim", column)
+        difference = runs[4096] - runs[128]
+        assert paired_interval(difference)["seeds"] == 3 and equivalent(difference) == "undecided"
+        words = f"{difference.mean():.1f}".replace("-", "−")
+        assert interval(difference) in text("05") and words in text("05")
+        assert interval(difference, mark="{} to {}") in text("reports/README.md")
+    linear = by_seed(rows, "proj_dim")
+    assert f"points {interval(linear[4096] - linear[128])} from 128 to 4096" in text("README.md")
+
+
+def test_methods_at_equal_epochs_and_equal_compute():
+    rows = metrics("methods_cifar10")
+    costs = {m: training_flops(TrainConfig(method=m)) for m in ("infomax", "simclr", "vicreg")}
+    ends = by_seed(rows, "method")
+    epoch, less = at_equal_compute(rows, costs, "infomax", "simclr")
+    ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
+    assert (epoch, f"{ours:.1f}", f"{ends.simclr.mean():.1f}") == (4, "34.4", "33.7")
+    assert f"{costs['infomax'] / costs['simclr']:.1f}" == "2.4" and "cost 2.4 times SimCLR's two" in text("README.md")
+    assert f"34.4% to SimCLR's 33.7% (+{less.mean():.1f} points {interval(less)})" in text("README.md")
+    assert f"34.4% after 4 epochs and SimCLR 33.7% after 10, +{less.mean():.1f}" in text("reports/README.md")
+    both = ends.infomax - ends.simclr
+    words = f"{both.mean():.1f} points (95% interval, paired by seed: {interval(both, mark='{} to {}')})"
+    assert words in text("reports/README.md")
+    epoch, less = at_equal_compute(rows, costs, "infomax", "vicreg")
+    ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
+    words = f"{ours:.1f}% after {epoch} epochs and {ends.vicreg.mean():.1f}% after 10"
+    assert f"{words} ({interval(less, mark='{} to {}')})" in text("reports/README.md")
+    held = f"{initial_share(10, 5000 // 128):.0%}"
+    assert all(held in text(name) for name in ("README.md", "reports/README.md", "08"))
+    assert f"hold {initial_share(5, 4000 // 128):.0%} of their random start after these 155 steps" in text("08")
+
+
+def test_saliency_and_centroids_over_networks():
+    each = committed("saliency_glyphs")["ratio, seed by seed"].loc[["infomax", "untrained", "supervised"]]
+    each = each.str.split(", ", expand=True).astype(float).T
+    ours, supervised = (each[name] - each.untrained for name in ("infomax", "supervised"))
+    assert f"{ours.mean():.2f} above the untrained ones {interval(ours, 2)}" in text("06")
+    assert f"{supervised.mean():.2f} above the untrained one {interval(supervised, 2)}" in text("06")
+    assert f"over networks {interval(ours, 2, '{} to {}')}" in text("reports/README.md")
+    scores = pd.read_csv(ROOT / "reports" / "centroids_glyphs" / "scores.csv")
+    rho = scores.pivot(index="seed", columns="features", values="rho")
+    more = rho.ours - rho.untrained
+    assert f"{more.mean():.2f} ({interval(more, 2, '{} to {}')} over networks" in text("07")
+    assert f"{more.mean():.2f} (over three networks {interval(more, 2, '{} to {}')}" in text("reports/README.md")
+
+
+@pytest.mark.parametrize("name", ["coarse_glyphs", "coarse_tiny_imagenet"])
+def test_coarse_by_subtrees(name):
+    drawn = pd.read_csv(ROOT / "reports" / name / "draws.csv")
+    words = {}
+    for probe, rows in drawn.groupby("probe"):
+        for value, digits in {"accuracy": 1, "log_odds": 2}.items():
+            found = coarse.gap(rows, "infomax", "simclr", "subtree", value)
+            low, high = (f"{found[end]:.{digits}f}".replace("-", "−") for end in ("low", "high"))
+            assert f"{found['gap']:.{digits}f}" in text("09") and f"[{low}, {high}]" in text("09")
+            if probe == "k-NN":
+                assert f"({low} to {high})" in text("reports/README.md")
+            words[probe, value] = coarse.verdict(found)
+            assert coarse.verdict(coarse.gap(rows, "infomax", "supervised", "subtree", value)) == "not supported"
+    for who, row in committed(name).iterrows():
+        for probe, rows in drawn.groupby("probe"):
+            found = coarse.gap(rows, who, unit="subtree")
+            assert row[f"{probe}, gap"] == "{gap:.1f} [{low:.1f}, {high:.1f}]".format(**found)
+        if who in ("infomax", "simclr"):
+            low, high = row["k-NN, gap"].split(" [")[1].strip("]").split(", ")
+            assert f"{low} to {high}" in text("reports/README.md")
+    assert words["k-NN", "accuracy"] == words["linear", "accuracy"] == "supported"
+    expected = "supported" if name == "coarse_glyphs" else "not supported"
+    assert words["k-NN", "log_odds"] == words["linear", "log_odds"] == expected
+
+
+def test_a_verdict_is_where_the_interval_lies():
+    assert coarse.verdict({"low": 0.1, "high": 2}) == "supported"
+    assert coarse.verdict({"low": -2, "high": -0.1}) == "reversed"
+    assert coarse.verdict({"low": -0.1, "high": 2}) == "not supported"
+
+
+def test_what_the_papers_table_says_of_lc25000_and_cifar10():
+    table = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
+    lung = table[table.dataset.str.startswith("LC")]
+    low = lung.loc[lung.linear_top1.idxmin()]
+    assert low.method == "BYOL" and f"BYOL's linear head: {low.linear_top1:.1f}%" in text("08")
+    rest = pd.concat([lung.linear_top1.drop(low.name), lung.knn_top1])
+    assert rest.min() >= 98 and f"BYOL's linear head {low.linear_top1:.1f}%" in text("README.md")
+    cifar = table[table.dataset == "CIFAR-10"].set_index("method").linear_top1
+    assert f"({cifar['Ours']:.1f} and {cifar['SimCLR']:.1f}%, linear)" in text("reports/README.md")
