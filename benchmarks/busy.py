@@ -1,7 +1,9 @@
-"""A default run on a machine that does something else, too: its time beside other processes over its quiet time.
+"""A default run on a machine that does something else, too: its time beside other processes over
+its quiet time.
 
-The package lets threads that wait sleep (`infomax_nb.waiting`), also where torch was imported first. Beside it stands
-how OpenMP's library (libgomp) comes: threads that wait keep their cores. That one is stopped after `--limit` seconds.
+The package lets threads that wait sleep (`infomax_nb.waiting`), also where torch was imported
+first. Beside it stands how OpenMP's library (libgomp) comes: threads that wait keep their cores.
+That one is stopped after `--limit` seconds.
 """
 
 import argparse
@@ -50,18 +52,23 @@ def spent(way: dict, beside: str, limit: float) -> float:
 
 
 def main() -> None:
-    """Medians over rounds in which all take turns; the ratio is to the same way's quiet run of that round."""
+    """Medians over rounds in which all take turns; the ratio is to the same way's quiet run of that
+    round."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=180.0, metavar="SECONDS")
     given = parser.parse_args()
-    found: dict[tuple[str, str], list[float]] = {(name, beside): [] for name in WAYS for beside in BESIDE}
+    found: dict[tuple[str, str], list[float]] = {
+        (name, beside): [] for name in WAYS for beside in BESIDE
+    }
     for _ in range(given.rounds):
         for name, beside in found:
             found[name, beside].append(spent(WAYS[name], beside, given.limit))
     rows = []
     for (name, beside), values in found.items():
-        ratio = statistics.median(a / b for a, b in zip(values, found[name, "nothing"], strict=True))
+        ratio = statistics.median(
+            a / b for a, b in zip(values, found[name, "nothing"], strict=True)
+        )
         row = {"candidate": name, "beside": beside, "rounds": given.rounds}
         rows.append(row | {"seconds": statistics.median(values), "times_quiet": ratio})
     publish("busy", rows)

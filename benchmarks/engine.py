@@ -1,9 +1,12 @@
-"""A training step on one thread, views to optimiser: the code here against an older commit, in one call.
+"""A training step on one thread, views to optimiser: the code here against an older commit, in one
+call.
 
-Both train what `python -m infomax_nb.train params/sweep.yaml` trains, each from its own folder, in turn. What a first
-epoch has to prepare, compiling included, is left out: a run of four epochs less a run of one, by their records.
+Both train what `python -m infomax_nb.train params/sweep.yaml` trains, each from its own folder, in
+turn. What a first epoch has to prepare, compiling included, is left out: a run of four epochs less
+a run of one, by their records.
 
-`--against COMMIT` names the other one. `--also precision=bf16 compile=...` adds a way to train, here alone.
+`--against COMMIT` names the other one. `--also precision=bf16 compile=...` adds a way to train,
+here alone.
 """
 
 import argparse
@@ -44,7 +47,8 @@ def seconds(code: Path, parameters: dict[str, str]) -> float:
 
 
 def measured(ways: dict[str, tuple[Path, dict[str, str]]], rounds: int) -> list[dict]:
-    """Medians over rounds, half the spread between quartiles, and the ratio to the first way within a round."""
+    """Medians over rounds, half the spread between quartiles, and the ratio to the first way within
+    a round."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, (code, parameters) in ways.items():
@@ -53,7 +57,12 @@ def measured(ways: dict[str, tuple[Path, dict[str, str]]], rounds: int) -> list[
     for name, values in found.items():
         quartiles = statistics.quantiles(values, n=4) if rounds > 1 else [values[0]] * 3
         ratio = statistics.median(a / b for a, b in zip(values, first, strict=True))
-        row = {"candidate": name, "threads": 1, "rounds": rounds, "seconds": statistics.median(values)}
+        row = {
+            "candidate": name,
+            "threads": 1,
+            "rounds": rounds,
+            "seconds": statistics.median(values),
+        }
         rows.append(row | {"spread": (quartiles[2] - quartiles[0]) / 2, "share_of_first": ratio})
     return rows
 
@@ -67,7 +76,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         here = project_root()
-        ways: dict[str, tuple[Path, dict[str, str]]] = {given.against: (unpacked(given.against, Path(folder)), {})}
+        ways: dict[str, tuple[Path, dict[str, str]]] = {
+            given.against: (unpacked(given.against, Path(folder)), {})
+        }
         for words in (["precision=32"], ["precision=bf16"], *given.also):
             ways[", ".join(words)] = (here, dict(word.split("=", 1) for word in words))
         publish("engine", measured(ways, given.rounds))

@@ -1,11 +1,13 @@
-"""One epoch of CIFAR-10's shape (5,000 images, 8 views, batch 128, ResNet-18), ours against lightly's stock loop.
+"""One epoch of CIFAR-10's shape (5,000 images, 8 views, batch 128, ResNet-18), ours against
+lightly's stock loop.
 
-Stock: the Lightning example of lightly's documentation with its multi-crop transform: `DINOTransform` in a
-DataLoader with two workers, the backbone called view by view, its `NTXentLoss` on pairs of views, AdamW. Its DINO
-example does more per step (a second network); this is the least that its parts can be asked for. Evaluation is off on
-both sides.
+Stock: the Lightning example of lightly's documentation with its multi-crop transform:
+`DINOTransform` in a DataLoader with two workers, the backbone called view by view, its `NTXentLoss`
+on pairs of views, AdamW. Its DINO example does more per step (a second network); this is the least
+that its parts can be asked for. Evaluation is off on both sides.
 
-`--data-root DIR` takes real CIFAR-10; without it the images are random numbers, which cost the same.
+`--data-root DIR` takes real CIFAR-10; without it the images are random numbers, which cost the
+same.
 """
 
 import argparse
@@ -33,7 +35,9 @@ class Pictures(Dataset):
 
     def __init__(self, images):
         self.images = [to_pil_image(i) for i in images]
-        self.transform = DINOTransform(global_crop_size=32, local_crop_size=16, gaussian_blur=(0.0, 0.0, 0.0))
+        self.transform = DINOTransform(
+            global_crop_size=32, local_crop_size=16, gaussian_blur=(0.0, 0.0, 0.0)
+        )
 
     def __len__(self):
         return len(self.images)
@@ -62,11 +66,15 @@ class Stock(pl.LightningModule):
 def fit(module, loader=None) -> float:
     """Seconds of one epoch, start-up of Lightning included."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         precision = "bf16-mixed" if device() == "cuda" else "32-true"
-        trainer = pl.Trainer(max_epochs=1, accelerator="auto", devices=1, precision=precision, **quiet)
+        trainer = pl.Trainer(
+            max_epochs=1, accelerator="auto", devices=1, precision=precision, **quiet
+        )
         start = time.perf_counter()
         trainer.fit(module, loader)
     return time.perf_counter() - start
@@ -82,16 +90,27 @@ def main() -> None:
         train = data.load("cifar10", arguments.data_root, "train", arguments.images)
     else:
         images = torch.randint(0, 256, (arguments.images, 3, 32, 32), dtype=torch.uint8)
-        train = data.ImageSet(images, torch.zeros(arguments.images, dtype=torch.long), [str(k) for k in range(10)])
+        train = data.ImageSet(
+            images, torch.zeros(arguments.images, dtype=torch.long), [str(k) for k in range(10)]
+        )
     config = TrainConfig(dataset="cifar10", backbone="resnet18", epochs=1)
     ours = fit(Loop(config, build(config, 10).to(device()), train.to(device())))
     pictures = Pictures(train.images)
-    peer = fit(Stock(), DataLoader(pictures, batch_size=128, shuffle=True, drop_last=True, num_workers=2))
+    peer = fit(
+        Stock(), DataLoader(pictures, batch_size=128, shuffle=True, drop_last=True, num_workers=2)
+    )
     kind = "CIFAR-10" if arguments.data_root else "random images of its shape"
     rows = [
-        {"candidate": n, "seconds": s, "times_ours": s / ours} for n, s in (("ours", ours), ("lightly, stock", peer))
+        {"candidate": n, "seconds": s, "times_ours": s / ours}
+        for n, s in (("ours", ours), ("lightly, stock", peer))
     ]
-    publish("epoch", [{"data": kind, "images": arguments.images, "epochs": 1, "rounds": 1, **row} for row in rows])
+    publish(
+        "epoch",
+        [
+            {"data": kind, "images": arguments.images, "epochs": 1, "rounds": 1, **row}
+            for row in rows
+        ],
+    )
 
 
 if __name__ == "__main__":

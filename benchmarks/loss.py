@@ -1,7 +1,9 @@
-"""The objective, forward and backward: ours against lightly's `NTXentLoss` and pytorch-metric-learning's `SupConLoss`.
+"""The objective, forward and backward: ours against lightly's `NTXentLoss` and
+pytorch-metric-learning's `SupConLoss`.
 
-Two views, alpha = beta = 1, kappa = 10 (temperature 0.1), where all three are the same function. Extra memory is the
-growth of a fresh process' peak resident size (on CUDA: the allocator's peak). The scaling runs are ours alone.
+Two views, alpha = beta = 1, kappa = 10 (temperature 0.1), where all three are the same function.
+Extra memory is the growth of a fresh process' peak resident size (on CUDA: the allocator's peak).
+The scaling runs are ours alone.
 """
 
 import json
@@ -53,7 +55,10 @@ def gradient(loss, x):
 def memory(name: str, n: int, dim: int) -> float:
     """Extra memory in MB of one forward and backward, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, __file__, name, str(n), str(dim)], capture_output=True, text=True, check=True
+        [sys.executable, __file__, name, str(n), str(dim)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -66,9 +71,14 @@ def main() -> None:
         who = names if n <= 4096 else names[:2]
         losses = {name: candidate(name) for name in who}
         reference = gradient(losses["ours"], x)
-        for row in timed({name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}, rounds):
+        for row in timed(
+            {name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}, rounds
+        ):
             mine, peer = losses["ours"](x).item(), losses[row["candidate"]](x).item()
-            off = max(abs(mine - peer), (gradient(losses[row["candidate"]], x) - reference).abs().max().item())
+            off = max(
+                abs(mine - peer),
+                (gradient(losses[row["candidate"]], x) - reference).abs().max().item(),
+            )
             mb = memory(row["candidate"], n, dim) if n >= 1024 else float("nan")
             rows.append({"N": n, "D": dim, **row, "largest_difference": off, "extra_MB": mb})
     publish("loss", rows)
@@ -77,21 +87,33 @@ def main() -> None:
         scaling.append({"N": n, "D": 128, "extra_MB": memory("ours", n, 128)})
         if n <= 16384:
             x = torch.randn(2, n // 2, 128, device=device()).requires_grad_()
-            scaling[-1]["seconds"] = timed({"ours": lambda x=x: gradient(candidate("ours"), x)}, 2)[0]["seconds"]
+            scaling[-1]["seconds"] = timed({"ours": lambda x=x: gradient(candidate("ours"), x)}, 2)[
+                0
+            ]["seconds"]
     table = publish("loss_scaling", scaling)
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="tight")
     for name in names:
-        over_n = sorted((r for r in rows if r["candidate"] == name and r["D"] == 128), key=lambda r: r["N"])
-        over_d = sorted((r for r in rows if r["candidate"] == name and r["N"] == 2048), key=lambda r: r["D"])
+        over_n = sorted(
+            (r for r in rows if r["candidate"] == name and r["D"] == 128), key=lambda r: r["N"]
+        )
+        over_d = sorted(
+            (r for r in rows if r["candidate"] == name and r["N"] == 2048), key=lambda r: r["D"]
+        )
         for k, (part, x) in enumerate(((over_n, "N"), (over_d, "D"))):
             for axis, y in zip(axes[2 * k : 2 * k + 2], ("seconds", "extra_MB"), strict=True):
                 axis.loglog([r[x] for r in part], [r[y] for r in part], marker="o", label=name)
-    axes[1].loglog(table["N"], table.extra_MB, marker=".", ls="--", color="C0", label="ours, to N = 65,536")
+    axes[1].loglog(
+        table["N"], table.extra_MB, marker=".", ls="--", color="C0", label="ours, to N = 65,536"
+    )
     titles = ("time, D = 128", "memory, D = 128", "time, N = 2,048", "memory, N = 2,048")
     labels = ("forward + backward (s)", "extra memory (MB)") * 2
     for k, (axis, title, label) in enumerate(zip(axes, titles, labels, strict=True)):
         axis.set_xscale("log", base=2)
-        axis.set(title=title, ylabel=label, xlabel="N, views in the batch" if k < 2 else "D, width of the projections")
+        axis.set(
+            title=title,
+            ylabel=label,
+            xlabel="N, views in the batch" if k < 2 else "D, width of the projections",
+        )
     axes[1].legend()
     figure.savefig(project_root() / "reports" / "benchmarks" / f"{device()}_loss.png", dpi=110)
 

@@ -1,4 +1,5 @@
-"""The fast profile's training run, what evaluation adds to an epoch for every method, and what imports cost."""
+"""The fast profile's training run, what evaluation adds to an epoch for every method, and what
+imports cost."""
 
 import subprocess
 import sys
@@ -19,13 +20,18 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for method in METHODS:
-            config = TrainConfig(method=method, runs_dir=folder, epochs=8 if method == "infomax" else 2)
+            config = TrainConfig(
+                method=method, runs_dir=folder, epochs=8 if method == "infomax" else 2
+            )
             start = time.perf_counter()
             record = fit(config).record
             whole = time.perf_counter() - start
             share = record["evaluation_seconds"] / record["train_seconds"]
             row = {"what": f"{method}, fast profile", "epochs": config.epochs, "seconds": whole}
-            row |= {"train_s": record["train_seconds"], "evaluation_s": record["evaluation_seconds"]}
+            row |= {
+                "train_s": record["train_seconds"],
+                "evaluation_s": record["evaluation_seconds"],
+            }
             rows.append(row | {"evaluation_over_train": share})
     for _ in range(2):
         start = time.perf_counter()

@@ -1,4 +1,5 @@
-"""Images per second of a machine: a run on each core, one thread each, against one run with a thread on each core.
+"""Images per second of a machine: a run on each core, one thread each, against one run with a
+thread on each core.
 
 The first is what `make sweep`, `make paper` and `make table1` do on CPUs.
 """
@@ -16,7 +17,10 @@ def images_per_second(runs: int, threads: int, epochs: int) -> float:
     """Of so many runs, started at once, together; evaluation is not counted."""
     with ExitStack() as stack:
         own = {"OMP_NUM_THREADS": str(threads)}
-        started = [stack.enter_context(Training(epochs, own=own, device="cpu", seed=k)) for k in range(runs)]
+        started = [
+            stack.enter_context(Training(epochs, own=own, device="cpu", seed=k))
+            for k in range(runs)
+        ]
         return sum(epochs * IMAGES / each.record()["train_seconds"] for each in started)
 
 

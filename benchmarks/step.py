@@ -19,7 +19,14 @@ def main() -> None:
         views = make(images, generator)
         z = [torch.randn(128, 128, device=device(), requires_grad=True) for _ in views]
 
-        def step(new: bool, method=method, optimizer=optimizer, make=make, generator=generator, views=views):
+        def step(
+            new: bool,
+            method=method,
+            optimizer=optimizer,
+            make=make,
+            generator=generator,
+            views=views,
+        ):
             with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
                 loss = method(make(images, generator) if new else views, None)["loss"]
             optimizer.zero_grad()

@@ -1,7 +1,8 @@
-"""Images per second of a training step and of an evaluation, for every network and size that the paper's runs need.
+"""Images per second of a training step and of an evaluation, for every network and size that the
+paper's runs need.
 
-`make plan` multiplies them out. A large image takes seconds on a CPU, so batches are smaller there: 32 images from 96
-pixels on, 4 from 224.
+`make plan` multiplies them out. A large image takes seconds on a CPU, so batches are smaller there:
+32 images from 96 pixels on, 4 from 224.
 """
 
 import torch
@@ -18,7 +19,8 @@ ROUNDS = 5
 
 
 def kinds() -> dict[tuple, TrainConfig]:
-    """One configuration for each network, stem, image size and method of params/paper, and the small ResNet's."""
+    """One configuration for each network, stem, image size and method of params/paper, and the
+    small ResNet's."""
     files = sorted((project_root() / "params" / "paper").glob("*.yaml"))
     configs = [TrainConfig(dataset="cifar10"), *(TrainConfig.from_yaml(file) for file in files)]
     return {(c.backbone, c.stem, c.size, c.method, c.proj_dim): c for c in configs}
@@ -35,9 +37,18 @@ def main() -> None:
         optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, fused=True)
         make, generator = Views(method.views(size)), torch.Generator().manual_seed(0)
         few = ImageSet(images.repeat(4, 1, 1, 1), labels.repeat(4), [str(k) for k in range(10)])
-        evaluation = OnlineEvaluation(few, few, method.backbone.num_features, 0, torch.device(device()))
+        evaluation = OnlineEvaluation(
+            few, few, method.backbone.num_features, 0, torch.device(device())
+        )
 
-        def step(method=method, optimizer=optimizer, make=make, generator=generator, images=images, labels=labels):
+        def step(
+            method=method,
+            optimizer=optimizer,
+            make=make,
+            generator=generator,
+            images=images,
+            labels=labels,
+        ):
             method.train()
             with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
                 loss = method(make(images, generator), labels)["loss"]
@@ -47,8 +58,16 @@ def main() -> None:
             method.after_backward()
 
         candidates = {"step": step, "evaluation": lambda e=evaluation, m=method: e(m.backbone, 0)}
-        seconds = {row["candidate"]: row["seconds"] for row in timed(candidates, ROUNDS, ours="step")}
-        row = {"backbone": backbone, "stem": stem, "image_size": size, "method": name, "proj_dim": width}
+        seconds = {
+            row["candidate"]: row["seconds"] for row in timed(candidates, ROUNDS, ours="step")
+        }
+        row = {
+            "backbone": backbone,
+            "stem": stem,
+            "image_size": size,
+            "method": name,
+            "proj_dim": width,
+        }
         row |= {"batch": batch, "images_per_second": batch / seconds["step"]}
         rows.append(row | {"evaluated_per_second": 2 * len(few) / seconds["evaluation"]})
         print(rows[-1], flush=True)

@@ -1,6 +1,8 @@
-"""Training runs in processes of their own, as a person starts them, and the seconds that their records tell.
+"""Training runs in processes of their own, as a person starts them, and the seconds that their
+records tell.
 
-A run is the one of `params/sweep.yaml` with what is given: small ResNet, 128 images a step, eight views, 32 pixels.
+A run is the one of `params/sweep.yaml` with what is given: small ResNet, 128 images a step, eight
+views, 32 pixels.
 """
 
 import json
@@ -20,7 +22,8 @@ IMAGES = 128 * STEPS
 class Training:
     """A run that has been started; as a context it is ended, if it has not come to its end.
 
-    code: the folder of the package; `own`: variables of the environment, where nothing else is said about OpenMP.
+    code: the folder of the package; `own`: variables of the environment, where nothing else is said
+    about OpenMP.
     first: what Python does before it imports the package.
     """
 
@@ -36,7 +39,11 @@ class Training:
         self.folder = tempfile.TemporaryDirectory()
         given = {"epochs": epochs, "eval_every": epochs, "runs_dir": self.folder.name, **parameters}
         words = [word for name, value in given.items() for word in ("-p", name, str(value))]
-        start = ["-c", f"{first}; from infomax_nb.train import main; main()"] if first else ["-m", "infomax_nb.train"]
+        start = (
+            ["-c", f"{first}; from infomax_nb.train import main; main()"]
+            if first
+            else ["-m", "infomax_nb.train"]
+        )
         others = {name: value for name, value in os.environ.items() if "OMP_" not in name}
         self.process = subprocess.Popen(
             [sys.executable, *start, str(code / "params" / "sweep.yaml"), *words],
@@ -57,7 +64,8 @@ class Training:
         self.folder.cleanup()
 
     def record(self, limit: float | None = None) -> dict:
-        """What the run recorded when it ended; `subprocess.TimeoutExpired` after `limit` seconds."""
+        """What the run recorded when it ended; `subprocess.TimeoutExpired` after `limit`
+        seconds."""
         said = self.process.communicate(timeout=limit)[1]
         if self.process.returncode:
             sys.exit(f"A run ended with {self.process.returncode}: {said.strip()}")

@@ -1,4 +1,5 @@
-"""Eight DINO views of an image: ours on batches, lightly's `DINOTransform` alone and in a DataLoader."""
+"""Eight DINO views of an image: ours on batches, lightly's `DINOTransform` alone and in a
+DataLoader."""
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ def photographs(size: int) -> list[Image.Image]:
     for k in range(IMAGES):
         photo = Image.fromarray(load_sample_images().images[k % 2])
         x, y = rng.integers(0, photo.width - 300), rng.integers(0, photo.height - 300)
-        made.append(photo.crop((x, y, x + 300, y + 300)).resize((size, size), Image.Resampling.BICUBIC))
+        made.append(
+            photo.crop((x, y, x + 300, y + 300)).resize((size, size), Image.Resampling.BICUBIC)
+        )
     return made
 
 
@@ -38,18 +41,28 @@ class Pictures(Dataset):
 
 
 def main() -> None:
-    """Milliseconds for eight views of one image, at 32 (no blur, as in training) and 96 pixels (with blur)."""
+    """Milliseconds for eight views of one image, at 32 (no blur, as in training) and 96 pixels
+    (with blur)."""
     rows = []
     for size, batches in ((32, 8), (96, 2)):
         images = photographs(size)
         blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
-        peer = DINOTransform(global_crop_size=size, local_crop_size=local_size(size), gaussian_blur=blur)
+        peer = DINOTransform(
+            global_crop_size=size, local_crop_size=local_size(size), gaussian_blur=blur
+        )
         stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().to(device())
         ours, generator = Views(dino_views(size)), torch.Generator().manual_seed(0)
-        loader = DataLoader(Pictures(images, peer, batches), batch_size=IMAGES, num_workers=2, persistent_workers=True)
+        loader = DataLoader(
+            Pictures(images, peer, batches),
+            batch_size=IMAGES,
+            num_workers=2,
+            persistent_workers=True,
+        )
         candidates = {
             "ours": lambda: [ours(stack, generator) for _ in range(batches)],
-            "lightly, one process": lambda: [peer(image) for image in images for _ in range(batches)],
+            "lightly, one process": lambda: [
+                peer(image) for image in images for _ in range(batches)
+            ],
             "lightly, DataLoader with 2 workers": lambda: list(loader),
         }
         for row in timed(candidates, rounds=3 if size == 32 else 2):

@@ -1,4 +1,5 @@
-"""Sphinx's settings. The pages' sources are gathered by `pipeline/site.py`: build with `make site`."""
+"""Sphinx's settings. The pages' sources are gathered by `pipeline/site.py`: build with `make
+site`."""
 
 import re
 from importlib import metadata
@@ -24,7 +25,8 @@ exclude_patterns = ["README.md"]  # the first page includes it
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 3  # links to headings, as on GitHub
 nb_execution_mode = "off"  # the stored outputs are shown
-nb_ipywidgets_js: dict = {}  # from the network by default; a page without a kernel shows the picture
+# from the network by default; a page without a kernel shows the picture
+nb_ipywidgets_js: dict = {}
 
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
@@ -40,7 +42,9 @@ html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 # A page opened as a file may not read others, which the search does for its extracts.
-html_js_files = [(None, {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"})]
+html_js_files = [
+    (None, {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"})
+]
 html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
 html_domain_indices = False  # the reference lists the modules
@@ -55,11 +59,14 @@ html_theme_options = {
 
 
 def plain(app, what, name, obj, options, lines):
-    """Docstrings are read as plain text too: what only reStructuredText takes for markup is escaped."""
+    """Docstrings are read as plain text too: what only reStructuredText takes for markup is
+    escaped."""
     text = "\n".join(lines)
     parts = re.split(r"(`[^`]*`)", text)
     parts[::2] = [part.replace("\\", "\\\\").replace("|", r"\|") for part in parts[::2]]
-    parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # a plural's s after a name
+    parts[2::2] = [
+        re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]
+    ]  # a plural's s after a name
     # A paragraph "Returns: ..." is a field; its other lines belong to it.
     paragraphs = "".join(parts).split("\n\n")
     for i, paragraph in enumerate(paragraphs):
@@ -67,7 +74,9 @@ def plain(app, what, name, obj, options, lines):
             paragraphs[i] = paragraph.replace("Returns: ", ":returns: ", 1).replace("\n", "\n   ")
     lines[:] = "\n\n".join(paragraphs).split("\n")
     if what == "property":
-        lines[:1] = lines[0].split(" ", 1)  # or a line's words before a colon would be read as its type
+        lines[:1] = lines[0].split(
+            " ", 1
+        )  # or a line's words before a colon would be read as its type
     if what == "class" and issubclass(obj, BaseModel):
         lines += fields(obj)
 
@@ -75,13 +84,26 @@ def plain(app, what, name, obj, options, lines):
 def fields(model):
     """A table of a model's fields: name, what is allowed, default."""
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
-    lines = ["", ".. list-table::", "   :header-rows: 1", "", "   * - field", "     - allowed", "     - default"]
+    lines = [
+        "",
+        ".. list-table::",
+        "   :header-rows: 1",
+        "",
+        "   * - field",
+        "     - allowed",
+        "     - default",
+    ]
     for name, field in model.model_fields.items():
         kind = field.annotation
         words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
         if get_origin(kind) is Literal:
             words = ", ".join(map(str, get_args(kind)))
-        bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+        bounds = [
+            f"{sign} {getattr(m, key)}"
+            for m in field.metadata
+            for key, sign in signs.items()
+            if hasattr(m, key)
+        ]
         words = ", ".join([words.replace(" | ", " or "), *bounds])
         lines += [f"   * - ``{name}``", f"     - {words}", f"     - {field.default}"]
     return [*lines, ""]

@@ -1,4 +1,5 @@
-"""InfoMax representation learning on the hypersphere: the objective, its training and what is measured of it."""
+"""InfoMax representation learning on the hypersphere: the objective, its training and what is
+measured of it."""
 
 from importlib.metadata import version
 

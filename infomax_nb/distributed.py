@@ -1,4 +1,5 @@
-"""The processes that train one run together: how many there are, who started them, and which one this is."""
+"""The processes that train one run together: how many there are, who started them, and which one
+this is."""
 
 import os
 import sys
@@ -19,7 +20,8 @@ class Processes:
     """The processes of one run.
 
     launcher: `torchrun`, `srun`, or `own` (Lightning starts them, on this machine).
-    devices: processes on each node, one for each device. num_nodes: nodes. rank: this process' number, from 0.
+    devices: processes on each node, one for each device. num_nodes: nodes. rank: this process'
+    number, from 0.
     """
 
     launcher: Literal["torchrun", "srun", "own"]
@@ -35,7 +37,9 @@ class Processes:
     def check_devices(self, available: int) -> None:
         """ParameterError if the machine has fewer devices than processes."""
         if self.devices > available:
-            raise ParameterError(f"devices = {self.devices} is not allowed here: this machine has {available}.")
+            raise ParameterError(
+                f"devices = {self.devices} is not allowed here: this machine has {available}."
+            )
 
     def recorded(self) -> dict[str, int]:
         """What a run's record says of them."""
@@ -43,15 +47,17 @@ class Processes:
 
 
 def processes(devices: int | None = None) -> Processes:
-    """The processes that torchrun or srun started, or `devices` that are to be started on this machine.
+    """The processes that torchrun or srun started, or `devices` that are to be started on this
+    machine.
 
-    One task of SLURM, or an allocation without srun, is a machine like any other: what counts is the step's number
-    of tasks, not the allocation's.
+    One task of SLURM, or an allocation without srun, is a machine like any other: what counts is
+    the step's number of tasks, not the allocation's.
 
     Args:
         devices: how many were asked for; None takes what there is, or one.
 
-    Raises ParameterError for a number that is not allowed, or that is not what torchrun or srun started.
+    Raises ParameterError for a number that is not allowed, or that is not what torchrun or srun
+    started.
     """
     _check_number(devices)
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -69,7 +75,8 @@ def processes(devices: int | None = None) -> Processes:
 
 
 def check_startable(there: Processes, batch_size: int) -> None:
-    """ParameterError where a batch has no equal shares, or what is to be started again cannot be."""
+    """ParameterError where a batch has no equal shares, or what is to be started again cannot
+    be."""
     if batch_size % there.world:
         allowed = f"a multiple of {there.world}, the number of devices"
         raise ParameterError(f"batch_size = {batch_size} is not allowed: it must be {allowed}.")
@@ -88,7 +95,9 @@ def check_startable(there: Processes, batch_size: int) -> None:
 def _check_number(devices: Any) -> None:
     whole = isinstance(devices, int) and not isinstance(devices, bool)
     if devices is not None and not (whole and devices >= 1):
-        raise ParameterError(f"devices = {devices!r} is not allowed: it must be a whole number >= 1.")
+        raise ParameterError(
+            f"devices = {devices!r} is not allowed: it must be a whole number >= 1."
+        )
 
 
 def _by_torchrun() -> Processes:
@@ -105,7 +114,8 @@ def _by_srun() -> Processes:
 
 
 def _by_lightning(devices: int | None) -> Processes:
-    """On this machine; Lightning leaves its variables to the processes that it starts, and to the one that did."""
+    """On this machine; Lightning leaves its variables to the processes that it starts, and to the
+    one that did."""
     started = os.environ.keys() >= STARTED_BY_LIGHTNING
     world = _number("WORLD_SIZE", devices or 1) if started else devices or 1
     rank = _number("LOCAL_RANK") if started and world > 1 else 0
@@ -124,12 +134,15 @@ def _number(name: str, default: int = 0) -> int:
     """An environment variable as a whole number; ParameterError if it is something else."""
     text = os.environ.get(name) or str(default)
     if not text.isdigit():
-        raise ParameterError(f"{name} = {text!r} in the environment is not allowed: it must be a whole number.")
+        raise ParameterError(
+            f"{name} = {text!r} in the environment is not allowed: it must be a whole number."
+        )
     return int(text)
 
 
 def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
-    """The rows (n, D) of all processes, with gradient, in the order of ranks; where one's own begin; how many.
+    """The rows (n, D) of all processes, with gradient, in the order of ranks; where one's own
+    begin; how many.
 
     Processes may have unequal numbers of rows.
     """
@@ -140,5 +153,6 @@ def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows (B, D) of all processes that train together, with gradient; they have equally many."""
+    """The rows (B, D) of all processes that train together, with gradient; they have equally
+    many."""
     return rows if world_size() == 1 else torch.cat(gather(rows))

@@ -14,13 +14,17 @@ from infomax_nb.errors import ParameterError, RunError, failed, ran_out, reading
 
 
 def project_root() -> Path:
-    """The checkout's folder: the package's parent, or the nearest parent of the working folder with `params/`."""
+    """The checkout's folder: the package's parent, or the nearest parent of the working folder with
+    `params/`."""
     places = (Path(__file__).resolve().parent.parent, Path.cwd(), *Path.cwd().parents)
-    return next((p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd())
+    return next(
+        (p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd()
+    )
 
 
 def data_place(root: str | Path) -> Path:
-    """Where `data_root` is: seen from the working folder, else from the project's; `~` is the user's home."""
+    """Where `data_root` is: seen from the working folder, else from the project's; `~` is the
+    user's home."""
     given = at_home("data_root", root)
     places = (given, project_root() / given)
     return next((place for place in places if place.is_dir()), given)
@@ -32,7 +36,8 @@ def data_folder(root: str | Path) -> Path:
 
 
 def runs_folder(runs_dir: str | Path) -> Path:
-    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where; `~` is the home."""
+    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where;
+    `~` is the home."""
     return project_root() / at_home("runs_dir", runs_dir)
 
 
@@ -46,7 +51,8 @@ def at_home(name: str, folder: str | Path) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or nothing.
+    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it
+    or nothing.
 
     Raises RunError where the disk is full or may not be written to.
     """
@@ -56,19 +62,26 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where there is no room
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # torch.save raises RuntimeError where there is no room
         if ran_out(error) or failed(error):
             raise
-        raise RunError(f"{path} could not be written, the disk may be full: {' '.join(str(error).split())}") from error
+        raise RunError(
+            f"{path} could not be written, the disk may be full: {' '.join(str(error).split())}"
+        ) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote to `path`, on the CPU: tensors and plain values; nothing in it is executed.
+    """What `torch.save` wrote to `path`, on the CPU: tensors and plain values; nothing in it is
+    executed.
 
-    Raises RunError for a file that is damaged (torch does not compare check sums) or holds other objects.
+    Raises RunError for a file that is damaged (torch does not compare check sums) or holds other
+    objects.
     """
     with reading(path, "weights", RunError), zipfile.ZipFile(path) as file:
         if damaged := file.testzip():

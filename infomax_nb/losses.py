@@ -2,7 +2,8 @@
 
 Notation as in the paper: N unit vectors x_i on the sphere S^{D-1}, cosine similarities s_ij,
 concentration (bandwidth) kappa, P(i) the other views of the image that view i shows.
-All entropies are differential entropies in nats. `N` counts *views*: 8 views of 128 images are 1,024.
+All entropies are differential entropies in nats. `N` counts *views*: 8 views of 128 images are
+1,024.
 """
 
 import math
@@ -28,7 +29,9 @@ def _check_rows(z: torch.Tensor) -> torch.Tensor:
     z = z if z.dtype == torch.float64 else z.float()
     norms = z.detach().norm(dim=1)
     if not (((norms - 1).abs() < 0.02) | (norms == 0)).all():
-        raise ValueError(f"z must have rows of length 1; lengths go from {norms.min():.4g} to {norms.max():.4g}.")
+        raise ValueError(
+            f"z must have rows of length 1; lengths go from {norms.min():.4g} to {norms.max():.4g}."
+        )
     return z
 
 
@@ -48,47 +51,69 @@ def global_entropy(z: torch.Tensor, kappa: float) -> torch.Tensor:
 
 
 def local_entropy(z: torch.Tensor, image_ids: torch.Tensor, kappa: float) -> torch.Tensor:
-    """H_local, Eq. 3: as Eq. 2, but the inner sum runs over P(i), the other views of the same image, in nats.
+    """H_local, Eq. 3: as Eq. 2, but the inner sum runs over P(i), the other views of the same
+    image, in nats.
 
     H_local = -1/N sum_i log( 1/(N-1) sum_{j in P(i)} C_D(kappa) exp(kappa s_ij) )
 
-    The factor is 1/(N-1), as in the paper. With 1/|P(i)| instead it would be an entropy of the views of one
+    The factor is 1/(N-1), as in the paper. With 1/|P(i)| instead it would be an entropy of the
+    views of one
     image: subtract log((N-1)/|P|), a constant, to have that one.
 
     Args:
         z: (N, D) unit rows.
-        image_ids: (N,) whole numbers; rows with equal ids are views of one image, at least two of each.
+        image_ids: (N,) whole numbers; rows with equal ids are views of one image, at least two of
+            each.
         kappa: concentration of the kernel, > 0.
     """
     z, kappa = _check_rows(z), check_positive("kappa", kappa)
     ids = torch.as_tensor(image_ids, device=z.device)
     if ids.shape != z.shape[:1]:
-        raise ValueError(f"image_ids has shape {tuple(ids.shape)}: it must be ({len(z)},), one id for each row of z.")
+        raise ValueError(
+            f"image_ids has shape {tuple(ids.shape)}: it must be ({len(z)},), one id for each row of z."
+        )
     values, counts = ids.unique(return_counts=True)
     if (counts < 2).any():
-        raise ValueError(f"image_ids: image {values[counts < 2][0].item()} has one view: at least two are needed.")
+        raise ValueError(
+            f"image_ids: image {values[counts < 2][0].item()} has one view: at least two are needed."
+        )
     images = z[ids.argsort()].split(counts.tolist())
     return _entropy(torch.cat([LogSumExp.apply(own, None, kappa, 0) for own in images]), z, kappa)
 
 
 def _check_views(views: Sequence[torch.Tensor]) -> None:
-    """ValueError unless these are V >= 2 tensors (B, D), alike in shape, dtype and device, of B >= 2 images in all."""
+    """ValueError unless these are V >= 2 tensors (B, D), alike in shape, dtype and device, of B >=
+    2 images in all."""
     if isinstance(views, torch.Tensor):
         hint = "list(z.unbind(1)) of a tensor z of shape (B, V, D)"
-        raise ValueError(f"views: one tensor of shape {tuple(views.shape)}: it must be a list of views, as {hint}.")
-    needed = "it must be a list of at least two tensors of one shape (B, D), D >= 2, one for each view"
+        raise ValueError(
+            f"views: one tensor of shape {tuple(views.shape)}: it must be a list of views, as {hint}."
+        )
+    needed = (
+        "it must be a list of at least two tensors of one shape (B, D), D >= 2, one for each view"
+    )
     if not isinstance(views, list | tuple) or not all(isinstance(v, torch.Tensor) for v in views):
         kinds = sorted({type(v).__name__ for v in views}) if isinstance(views, list | tuple) else []
         of = f" of {', '.join(kinds)}" if kinds else ""
         raise ValueError(f"views: a {type(views).__name__}{of}: {needed}.")
     shapes = sorted({tuple(v.shape) for v in views})
-    if len(views) < 2 or len(shapes) != 1 or views[0].ndim != 2 or not len(views[0]) or shapes[0][1] < 2:
+    if (
+        len(views) < 2
+        or len(shapes) != 1
+        or views[0].ndim != 2
+        or not len(views[0])
+        or shapes[0][1] < 2
+    ):
         raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {needed}.")
     kinds = sorted({f"{v.dtype} on {v.device}" for v in views})
     if len(kinds) > 1 or not views[0].is_floating_point():
-        raise ValueError(f"views: tensors of {' and '.join(kinds)}: all must have one floating dtype, on one device.")
+        raise ValueError(
+            f"views: tensors of {' and '.join(kinds)}: all must have one floating dtype, on one device."
+        )
     if len(views[0]) == 1 and world_size() == 1:
-        raise ValueError("views: of one image (B = 1): at least two images are needed, to be told from each other.")
+        raise ValueError(
+            "views: of one image (B = 1): at least two images are needed, to be told from each other."
+        )
 
 
 def _entropy(log_sum: torch.Tensor, z: torch.Tensor, kappa: float) -> torch.Tensor:
@@ -99,9 +124,9 @@ def _entropy(log_sum: torch.Tensor, z: torch.Tensor, kappa: float) -> torch.Tens
 class InfoMaxLoss(torch.nn.Module):
     """-(alpha * H_global - beta * H_local), the negative of Eq. 4, in nats.
 
-    At alpha = beta = 1 and two views this is NT-Xent at temperature 1/kappa. When several processes train,
-    the sums run over all their views; the gradient that DDP's averaging leaves is that of one process with
-    the whole batch, and so is the returned value.
+    At alpha = beta = 1 and two views this is NT-Xent at temperature 1/kappa. When several processes
+    train, the sums run over all their views; the gradient that DDP's averaging leaves is that of
+    one process with the whole batch, and so is the returned value.
 
     Args:
         kappa: concentration of the kernel, 0 < kappa <= 1e4.
@@ -115,13 +140,17 @@ class InfoMaxLoss(torch.nn.Module):
         self.alpha = check_positive("alpha", alpha, zero=True)
         self.beta = check_positive("beta", beta, zero=True)
 
-    def entropies(self, views: Sequence[torch.Tensor], alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of un-normalised projections.
+    def entropies(
+        self, views: Sequence[torch.Tensor], alone: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(H_global, H_local) of Eq. 2 and 3, scalars in nats, for V >= 2 tensors (B, D) of
+        un-normalised projections.
 
-        Row b of every tensor is a view of image b; B >= 2, in all processes together. Any floating dtype, the same on
-        the same device for all; computed in float32 (float64 stays). ValueError for anything else. The two
-        come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not inherit its rounding.
-        `alone`: of these views only, not of all processes'.
+        Row b of every tensor is a view of image b; B >= 2, in all processes together. Any floating
+        dtype, the same on the same device for all; computed in float32 (float64 stays). ValueError
+        for anything else. The two
+        come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not inherit
+        its rounding. `alone`: of these views only, not of all processes'.
         """
         _check_views(views)
         with torch.autocast(views[0].device.type, enabled=False):
@@ -132,7 +161,9 @@ class InfoMaxLoss(torch.nn.Module):
             constant = math.log(total - 1) - log_vmf_normalizer(z.shape[2], self.kappa)
             log_all = LogSumExp.apply(rows, cols, self.kappa, offset)
             log_own = positives(z.transpose(0, 1), self.kappa)
-            return constant - _mean(log_all, total, together), constant - _mean(log_own, total, together)
+            return constant - _mean(log_all, total, together), constant - _mean(
+                log_own, total, together
+            )
 
     def combine(self, h_global: torch.Tensor, h_local: torch.Tensor) -> torch.Tensor:
         """The loss, a scalar, from the two entropies (scalars, nats): the negative of Eq. 4."""
@@ -145,20 +176,24 @@ class InfoMaxLoss(torch.nn.Module):
 
 
 def _mean(x: torch.Tensor, total: int, together: bool) -> torch.Tensor:
-    """Mean over the `total` entries of all processes; its gradient is right after DDP has averaged."""
+    """Mean over the `total` entries of all processes; its gradient is right after DDP has
+    averaged."""
     if not together:
         return x.double().mean()
     own = x.double().sum() * (world_size() / total)
     return own + (torch.stack(gather(own.detach())).mean() - own).detach()
 
 
-def mutual_information(h_global: float, h_local: float, n_views: int, n_total: int) -> dict[str, float]:
+def mutual_information(
+    h_global: float, h_local: float, n_views: int, n_total: int
+) -> dict[str, float]:
     """Eq. 4 at alpha = beta = 1 in its two normalisations, in nats.
 
     `mi_written`: H_global - H_local as the paper writes them, 1/(N-1) in both: never positive.
     `mi_density`: with 1/|P| in Eq. 3, the density of one image's views: at most log((N-1)/|P|).
 
-    ValueError unless each of the `n_total` views is one of `n_views` >= 2 of its image, and there are more.
+    ValueError unless each of the `n_total` views is one of `n_views` >= 2 of its image, and there
+    are more.
     """
     if not 2 <= n_views < n_total:
         raise ValueError(

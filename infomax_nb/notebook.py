@@ -1,8 +1,10 @@
-"""A notebook's parameters: what its `parameters` cell holds and what papermill puts in their place, validated.
+"""A notebook's parameters: what its `parameters` cell holds and what papermill puts in their place,
+validated.
 
-papermill hands over text (`-r`), a number or text (`-p`) or what YAML makes of it (`-y`, `-f`), where the keys of a
-mapping become text. So a list may come as a list, a single value or its text, and a number as text. Whatever it was,
-`notebook_parameters` gives the value that was meant, or raises one `ParameterError` before any work.
+papermill hands over text (`-r`), a number or text (`-p`) or what YAML makes of it (`-y`, `-f`),
+where the keys of a mapping become text. So a list may come as a list, a single value or its text,
+and a number as text. Whatever it was, `notebook_parameters` gives the value that was meant, or
+raises one `ParameterError` before any work.
 """
 
 import json
@@ -16,7 +18,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from infomax_nb.config import TrainConfig, absent, as_text, refuse_unknown
@@ -25,7 +34,8 @@ from infomax_nb.losses import KAPPA_MAX
 
 
 def live() -> bool:
-    """Whether a person is at the other end of a notebook's kernel, not papermill, nbconvert or nbval."""
+    """Whether a person is at the other end of a notebook's kernel, not papermill, nbconvert or
+    nbval."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
@@ -34,7 +44,8 @@ def live() -> bool:
 def as_list(value: Any) -> list:
     """What was given for a list: a list (tuple, range, array), its text as YAML, or a single value.
 
-    Numbers in a text stay text, for YAML's 010 is 8 and its 1:30 is 90. A text that is no YAML is a single value.
+    Numbers in a text stay text, for YAML's 010 is 8 and its 1:30 is 90. A text that is no YAML is a
+    single value.
     """
     value = _parsed(value)
     if isinstance(value, np.ndarray):
@@ -43,7 +54,8 @@ def as_list(value: Any) -> list:
 
 
 def _parsed(value: Any) -> Any:
-    """What YAML reads in a text, in which every name and number stays text; else, or if it is no YAML, the value."""
+    """What YAML reads in a text, in which every name and number stays text; else, or if it is no
+    YAML, the value."""
     try:
         return yaml.load(value, yaml.BaseLoader) if isinstance(value, str) else value
     except yaml.YAMLError:
@@ -106,10 +118,13 @@ _CONCENTRATION = _single(float, Field(gt=0, le=KAPPA_MAX))
 
 
 # Lists of values to run in turn. None: the field's one value.
-LISTS = {name: _several(_as_field(field)) for name, field in _KNOWN["lists of a field's values"].items()}
+LISTS = {
+    name: _several(_as_field(field)) for name, field in _KNOWN["lists of a field's values"].items()
+}
 
 
-# Notebook 10's numbers of points, of pairs (an eighth of them must be two) and of views, which it takes in their order.
+# Notebook 10's numbers of points, of pairs (an eighth of them must be two) and of views, which it
+# takes in their order.
 SIZES = {
     name: Annotated[_several(_from(least)), AfterValidator(sorted)]
     for name, least in _KNOWN["lists of whole numbers, at least"].items()
@@ -117,7 +132,10 @@ SIZES = {
 
 
 # Notebook 10's concentrations for each D: one of them, or a list.
-TABLES = {"concentrations": _by_dimension(_CONCENTRATION), "channels": _by_dimension(_several(_CONCENTRATION))}
+TABLES = {
+    "concentrations": _by_dimension(_CONCENTRATION),
+    "channels": _by_dimension(_several(_CONCENTRATION)),
+}
 
 
 TEXTS = dict.fromkeys(("photos", "network", "hierarchy_csv"), _single(str))
@@ -132,7 +150,9 @@ WHOLE = {name: _from(least) for name, least in _KNOWN["whole numbers, at least"]
 SINGLE = {**TEXTS, **WHOLE, "views_kappa0": _CONCENTRATION}
 
 
-EPOCHS = {"keep_epochs": Annotated[_several(_from(1)), AfterValidator(sorted)]}  # a field of `TrainConfig`
+EPOCHS = {
+    "keep_epochs": Annotated[_several(_from(1)), AfterValidator(sorted)]
+}  # a field of `TrainConfig`
 
 
 TYPES: dict[str, Any] = {**LISTS, **SIZES, **TABLES, **SINGLE, **EPOCHS}
@@ -143,7 +163,8 @@ MAY_BE_NONE = (*LISTS, *TEXTS, *EPOCHS, "cut")
 
 @dataclass(frozen=True)
 class Parameters:
-    """`values`: all parameters that a notebook holds, by name, each validated. `config`: the run that they describe."""
+    """`values`: all parameters that a notebook holds, by name, each validated. `config`: the run
+    that they describe."""
 
     config: TrainConfig
     values: dict[str, Any]
@@ -155,13 +176,15 @@ def notebook_parameters(
     """The parameters of a notebook, validated.
 
     Args:
-        namespace: the notebook's `globals()`, after its `parameters` cell and what papermill injected.
-        extra: names of the notebook's own parameters, beside the fields of `TrainConfig`. One that this module does not
-            know is taken as it is.
-        fields: the fields of `TrainConfig` that the notebook reads; None for all, as where it trains.
+        namespace: the notebook's `globals()`, after its `parameters` cell and what papermill
+            injected.
+        extra: names of the notebook's own parameters, beside the fields of `TrainConfig`. One that
+            this module does not know is taken as it is.
+        fields: the fields of `TrainConfig` that the notebook reads; None for all, as where it
+            trains.
 
-    Raises ParameterError for a value that is not allowed, and for a name that the injected cell assigns and nobody
-    reads (papermill only warns).
+    Raises ParameterError for a value that is not allowed, and for a name that the injected cell
+    assigns and nobody reads (papermill only warns).
     """
     extra = tuple(extra)
     fields = tuple(TrainConfig.model_fields if fields is None else fields)
@@ -173,11 +196,14 @@ def notebook_parameters(
 
 
 def own_value(name: str, value: Any) -> Any:
-    """The value of a notebook's own parameter that is meant by what was given; ParameterError if there is none.
+    """The value of a notebook's own parameter that is meant by what was given; ParameterError if
+    there is none.
 
     A list without what it names twice; of a name that is not in this module the value as it is.
     """
-    if name in MAY_BE_NONE and absent(value) and (name, value) != ("photos", "~"):  # that is a folder: one's home
+    if (
+        name in MAY_BE_NONE and absent(value) and (name, value) != ("photos", "~")
+    ):  # that is a folder: one's home
         return None
     if name not in TYPES:
         return value
@@ -190,7 +216,8 @@ def own_value(name: str, value: Any) -> Any:
 
 
 def listed_epochs(name: str, value: Any) -> tuple[int, ...] | None:
-    """The epochs (from 1) that a field of `TrainConfig` lists, rising; None for an empty list, ParameterError."""
+    """The epochs (from 1) that a field of `TrainConfig` lists, rising; None for an empty list,
+    ParameterError."""
     return None if as_list(value) in ([], [""]) else tuple(own_value(name, value))
 
 
@@ -207,7 +234,8 @@ def _refusal(name: str, given: Any, error: ValidationError) -> str:
 
 
 def _assigned(cells: list[str]) -> list[str]:
-    """Names assigned in the newest block of cells that begin with '# Parameters' (papermill's begins so, too)."""
+    """Names assigned in the newest block of cells that begin with '# Parameters' (papermill's
+    begins so, too)."""
     blocks = groupby(reversed(cells), lambda source: source.lstrip().startswith("# Parameters"))
     newest = next((list(block) for marked, block in blocks if marked), [])
     names = symtable("\n".join(reversed(newest)), "parameters", "exec").get_symbols()

@@ -25,14 +25,18 @@ plt.style.use(["seaborn-v0_8-whitegrid", "infomax_nb.figures"])
 def label(name: str, number: int | None = None, most: int = 24) -> str:
     """A name as matplotlib shows it: as text, never as a formula, in letters that a font here has.
 
-    Where the house's font lacks a letter, one of this machine's fonts that has it is added to `font.family`. Where
-    there is none, the number is shown (without a number: "?" for the letter). Of a name of more than `most` letters
-    the middle is left out. A label's label is itself.
+    Where the house's font lacks a letter, one of this machine's fonts that has it is added to
+    `font.family`. Where there is none, the number is shown (without a number: "?" for the letter).
+    Of a name of more than `most` letters the middle is left out. A label's label is itself.
     """
     text = "\n".join(map(printable, name.replace(r"\$", "$").split("\n")))
     lost = _without_glyph(text)
     if lost:
-        text = "".join("?" if letter in lost else letter for letter in text) if number is None else str(number)
+        text = (
+            "".join("?" if letter in lost else letter for letter in text)
+            if number is None
+            else str(number)
+        )
     if len(text) > most:
         text = text[: most // 2] + "…" + text[len(text) - (most - most // 2 - 1) :]
     return text.replace("$", r"\$")
@@ -46,7 +50,8 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
 
 
 def _without_glyph(text: str) -> set[str]:
-    """The letters that no font here can draw, after fonts that can draw the others have been added."""
+    """The letters that no font here can draw, after fonts that can draw the others have been
+    added."""
     lost = set(text) - {"\n"} - _drawn()
     if lost:
         added = next((name for name, path in _fonts() if lost <= _glyphs(path)), None)
@@ -64,9 +69,18 @@ def _drawn() -> set[str]:
 
 @cache
 def _fonts() -> list[tuple[str, str]]:
-    """Name and file of each upright font of ordinary weight; without TeX's and those of stand-ins for any letter."""
-    plain = {f.name: f.fname for f in fontManager.ttflist if f.style == "normal" and f.weight in (400, "normal")}
-    return sorted((name, path) for name, path in plain.items() if not re.match(r"cm\w+\d|STIX|Last ?Resort", name))
+    """Name and file of each upright font of ordinary weight; without TeX's and those of stand-ins
+    for any letter."""
+    plain = {
+        f.name: f.fname
+        for f in fontManager.ttflist
+        if f.style == "normal" and f.weight in (400, "normal")
+    }
+    return sorted(
+        (name, path)
+        for name, path in plain.items()
+        if not re.match(r"cm\w+\d|STIX|Last ?Resort", name)
+    )
 
 
 @cache
@@ -79,8 +93,11 @@ def _glyphs(path: str) -> frozenset[str]:
         return frozenset()
 
 
-def gallery(images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong: Sequence[bool] = ()) -> plt.Figure:
-    """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange, between dashes."""
+def gallery(
+    images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong: Sequence[bool] = ()
+) -> plt.Figure:
+    """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange,
+    between dashes."""
     titles = [label(title, most=16) for title in titles]
     rows = -(-len(images) // columns)
     inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
@@ -90,7 +107,11 @@ def gallery(images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong:
         axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
         if titles:
             bad = bool(wrong) and wrong[k]
-            axis.set_title(f"– {titles[k]} –" if bad else titles[k], fontsize=11, color="C1" if bad else "black")
+            axis.set_title(
+                f"– {titles[k]} –" if bad else titles[k],
+                fontsize=11,
+                color="C1" if bad else "black",
+            )
     figure.tight_layout(pad=0.3)
     widest = max(axis.title.get_window_extent().width for axis in axes.flat)
     room = 0.9 * figure.bbox.width / columns
@@ -99,22 +120,41 @@ def gallery(images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong:
     return figure
 
 
-def curves(metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None, title: str = "") -> plt.Figure:
+def curves(
+    metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None, title: str = ""
+) -> plt.Figure:
     """One panel for each of `columns` over the epoch; `hue` names the column that tells runs apart.
 
-    Where runs differ in their seed alone, the line is their mean and the band one standard deviation. Columns that are
-    not there (accuracies, without labels) make way for the mutual information and the effective rank.
+    Where runs differ in their seed alone, the line is their mean and the band one standard
+    deviation. Columns that are not there (accuracies, without labels) make way for the mutual
+    information and the effective rank.
     """
     import seaborn as sns  # takes a second
 
-    columns = list(dict.fromkeys(c for c in (*columns, "mi_density", "effective_rank") if c in metrics))[: len(columns)]
-    figure, axes = plt.subplots(1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight")
+    columns = list(
+        dict.fromkeys(c for c in (*columns, "mi_density", "effective_rank") if c in metrics)
+    )[: len(columns)]
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight"
+    )
     if numbers := hue is not None and pd.api.types.is_numeric_dtype(metrics[hue]):
         # in their order, by name: seaborn takes names in the order that they come in
-        metrics = metrics.sort_values(hue, kind="stable").assign(**{hue: lambda rows: rows[hue].map("{:g}".format)})
-    style: dict = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"} if hue else {}
+        metrics = metrics.sort_values(hue, kind="stable").assign(
+            **{hue: lambda rows: rows[hue].map("{:g}".format)}
+        )
+    style: dict = (
+        {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"} if hue else {}
+    )
     for axis, column in zip(axes[0], columns, strict=True):
-        sns.lineplot(metrics, x="epoch", y=column, errorbar="sd", ax=axis, legend=axis is axes[0, -1], **style)
+        sns.lineplot(
+            metrics,
+            x="epoch",
+            y=column,
+            errorbar="sd",
+            ax=axis,
+            legend=axis is axes[0, -1],
+            **style,
+        )
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))
         axis.xaxis.get_major_locator().set_params(integer=True)
     if hue:

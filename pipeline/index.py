@@ -1,4 +1,5 @@
-"""`python -m pipeline.index` writes `reports/index.html` from the committed results and the executed notebooks."""
+"""`python -m pipeline.index` writes `reports/index.html` from the committed results and the
+executed notebooks."""
 
 import json
 import re
@@ -33,7 +34,13 @@ def page() -> str:
         }
         csv = "metrics.csv" if (folder / "metrics.csv").exists() else "table.csv"
         caption = (folder / "caption.txt").read_text()
-        one = {"name": folder.name, "caption": caption, "table": table, "made": sorted(made), "csv": csv}
+        one = {
+            "name": folder.name,
+            "caption": caption,
+            "table": table,
+            "made": sorted(made),
+            "csv": csv,
+        }
         one["images"] = data_note(records)
         results.append(one | {"runs": not (folder / "table.csv").exists()})
     notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
@@ -42,7 +49,8 @@ def page() -> str:
 
 
 def _sections(path: Path) -> dict:
-    """Title, what was run, and figures, each with the caption that follows it, of an executed notebook."""
+    """Title, what was run, and figures, each with the caption that follows it, of an executed
+    notebook."""
     cells = nbformat.read(path, 4).cells
     title = cells[0].source.splitlines()[0].lstrip("# ")
     values: dict = {}
@@ -58,8 +66,12 @@ def _sections(path: Path) -> dict:
     for cell, after in zip(cells, [*cells[1:], cells[-1]], strict=True):
         for out in cell.get("outputs", []):
             if "image/png" in out.get("data", {}):
-                caption = re.match(r"\*([^*]+)\*", after.source if after.cell_type == "markdown" else "")
-                figures.append({"png": out["data"]["image/png"], "caption": caption[1] if caption else ""})
+                caption = re.match(
+                    r"\*([^*]+)\*", after.source if after.cell_type == "markdown" else ""
+                )
+                figures.append(
+                    {"png": out["data"]["image/png"], "caption": caption[1] if caption else ""}
+                )
     return {"title": title, "file": f"notebooks/{path.stem}.html", "figures": figures, "ran": ran}
 
 

@@ -1,7 +1,8 @@
-"""`python -m pipeline.networks RUN_DIR ...`: keep the backbones of finished runs under `reports/networks/`.
+"""`python -m pipeline.networks RUN_DIR ...`: keep the backbones of finished runs under
+`reports/networks/`.
 
-`python -m pipeline.networks --measure NAME ... -p data_root DIR` measures networks that are kept there anew, on the
-images in DIR, and writes into their records what was found and on which images.
+`python -m pipeline.networks --measure NAME ... -p data_root DIR` measures networks that are kept
+there anew, on the images in DIR, and writes into their records what was found and on which images.
 """
 
 import argparse
@@ -36,7 +37,9 @@ def store(run: Run) -> str:
     backbone: Any = run.method().backbone
     backbone = backbone.half().float()
     of_classes = centroids(features(backbone, train.images), train.labels).half()
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.state_dict().items()}
+    weights = {
+        k: v.half() if v.is_floating_point() else v for k, v in backbone.state_dict().items()
+    }
     name = f"{config.dataset}-{config.method}-{config.backbone}"
     record = {
         "config": config.identity(),
@@ -46,15 +49,19 @@ def store(run: Run) -> str:
     }
     record["trained_on"] = trained_on(record) or record["measured_on"]
     NETWORKS.mkdir(parents=True, exist_ok=True)
-    write_whole(NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": of_classes}, p))
+    write_whole(
+        NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": of_classes}, p)
+    )
     _write(name, record)
     return name
 
 
 def measure(name: str, data_root: str) -> str:
-    """Measure a network at hand on the images in `data_root` and write its record anew; returns a line about it.
+    """Measure a network at hand on the images in `data_root` and write its record anew; returns a
+    line about it.
 
-    The accuracy on the images that it was trained on stays in the record, as `knn_top1_on_training_copy`.
+    The accuracy on the images that it was trained on stays in the record, as
+    `knn_top1_on_training_copy`.
 
     Raises ParameterError for an unknown name, and where there are no such images.
     """
@@ -70,8 +77,11 @@ def measure(name: str, data_root: str) -> str:
     return f"{name}: {record['knn_top1']:.2f}% on {record['measured_on']}; {before:.2f}% before"
 
 
-def measured(backbone: torch.nn.Module, config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
-    """k-NN (k = 200) top-1 in percent, the training images as the bank; on which images, when, by which commit."""
+def measured(
+    backbone: torch.nn.Module, config: TrainConfig, train: ImageSet, test: ImageSet
+) -> dict[str, Any]:
+    """k-NN (k = 200) top-1 in percent, the training images as the bank; on which images, when, by
+    which commit."""
     bank = features(backbone, train.images)
     queries = features(backbone, test.images)
     ranked = knn(bank, train.labels, queries, len(train.classes))
@@ -84,13 +94,15 @@ def measured(backbone: torch.nn.Module, config: TrainConfig, train: ImageSet, te
 
 
 def trained_on(record: dict[str, Any]) -> str:
-    """The images that a network was trained on, in words, where they are noted; else an empty text."""
+    """The images that a network was trained on, in words, where they are noted; else an empty
+    text."""
     note = data_note([record])
     return f"{note}, {record['images']:,} images" if note else ""
 
 
 def in_words(config: TrainConfig, test: ImageSet) -> str:
-    """Which copy of its data set a configuration reads, by the pixels of its test split where they are known."""
+    """Which copy of its data set a configuration reads, by the pixels of its test split where they
+    are known."""
     height, width = test.images.shape[-2:]
     name = KNOWN.get(pixels_digest(test) or "")
     if config.dataset == "cifar10":
@@ -100,7 +112,8 @@ def in_words(config: TrainConfig, test: ImageSet) -> str:
 
 @cache
 def _commit() -> str:
-    """The commit as it is before this process changes a record, which would count as a modification."""
+    """The commit as it is before this process changes a record, which would count as a
+    modification."""
     return environment()["commit"]
 
 
@@ -114,14 +127,22 @@ def _write(name: str, record: dict[str, Any]) -> None:
 def main() -> None:
     """Keep the runs that are named, or measure the networks that are."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.networks", description=__doc__)
-    parser.add_argument("runs", nargs="*", metavar="RUN_DIR", type=Path, help="a finished run whose network is kept")
-    parser.add_argument("--measure", nargs="+", default=[], metavar="NAME", help="a network to be measured anew")
-    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="data_root DIR")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN_DIR", type=Path, help="a finished run whose network is kept"
+    )
+    parser.add_argument(
+        "--measure", nargs="+", default=[], metavar="NAME", help="a network to be measured anew"
+    )
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="data_root DIR"
+    )
     given = parser.parse_args()
     places = dict(given.p)
     try:
         if set(places) - {"data_root"}:
-            raise ParameterError(f"-p {min(set(places) - {'data_root'})} is not allowed: only data_root can be given.")
+            raise ParameterError(
+                f"-p {min(set(places) - {'data_root'})} is not allowed: only data_root can be given."
+            )
         if not given.runs and not given.measure:
             raise ParameterError("Nothing to do: name run directories, or --measure and networks.")
         for folder in given.runs:

@@ -1,4 +1,5 @@
-"""`python -m pipeline.overview` draws `reports/overview.png`, the README's picture, from what is committed."""
+"""`python -m pipeline.overview` draws `reports/overview.png`, the README's picture, from what is
+committed."""
 
 from importlib.resources import files
 
@@ -19,16 +20,23 @@ from infomax_nb.plots import LABELS
 
 KAPPA = 10.0
 NETWORK = "cifar10-infomax-resnet_small"
-PHOTOGRAPHS = [files("skimage") / "data" / name for name in ("chelsea.png", "rocket.jpg", "coffee.png")]
+PHOTOGRAPHS = [
+    files("skimage") / "data" / name for name in ("chelsea.png", "rocket.jpg", "coffee.png")
+]
 
 
 def density(axis: plt.Axes) -> None:
-    """Eight views of each of three images on the near half of the sphere, and the kernel's density of all of them."""
+    """Eight views of each of three images on the near half of the sphere, and the kernel's density
+    of all of them."""
     draw = torch.Generator().manual_seed(0)
-    towards = torch.tensor([[1.0, 0.7, 0.5], [1.0, -0.8, 0.3], [1.0, 0.1, -0.9]], dtype=torch.float64)
+    towards = torch.tensor(
+        [[1.0, 0.7, 0.5], [1.0, -0.8, 0.3], [1.0, 0.1, -0.9]], dtype=torch.float64
+    )
     views = normalize(towards + 0.2 * torch.randn(8, 3, 3, generator=draw, dtype=torch.float64))
     y, z = torch.meshgrid(*[torch.linspace(-1, 1, 500, dtype=torch.float64)] * 2, indexing="xy")
-    at = torch.stack([(1 - y**2 - z**2).sqrt(), y, z], -1)  # NaN beyond the edge, where nothing is drawn
+    at = torch.stack(
+        [(1 - y**2 - z**2).sqrt(), y, z], -1
+    )  # NaN beyond the edge, where nothing is drawn
     axis.contourf(y, z, sphere.kernel_density(views.flatten(0, 1), at, KAPPA), 24, cmap="viridis")
     for image, marks in enumerate(views.transpose(0, 1)):
         axis.plot(*marks[:, 1:].T, "os^"[image], color="white", mec="black", ms=6)
@@ -36,7 +44,8 @@ def density(axis: plt.Axes) -> None:
 
 
 def accuracy(axis: plt.Axes) -> None:
-    """`reports/methods_cifar10`: linear head over the epoch, each method's mean and standard deviation."""
+    """`reports/methods_cifar10`: linear head over the epoch, each method's mean and standard
+    deviation."""
     metrics = pd.read_csv(project_root() / "reports" / "methods_cifar10" / "metrics.csv")
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby("method").linear_top1.mean()
     order = last.sort_values(ascending=False).index.tolist()

@@ -1,8 +1,10 @@
-"""`python -m pipeline.plan [FILE ...]`: what runs cost before they start, those of the paper unless files are named.
+"""`python -m pipeline.plan [FILE ...]`: what runs cost before they start, those of the paper unless
+files are named.
 
-Images x views x epochs, device-hours and disk, from the throughput that `benchmarks/throughput.py` measured for the
-same network, size and method on each kind of device (`reports/benchmarks/*_throughput.csv`). What has no measurement
-says so. Beside it stands the recorded time of a run that is finished.
+Images x views x epochs, device-hours and disk, from the throughput that `benchmarks/throughput.py`
+measured for the same network, size and method on each kind of device
+(`reports/benchmarks/*_throughput.csv`). What has no measurement says so. Beside it stands the
+recorded time of a run that is finished.
 """
 
 import os
@@ -20,8 +22,9 @@ from infomax_nb.methods import build
 from infomax_nb.train.run import Run
 from pipeline.sweep import runs_of
 
-# Images that a run trains on, is evaluated on (training and test), and classes, where a file doesn't say less.
-# STL-10: 5,000 labelled and 100,000 other images; Supervised has the labelled ones alone. LC25000 is divided 80/20.
+# Images that a run trains on, is evaluated on (training and test), and classes, where a file
+# doesn't say less. STL-10: 5,000 labelled and 100,000 other images; Supervised has the labelled
+# ones alone. LC25000 is divided 80/20.
 SETS = {
     "glyphs": (4800, 2400, 48),
     "glyphs_textured": (4800, 2400, 48),
@@ -35,7 +38,12 @@ SETS = {
     "imagenet": (1_281_167, 50_000, 1000),
     "imagenet100": (126_689, 5_000, 100),
 }
-GATHERED = {"infomax": None, "simclr": 128, "vicreg": 2048, "barlow_twins": 2048}  # width; None is the projector's
+GATHERED = {
+    "infomax": None,
+    "simclr": 128,
+    "vicreg": 2048,
+    "barlow_twins": 2048,
+}  # width; None is the projector's
 DEVICES = (1, 8, 64)
 
 
@@ -47,9 +55,14 @@ def measured() -> dict[str, pd.DataFrame]:
 
 
 @lru_cache
-def numbers(method: str, backbone: str, stem: str, size: int, width: int, classes: int) -> tuple[int, int, int]:
-    """Views of an image, bytes of the finished weights, bytes of the checkpoint (AdamW keeps two numbers a weight)."""
-    config = TrainConfig(method=method, backbone=backbone, stem=stem, image_size=size, proj_dim=width)
+def numbers(
+    method: str, backbone: str, stem: str, size: int, width: int, classes: int
+) -> tuple[int, int, int]:
+    """Views of an image, bytes of the finished weights, bytes of the checkpoint (AdamW keeps two
+    numbers a weight)."""
+    config = TrainConfig(
+        method=method, backbone=backbone, stem=stem, image_size=size, proj_dim=width
+    )
     made = build(config, classes)
     weights = sum(v.numel() * v.element_size() for v in made.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in made.parameters() if p.requires_grad)
@@ -57,19 +70,34 @@ def numbers(method: str, backbone: str, stem: str, size: int, width: int, classe
 
 
 def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
-    """One run's line: what it computes, seconds on one device of each kind (NaN: not measured), bytes."""
+    """One run's line: what it computes, seconds on one device of each kind (NaN: not measured),
+    bytes."""
     n, tested, classes = SETS[config.dataset]
     labelled = 5_000 if config.dataset == "stl10" else config.n_train or n
-    n = config.n_train or (5_000 if (config.dataset, config.method) == ("stl10", "supervised") else n)
-    views, kept, peak = numbers(config.method, config.backbone, config.stem, config.size, config.proj_dim, classes)
+    n = config.n_train or (
+        5_000 if (config.dataset, config.method) == ("stl10", "supervised") else n
+    )
+    views, kept, peak = numbers(
+        config.method, config.backbone, config.stem, config.size, config.proj_dim, classes
+    )
     steps = 0 if config.dataset == "imagenet100" else config.epochs * (n // config.batch_size)
-    usual = [epoch for epoch in range(1, config.epochs) if epoch <= config.eval_first or epoch % config.eval_every == 0]
+    usual = [
+        epoch
+        for epoch in range(1, config.epochs)
+        if epoch <= config.eval_first or epoch % config.eval_every == 0
+    ]
     evaluations = 1 if steps == 0 else 1 + len(usual)
     width = GATHERED.get(config.method, 0)
     rows = 4 * views * config.batch_size * (config.proj_dim if width is None else width)
-    line = {"run": config.name, "images": n if steps else 0, "views": views, "epochs": config.epochs if steps else 0}
+    line = {
+        "run": config.name,
+        "images": n if steps else 0,
+        "views": views,
+        "epochs": config.epochs if steps else 0,
+    }
     line |= {"steps": steps, "kept_bytes": kept, "peak_bytes": peak}
-    # A ring: all-gather forward, all-reduce of its gradient backward, (d - 1) / d of the rows once and twice.
+    # A ring: all-gather forward, all-reduce of its gradient backward, (d - 1) / d of the rows once
+    # and twice.
     line |= {f"gathered_{d}": round(3 * rows * (d - 1) / d) for d in DEVICES}
     for kind, table in rates.items():
         key = (config.backbone, config.stem, config.size, config.method, config.proj_dim)
@@ -80,12 +108,15 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
             train = steps * config.batch_size / rate["images_per_second"]
             line[kind] = train + evaluations * (labelled + tested) / rate["evaluated_per_second"]
     record = recorded(config)
-    line["recorded"] = record.get("train_seconds", float("nan")) + record.get("evaluation_seconds", float("nan"))
+    line["recorded"] = record.get("train_seconds", float("nan")) + record.get(
+        "evaluation_seconds", float("nan")
+    )
     return line
 
 
 def recorded(config: TrainConfig) -> dict:
-    """The record of the finished run of a configuration, {} if there is none; `auto` is CUDA's before the CPU's."""
+    """The record of the finished run of a configuration, {} if there is none; `auto` is CUDA's
+    before the CPU's."""
     devices = ("cuda", "cpu") if config.device == "auto" else (config.device,)
     precisions = ("bf16", "32") if config.precision == "auto" else (config.precision,)
     for device, precision in product(devices, precisions):
@@ -96,7 +127,8 @@ def recorded(config: TrainConfig) -> dict:
 
 
 def makespan(hours: list[float], devices: int) -> float:
-    """Hours until the last run ends when each takes the device that is free first, longest first."""
+    """Hours until the last run ends when each takes the device that is free first, longest
+    first."""
     ends = [0.0] * devices
     for each in sorted(hours, reverse=True):
         ends[ends.index(min(ends))] += each
@@ -110,32 +142,44 @@ def main(files: list[str]) -> None:
     for path in paths:
         for name, values in runs_of(path).items():
             if values is None:
-                raise ParameterError(f"{path} cannot be read as a parameter file, or asks for no run.")
+                raise ParameterError(
+                    f"{path} cannot be read as a parameter file, or asks for no run."
+                )
             configs[name] = TrainConfig(**values)
     rates = measured()
     table = pd.DataFrame([bill(config, rates) for config in configs.values()]).set_index("run")
     shown = table[["images", "views", "epochs", "steps"]].copy()
     for kind in ("cpu", "cuda"):
         seconds = table[kind] if kind in table else pd.Series(float("nan"), table.index)
-        shown[f"{kind} hours"] = (seconds / 3600).map("{:.3g}".format).where(seconds.notna(), "not measured")
-    shown["recorded hours"] = (table.recorded / 3600).map("{:.3g}".format).where(table.recorded.notna(), "")
+        shown[f"{kind} hours"] = (
+            (seconds / 3600).map("{:.3g}".format).where(seconds.notna(), "not measured")
+        )
+    shown["recorded hours"] = (
+        (table.recorded / 3600).map("{:.3g}".format).where(table.recorded.notna(), "")
+    )
     shown["MB kept"] = (table.kept_bytes / 1e6).map("{:.0f}".format)
     shown["MB at most"] = (table.peak_bytes / 1e6).map("{:.0f}".format)
     for d in DEVICES[1:]:
         shown[f"MB/step, {d}"] = (table[f"gathered_{d}"] / 1e6).map("{:.1f}".format)
     print(shown.to_string())
-    print(f"\n{len(table)} runs; MB/step: what a device receives for the gathered loss, forward and backward.")
+    print(
+        f"\n{len(table)} runs; MB/step: what a device receives for the gathered loss, forward and backward."
+    )
     for kind in ("cpu", "cuda"):
         known = table[kind].dropna() / 3600 if kind in table else pd.Series(dtype=float)
         if known.empty:
-            print(f"{kind}: not measured; `python throughput.py` in benchmarks/ measures it where there is one.")
+            print(
+                f"{kind}: not measured; `python throughput.py` in benchmarks/ measures it where there is one."
+            )
             continue
         spans = ", ".join(f"{makespan(list(known), d):.3g} h on {d}" for d in DEVICES)
         left = f"; {len(table) - len(known)} runs not measured" if len(known) < len(table) else ""
         print(f"{kind}: {known.sum():.3g} device-hours; one device a run: {spans}{left}")
     for d in DEVICES:
         peak = table.kept_bytes.sum() + (table.peak_bytes - table.kept_bytes).nlargest(d).sum()
-        print(f"disk with {d} at a time: {table.kept_bytes.sum() / 1e9:.2f} GB kept, {peak / 1e9:.2f} GB at most")
+        print(
+            f"disk with {d} at a time: {table.kept_bytes.sum() / 1e9:.2f} GB kept, {peak / 1e9:.2f} GB at most"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""`python -m pipeline.site [FOLDER]` builds the notebooks, the results and the package's reference into static HTML.
+"""`python -m pipeline.site [FOLDER]` builds the notebooks, the results and the package's reference
+into static HTML.
 
-The pages' sources are gathered in `FOLDER/source` in the repository's layout, so that links between files hold here as
-there; what a page links to comes along. The results' pages are made from `reports/`, the reference's from the package.
+The pages' sources are gathered in `FOLDER/source` in the repository's layout, so that links between
+files hold here as there; what a page links to comes along. The results' pages are made from
+`reports/`, the reference's from the package.
 """
 
 import ast
@@ -32,13 +34,29 @@ WORK = {
     "centroids": ("Class centroids", "07_centroids"),
     "coarse": ("Coarse or fine", "09_coarse_vs_fine"),
 }
-DATA = {"cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "glyphs_long": "glyphs, later in training"}
-DATA |= {"lc25000": "LC25000, random split", "lc25000_groups": "LC25000, groups held out", "lr": "learning rates"}
+DATA = {
+    "cifar10": "CIFAR-10",
+    "fashion_mnist": "Fashion-MNIST",
+    "glyphs_long": "glyphs, later in training",
+}
+DATA |= {
+    "lc25000": "LC25000, random split",
+    "lc25000_groups": "LC25000, groups held out",
+    "lr": "learning rates",
+}
 DATA |= {"tiny_imagenet": "Tiny-ImageNet", "tiny_imagenet_vit": "Tiny-ImageNet, small ViT"}
 DATA |= {"class_counts": "number of classes"}
-COLUMNS = {"linear_top1": "linear head, top-1 (%)", "knn_top1": "k-NN, top-1 (%)", "seeds": "number of seeds"}
+COLUMNS = {
+    "linear_top1": "linear head, top-1 (%)",
+    "knn_top1": "k-NN, top-1 (%)",
+    "seeds": "number of seeds",
+}
 COLUMNS |= {"kappa": "κ", "beta": "β", "proj_dim": "dimensions", "lr": "learning rate"}
-COLUMNS |= {"linear_top5": "linear head, top-5 (%)", "knn_top5": "k-NN, top-5 (%)", "mi_held_out": "I, held out (nats)"}
+COLUMNS |= {
+    "linear_top5": "linear head, top-5 (%)",
+    "knn_top5": "k-NN, top-5 (%)",
+    "mi_held_out": "I, held out (nats)",
+}
 
 
 def gather(source: Path) -> None:
@@ -57,7 +75,10 @@ def gather(source: Path) -> None:
         stage.add(path)
     stage.add(ROOT / "reports" / "paper_table1.csv")
     # The other pages for people, whichever there are, come last in the first page's contents.
-    pages = [*source.glob("docs/*.md"), *(p for p in source.glob("*.md") if p.stem not in ("README", "index"))]
+    pages = [
+        *source.glob("docs/*.md"),
+        *(p for p in source.glob("*.md") if p.stem not in ("README", "index")),
+    ]
     if pages:
         entries = "\n".join(sorted(str(p.relative_to(source).with_suffix("")) for p in pages))
         with (source / "index.md").open("a", encoding="utf-8") as index:
@@ -85,7 +106,8 @@ class Stage:
         self.folder = folder
 
     def add(self, path: Path, name: str | None = None) -> None:
-        """Copy a file of the repository; of pages with their links led to what stands for their targets here."""
+        """Copy a file of the repository; of pages with their links led to what stands for their
+        targets here."""
         place = self.folder / (name or path.relative_to(ROOT))
         if place.exists():
             return
@@ -108,7 +130,8 @@ class Stage:
         place.write_text(self.relinked(text, (ROOT / name).parent), "utf-8")
 
     def relinked(self, text: str, folder: Path) -> str:
-        """The text of a page in `folder`, its relative links changed where a file or folder has another page here."""
+        """The text of a page in `folder`, its relative links changed where a file or folder has
+        another page here."""
 
         def change(link: re.Match) -> str:
             mark, words, target = link.groups()
@@ -147,9 +170,16 @@ class Stage:
 def report(name: str) -> str:
     """The page of `reports/<name>`: caption, figure, table, how it was made, files."""
     folder = ROOT / "reports" / name
-    caption, records = (folder / "caption.txt").read_text().strip(), json.loads((folder / "records.json").read_text())
+    caption, records = (
+        (folder / "caption.txt").read_text().strip(),
+        json.loads((folder / "records.json").read_text()),
+    )
     whole = committed(name).rename(columns=COLUMNS)
-    after = "" if (folder / "table.csv").exists() else "After the last epoch; mean ± standard deviation over seeds.\n\n"
+    after = (
+        ""
+        if (folder / "table.csv").exists()
+        else "After the last epoch; mean ± standard deviation over seeds.\n\n"
+    )
     note = data_note(records)
     images = f"**Images: {escape(note)}.**\n\n" if note else ""
     _, notebook = WORK.get(name.partition("_")[0], ("", ""))
@@ -163,8 +193,12 @@ def report(name: str) -> str:
     if (ROOT / "params" / f"{name}.yaml").exists():
         made["Parameters"] = f"[params/{name}.yaml](../../params/{name}.yaml)"
         data = "" if records[0]["config"]["dataset"].startswith("glyphs") else " -p data_root DIR"
-        made["Again"] = f"`.venv/bin/papermill notebooks/{notebook}.ipynb out.ipynb -f params/{name}.yaml{data}`"
-    files = [f"[{p.name}]({p.name})" for p in sorted(folder.iterdir()) if p.suffix in (".csv", ".json")]
+        made["Again"] = (
+            f"`.venv/bin/papermill notebooks/{notebook}.ipynb out.ipynb -f params/{name}.yaml{data}`"
+        )
+    files = [
+        f"[{p.name}]({p.name})" for p in sorted(folder.iterdir()) if p.suffix in (".csv", ".json")
+    ]
     return f"""# {title(name)}
 
 ```{{figure}} figure.png
@@ -201,7 +235,10 @@ def _values(records: list[dict]) -> dict[str, list[str]]:
             if value not in found.setdefault(name, []):
                 found[name].append(value)
     numeric = {k: all(isinstance(v, int | float) for v in values) for k, values in found.items()}
-    return {k: [f"{v:g}" for v in sorted(v)] if numeric[k] else [str(x) for x in v] for k, v in found.items()}
+    return {
+        k: [f"{v:g}" for v in sorted(v)] if numeric[k] else [str(x) for x in v]
+        for k, v in found.items()
+    }
 
 
 def _record(records: list[dict]) -> dict[str, str]:
@@ -215,9 +252,13 @@ def _record(records: list[dict]) -> dict[str, str]:
         made["Runs"] = str(len(records))
         made["Seeds"] = ", ".join(every.pop("seed"))
         made["The same in all"] = ", ".join(
-            f"`{k}` {v[0]}" for k, v in every.items() if len(v) == 1 and v != ["None"] and k != "eval_every"
+            f"`{k}` {v[0]}"
+            for k, v in every.items()
+            if len(v) == 1 and v != ["None"] and k != "eval_every"
         )
-        made["Different"] = "; ".join(f"`{k}` {', '.join(v)}" for k, v in every.items() if len(v) > 1)
+        made["Different"] = "; ".join(
+            f"`{k}` {', '.join(v)}" for k, v in every.items() if len(v) > 1
+        )
     made["Commit"] = ", ".join(
         f"`{c[:10]}`{' (modified)' * c.endswith('modified')}" for c in values(lambda r: r["commit"])
     )
@@ -225,7 +266,9 @@ def _record(records: list[dict]) -> dict[str, str]:
         values(lambda r: f"{r['gpu'] or r['cpu']}, {r['cores']} cores, threads: {r['threads']}")
     )
     made["Software"] = "; ".join(
-        values(lambda r: ", ".join([f"Python {r['python']}", *map(" ".join, r["versions"].items())]))
+        values(
+            lambda r: ", ".join([f"Python {r['python']}", *map(" ".join, r["versions"].items())])
+        )
     )
     if days := sorted(values(lambda r: r.get("started", "")[:10] or None)):
         made["Date"] = " to ".join(dict.fromkeys([days[0], days[-1]]))
@@ -235,13 +278,17 @@ def _record(records: list[dict]) -> dict[str, str]:
 def benchmarks() -> str:
     """The page of `reports/benchmarks/`: each table with its machine."""
     folder, parts = ROOT / "reports" / "benchmarks", ["# Benchmarks\n"]
-    parts.append("Written by `make bench`. Ratios are taken within one run; a table's machine stands below it.\n")
+    parts.append(
+        "Written by `make bench`. Ratios are taken within one run; a table's machine stands below it.\n"
+    )
     for path in sorted(folder.glob("*.csv")):
         device, _, what = path.stem.partition("_")
         parts.append(f"## {what.replace('_', ' ').capitalize()}, {device.upper()}\n")
         if path.with_suffix(".png").exists():
             parts.append(f"![{what.replace('_', ' ')}]({path.stem}.png)\n")
-        measured = pd.read_csv(path, dtype=str, index_col=0).rename(columns=lambda c: c.replace("_", " "))
+        measured = pd.read_csv(path, dtype=str, index_col=0).rename(
+            columns=lambda c: c.replace("_", " ")
+        )
         parts.append(table(measured) + "\n")
         made = _record([json.loads(path.with_suffix(".json").read_text())])
         parts.append(_facts(made | {"Numbers": f"[{path.name}]({path.name})"}) + "\n")
@@ -315,13 +362,16 @@ table1
 
 
 def _modules() -> dict[str, dict[str, str]]:
-    """The package's pages: for each, its modules by their full names, with the first line of what they say."""
+    """The package's pages: for each, its modules by their full names, with the first line of what
+    they say."""
     pages: dict[str, dict[str, str]] = {}
     for path in sorted((ROOT / "infomax_nb").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         said = ast.get_docstring(ast.parse(path.read_text("utf-8")))
         if said:
-            pages.setdefault(parts[1], {})[".".join(parts).removesuffix(".__init__")] = said.partition("\n")[0]
+            pages.setdefault(parts[1], {})[".".join(parts).removesuffix(".__init__")] = (
+                said.partition("\n")[0]
+            )
     return pages
 
 
@@ -331,13 +381,18 @@ def reference(name: str, modules: Iterable[str]) -> str:
     for module in modules:
         if module.count(".") > 1:
             parts.append(f"## {module.split('.', 1)[1]}\n")
-        parts.append(f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :show-inheritance:\n```\n")
+        parts.append(
+            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :show-inheritance:\n```\n"
+        )
     return "\n".join(parts)
 
 
 def contents(modules: dict[str, dict[str, str]]) -> str:
     """The list of modules."""
-    rows = {f"[{name}]({name}.md)": {"what it holds": next(iter(found.values()))} for name, found in modules.items()}
+    rows = {
+        f"[{name}]({name}.md)": {"what it holds": next(iter(found.values()))}
+        for name, found in modules.items()
+    }
     shown = table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("module"), marked=True)
     toctree = "\n".join(modules)
     return f"""# The package
@@ -366,11 +421,19 @@ def table(frame: pd.DataFrame, marked: bool = False) -> str:
     def cell(value: object) -> str:
         text = str(value) if marked else escape(value)
         # A number and its interval stay on one line.
-        return text.replace(" ", "\u00a0") if len(text) < 30 and re.match(r"[−–-]?\d", text) else text
+        return (
+            text.replace(" ", "\u00a0") if len(text) < 30 and re.match(r"[−–-]?\d", text) else text
+        )
 
     head = [str(frame.index.name or ""), *frame.columns]
-    rows = [[index, *values] for index, values in zip(frame.index, frame.to_numpy(object), strict=True)]
-    lines = [map(cell, head), ["---"] * len(head), *([cell("" if pd.isna(v) else v) for v in row] for row in rows)]
+    rows = [
+        [index, *values] for index, values in zip(frame.index, frame.to_numpy(object), strict=True)
+    ]
+    lines = [
+        map(cell, head),
+        ["---"] * len(head),
+        *([cell("" if pd.isna(v) else v) for v in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -386,7 +449,9 @@ def build(folder: Path) -> Path:
         shutil.rmtree(folder / part, ignore_errors=True)
     source, doctrees, html = (str(folder / part) for part in ("source", "doctrees", "html"))
     gather(folder / "source")
-    if build_main(["-q", "-W", "--keep-going", "-c", str(ROOT / "docs"), "-d", doctrees, source, html]):
+    if build_main(
+        ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs"), "-d", doctrees, source, html]
+    ):
         sys.exit("The site was not built: see the warnings above.")
     return folder / "html" / "index.html"
 

@@ -1,6 +1,8 @@
-"""`python -m pipeline.table1 CIFAR-10 out.csv`: rows of the paper's Table 1 and what was measured of them.
+"""`python -m pipeline.table1 CIFAR-10 out.csv`: rows of the paper's Table 1 and what was measured
+of them.
 
-`-p NAME VALUE` changes every configuration, as papermill does; the runs' records are written beside the table.
+`-p NAME VALUE` changes every configuration, as papermill does; the runs' records are written beside
+the table.
 """
 
 import argparse
@@ -17,10 +19,12 @@ from infomax_nb.train.run import Run, siblings
 
 
 def measured(config: TrainConfig) -> pd.DataFrame:
-    """Metrics of the finished runs that differ from `config` in the seed alone, all on one device, in one precision.
+    """Metrics of the finished runs that differ from `config` in the seed alone, all on one device,
+    in one precision.
 
-    `auto` stands for what a run used, wherever it was trained: this machine may have no GPU. Where there are runs of
-    several kinds these are never mixed; it is CUDA's, bfloat16's before others, as `auto` would have it.
+    `auto` stands for what a run used, wherever it was trained: this machine may have no GPU. Where
+    there are runs of several kinds these are never mixed; it is CUDA's, bfloat16's before others,
+    as `auto` would have it.
     """
     free = [name for name in ("device", "precision") if getattr(config, name) == "auto"]
     found = siblings(config, "seed", *free)
@@ -31,25 +35,36 @@ def measured(config: TrainConfig) -> pd.DataFrame:
 
 
 def table1(**changes) -> pd.DataFrame:
-    """The paper's Table 1 and what was measured of it: a row for each of the 25, NaN where a run is missing.
+    """The paper's Table 1 and what was measured of it: a row for each of the 25, NaN where a run is
+    missing.
 
-    `changes` alter every configuration, for example `runs_dir="runs"`, `epochs=1`. Columns: the paper's, and
-    `measured_linear_top1`, ..., `seeds` (the number of finished runs that differ in the seed alone), and the `device`
-    and `precision` that these used.
+    `changes` alter every configuration, for example `runs_dir="runs"`, `epochs=1`. Columns: the
+    paper's, and `measured_linear_top1`, ..., `seeds` (the number of finished runs that differ in
+    the seed alone), and the `device` and `precision` that these used.
     """
     paper = pd.read_csv(project_root() / "reports" / "paper_table1.csv")
     rows = []
     for file in paper.params:
-        found = measured(TrainConfig.from_yaml(project_root() / "params" / "paper" / f"{file}.yaml", **changes))
-        last = found[found.epoch == found.epoch.max()] if len(found) else pd.DataFrame(columns=CLAIM)
-        scores = last[[c for c in paper if "_top" in c and c in last]].mean().add_prefix("measured_")
-        used = {name: last[name].iloc[0] if name in last and len(last) else None for name in ("device", "precision")}
+        found = measured(
+            TrainConfig.from_yaml(project_root() / "params" / "paper" / f"{file}.yaml", **changes)
+        )
+        last = (
+            found[found.epoch == found.epoch.max()] if len(found) else pd.DataFrame(columns=CLAIM)
+        )
+        scores = (
+            last[[c for c in paper if "_top" in c and c in last]].mean().add_prefix("measured_")
+        )
+        used = {
+            name: last[name].iloc[0] if name in last and len(last) else None
+            for name in ("device", "precision")
+        }
         rows.append({**scores, "seeds": len(last), **used})
     return pd.concat([paper, pd.DataFrame(rows)], axis=1)
 
 
 def records(configs: list[TrainConfig]) -> list[dict]:
-    """The record of a finished run of each configuration, that of its own seed if there is one; {} without a run."""
+    """The record of a finished run of each configuration, that of its own seed if there is one; {}
+    without a run."""
     made = []
     for config in configs:
         found = measured(config)
@@ -68,13 +83,20 @@ def main() -> None:
     arguments = parser.parse_args()
     changes = {name: yaml.safe_load(value) for name, value in arguments.p}
     table = table1(**changes)
-    own = ("data_root", "device", "precision", "runs_dir")  # where; and what the table says of each row
+    own = (
+        "data_root",
+        "device",
+        "precision",
+        "runs_dir",
+    )  # where; and what the table says of each row
     what = {name: value for name, value in changes.items() if name not in own}
     table = table[table.dataset == arguments.dataset].assign(**what)
     files = [project_root() / "params" / "paper" / f"{file}.yaml" for file in table.params]
     used = records([TrainConfig.from_yaml(file, **changes) for file in files])
     write_whole(arguments.out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
-    write_whole(arguments.out.with_suffix(".json"), lambda p: p.write_text(json.dumps(used, indent=1)))
+    write_whole(
+        arguments.out.with_suffix(".json"), lambda p: p.write_text(json.dumps(used, indent=1))
+    )
     print(table.to_string(index=False))
 
 

@@ -1,4 +1,5 @@
-"""One picture from one file, as a viewer shows it: upright, on white, 8 bits a channel, whatever the file holds."""
+"""One picture from one file, as a viewer shows it: upright, on white, 8 bits a channel, whatever
+the file holds."""
 
 import re
 import warnings
@@ -9,11 +10,13 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from infomax_nb.errors import reading
 
-# A folder is its owner's: Pillow's guards against hostile uploads would refuse large scans and long captions.
+# A folder is its owner's: Pillow's guards against hostile uploads would refuse large scans and long
+# captions.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**31 - 1
 
-# Grey TIFFs that Pillow decodes, but only in the other byte order or with black as zero: `_grey` turns them round.
+# Grey TIFFs that Pillow decodes, but only in the other byte order or with black as zero: `_grey`
+# turns them round.
 for _order in (b"II", b"MM"):
     for _zero in (0, 1):
         TiffImagePlugin.OPEN_INFO.setdefault((_order, _zero, (1,), 1, (12,), ()), ("I;16", "I;12"))
@@ -24,21 +27,24 @@ _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Image:
-    """The image in a file, RGB, as a viewer shows it: upright (EXIF), white behind what is transparent.
+    """The image in a file, RGB, as a viewer shows it: upright (EXIF), white behind what is
+    transparent.
 
-    Grey values of 12 and 16 bits are scaled to 8; of several frames it is the first. Colour profiles are not applied.
-    A JPEG larger than `least` (width, height) may come at 1/2, 1/4 or 1/8 of its size, not below `least`: that is
-    fast.
+    Grey values of 12 and 16 bits are scaled to 8; of several frames it is the first. Colour
+    profiles are not applied. A JPEG larger than `least` (width, height) may come at 1/2, 1/4 or 1/8
+    of its size, not below `least`: that is fast.
 
-    Raises ParameterError, which names the file, for a damaged one, or one of floats, signed or 32-bit values, or a TIFF
-    of 16-bit colours in planes.
+    Raises ParameterError, which names the file, for a damaged one, or one of floats, signed or
+    32-bit values, or a TIFF of 16-bit colours in planes.
     """
     _hush()
     with reading(path, cure=" `damaged: skip` leaves it out."):
         with Image.open(path) as whole:
             whole.verify()  # decoding ignores a PNG's check sums
         with Image.open(path) as image:
-            image.filename = ""  # no memory map: Pillow's takes a turned TIFF's width for its height
+            image.filename = (
+                ""  # no memory map: Pillow's takes a turned TIFF's width for its height
+            )
             _refuse_unknown_white(image)
             layout = str(image.tile[0].args) if image.format == "PNG" else None  # gone after `load`
             image.draft(None, least)
@@ -51,14 +57,17 @@ def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Ima
 
 
 def _hush() -> None:
-    """What Pillow has to say about metadata that nobody reads does not belong in a notebook's output."""
+    """What Pillow has to say about metadata that nobody reads does not belong in a notebook's
+    output."""
     if warnings.filters[:1] != [_QUIET]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _refuse_unknown_white(image: ImageFile.ImageFile) -> None:
     """ValueError for values of which nobody can say which one is white."""
-    if image.mode == "F" or image.mode == "I" and image.format != "PPM":  # PGM's 16 bits have mode I
+    if (
+        image.mode == "F" or image.mode == "I" and image.format != "PPM"
+    ):  # PGM's 16 bits have mode I
         raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
@@ -75,7 +84,8 @@ def _first_of(image: TiffImagePlugin.TiffImageFile, tag: int) -> int | None:
 
 
 def _with_alpha(image: ImageFile.ImageFile, layout: str | None) -> Image.Image:
-    """The decoded image in a mode of 8 bits a channel, with the transparency that Pillow leaves in `info`, or loses.
+    """The decoded image in a mode of 8 bits a channel, with the transparency that Pillow leaves in
+    `info`, or loses.
 
     layout: a PNG's, as Pillow calls it: "L;2", "RGB", ...
     """
@@ -83,11 +93,16 @@ def _with_alpha(image: ImageFile.ImageFile, layout: str | None) -> Image.Image:
     if image.mode[0] == "I":
         shown = _grey(image)
         if key is not None:
-            shown.putalpha(Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8)))
+            shown.putalpha(
+                Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
+            )
         return shown
     if image.mode == "La":
         return image.convert("LA")
-    if key is not None and layout in ("L;2", "L;4"):  # Pillow scales the pixels to 255, but not the key
+    if key is not None and layout in (
+        "L;2",
+        "L;4",
+    ):  # Pillow scales the pixels to 255, but not the key
         most = 2 ** int(layout[-1]) - 1
         image.info["transparency"] = (key & most) * 255 // most
     return image

@@ -1,7 +1,7 @@
 """Which images a run saw: a digest of names, sizes and contents, compared before a run is reused.
 
-Contents are read once: as long as no file's size or time of change has changed, the digest is taken from a small cache
-in the folder of the runs.
+Contents are read once: as long as no file's size or time of change has changed, the digest is taken
+from a small cache in the folder of the runs.
 """
 
 import hashlib
@@ -34,10 +34,12 @@ KNOWN = {"e52002014771ff5dcdd9d3f399069fc9": "CIFAR-10, lossless"}
 
 
 def fingerprint(config: TrainConfig) -> dict:
-    """What identifies the configured data set: `digest` (hexadecimal), the number of `files` and their `bytes`.
+    """What identifies the configured data set: `digest` (hexadecimal), the number of `files` and
+    their `bytes`.
 
-    The digest covers each file's place below `data_root`, its size, its content, its split, class, superclass and box,
-    so a copy elsewhere has the same one. Of the drawn sets it covers the symbols as this machine's font renders them.
+    The digest covers each file's place below `data_root`, its size, its content, its split, class,
+    superclass and box, so a copy elsewhere has the same one. Of the drawn sets it covers the
+    symbols as this machine's font renders them.
 
     Raises ParameterError for a data set that cannot be read, or is not there.
     """
@@ -61,13 +63,18 @@ def fingerprint(config: TrainConfig) -> dict:
         if key not in known:
             contents = _contents(paths, skip=config.damaged == "skip")
             digest = _digest(map("".join, zip(told, contents, strict=True)))
-            known[key] = {"digest": digest, "files": len(set(paths)), "bytes": sum(s.st_size for s in stats)}
+            known[key] = {
+                "digest": digest,
+                "files": len(set(paths)),
+                "bytes": sum(s.st_size for s in stats),
+            }
             _write_cache(cache, known)
     return known[key]
 
 
 def pixels_digest(data: ImageSet) -> str | None:
-    """A digest of the images' pixels and labels, whatever their order and format; None if they are in files."""
+    """A digest of the images' pixels and labels, whatever their order and format; None if they are
+    in files."""
     if not isinstance(data.images, torch.Tensor):
         return None
     images = data.images.cpu().numpy()
@@ -79,7 +86,8 @@ def pixels_digest(data: ImageSet) -> str | None:
 
 
 def described(seen: dict, test: ImageSet) -> dict:
-    """A fingerprint as a run records it: with `pixels` of the test split, and its `name` where the pixels are known."""
+    """A fingerprint as a run records it: with `pixels` of the test split, and its `name` where the
+    pixels are known."""
     pixels = pixels_digest(test)
     known_as = KNOWN.get(pixels or "", "not known")
     return seen if pixels is None else seen | {"pixels": pixels, "name": known_as}
@@ -89,7 +97,8 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
     """ParameterError if the data set is not what the run was trained on.
 
     Args:
-        run: the run's directory. then: the fingerprint that it recorded, None if it is older than fingerprints.
+        run: the run's directory. then: the fingerprint that it recorded, None if it is older than
+            fingerprints.
         now: what `fingerprint` says today.
     """
     if then is None and config.dataset != "folder":
@@ -105,12 +114,15 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
     else:
         why = "its data set has changed: as many files, but other names or contents"
     where = "glyphs" if config.dataset.startswith("glyphs") else data_folder(config.data_root)
-    cure = "restore what was there, or train anew: delete the run's folder, or name another runs_dir"
+    cure = (
+        "restore what was there, or train anew: delete the run's folder, or name another runs_dir"
+    )
     raise ParameterError(f"data_root: {where} does not fit the run in {run}: {why}; {cure}.")
 
 
 def _entries(name: str, root: Path) -> list[tuple[str, str]]:
-    """Each file that the data set is read from, and what it means there: its place, split, class and box."""
+    """Each file that the data set is read from, and what it means there: its place, split, class
+    and box."""
     packed = packed_files(name, root)
     if packed:
         return [(str(path), path.name) for path in packed]
@@ -119,9 +131,14 @@ def _entries(name: str, root: Path) -> list[tuple[str, str]]:
         data = READERS[name](root, split)
         meant = list(data.classes)
         if data.coarse is not None and data.coarse_names:
-            meant = [f"{name}\0{data.coarse_names[k]}" for name, k in zip(meant, data.coarse.tolist(), strict=True)]
+            meant = [
+                f"{name}\0{data.coarse_names[k]}"
+                for name, k in zip(meant, data.coarse.tolist(), strict=True)
+            ]
         names = [meant[label] if label >= 0 else "" for label in data.labels.tolist()]
-        boxes = [""] * len(names) if data.boxes is None else [str(box) for box in data.boxes.tolist()]
+        boxes = (
+            [""] * len(names) if data.boxes is None else [str(box) for box in data.boxes.tolist()]
+        )
         for path, class_name, box in zip(np.asarray(data.images), names, boxes, strict=True):
             place = os.path.relpath(path, root)
             entries.append((path, f"{place}\0{split}\0{class_name}\0{box}"))
@@ -133,7 +150,9 @@ def _contents(paths: list[str], skip: bool) -> list[str]:
     quiet = not (live() or sys.stderr.isatty())
     with ThreadPoolExecutor() as pool:
         jobs = pool.map(lambda path: _content(path, skip), paths)
-        return list(tqdm(jobs, "fingerprint of the data", total=len(paths), disable=quiet, leave=False))
+        return list(
+            tqdm(jobs, "fingerprint of the data", total=len(paths), disable=quiet, leave=False)
+        )
 
 
 def _content(path: str, skip: bool) -> str:
@@ -157,7 +176,8 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 @contextmanager
 def _one_at_a_time(cache: Path) -> Iterator[None]:
-    """Contents are read by one process while others wait for what it finds; where no lock can be had, by each."""
+    """Contents are read by one process while others wait for what it finds; where no lock can be
+    had, by each."""
     lock = FileLock(cache.with_suffix(".lock"))
     with suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +196,9 @@ def _read_cache(path: Path) -> dict[str, dict]:
         return {}
     entries = known.items() if isinstance(known, dict) else []
     return {
-        key: entry for key, entry in entries if isinstance(entry, dict) and {*entry} == {"digest", "files", "bytes"}
+        key: entry
+        for key, entry in entries
+        if isinstance(entry, dict) and {*entry} == {"digest", "files", "bytes"}
     }
 
 
@@ -185,4 +207,6 @@ def _write_cache(path: Path, known: dict[str, dict]) -> None:
     newest = dict(list(known.items())[-CACHED:])
     with suppress(OSError, RunError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda part: part.write_text(json.dumps(newest, indent=1), encoding="utf-8"))
+        write_whole(
+            path, lambda part: part.write_text(json.dumps(newest, indent=1), encoding="utf-8")
+        )

@@ -1,4 +1,5 @@
-"""People's folders: which files in them are images, each once, and which folders are parts of a data set."""
+"""People's folders: which files in them are images, each once, and which folders are parts of a
+data set."""
 
 import json
 import os
@@ -15,18 +16,23 @@ from infomax_nb.errors import ParameterError, printable
 FORMATS = (*IMG_EXTENSIONS, ".gif", ".jfif")
 
 _NAMES = json.loads(Path(__file__).with_name("folder_names.json").read_text("utf-8"))
-# What file servers, Macs, cameras and editors leave beside images: copies, previews, bins. In any case of letters.
+# What file servers, Macs, cameras and editors leave beside images: copies, previews, bins. In any
+# case of letters.
 COMPANIONS = frozenset(_NAMES["companions"])
 _KINDS: dict[str, list[str]] = _NAMES["parts"]
 _KIND = {word: kind for kind, words in _KINDS.items() for word in words}
-_FILLER = r"(?:seg|sets?|data|dataset|images?|imgs?|pictures?|pics?|photos?|folder|split|part)"  # of no meaning here
+# of no meaning here
+_FILLER = r"(?:seg|sets?|data|dataset|images?|imgs?|pictures?|pics?|photos?|folder|split|part)"
 _WORD = "|".join(sorted(_KIND, key=len, reverse=True))
 _GLUED = re.compile(rf"{_FILLER}?({_WORD}){_FILLER}?")  # trainset, testimages
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder of this name is none of its owner's own: a dot in front, or one of `COMPANIONS`."""
-    return name.startswith(".") or name.casefold() in COMPANIONS or name.casefold().endswith(".lrdata")
+    """Whether a file or folder of this name is none of its owner's own: a dot in front, or one of
+    `COMPANIONS`."""
+    return (
+        name.startswith(".") or name.casefold() in COMPANIONS or name.casefold().endswith(".lrdata")
+    )
 
 
 def _within(inner: str, outer: str) -> bool:
@@ -35,14 +41,18 @@ def _within(inner: str, outer: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name; without hidden ones, and without links to a folder that holds this one."""
+    """The folders in a folder, by name; without hidden ones, and without links to a folder that
+    holds this one."""
     real = os.path.realpath(folder)
     inside = sorted(path for path in folder.iterdir() if not hidden(path.name) and path.is_dir())
-    return [path for path in inside if not (path.is_symlink() and _within(real, os.path.realpath(path)))]
+    return [
+        path for path in inside if not (path.is_symlink() and _within(real, os.path.realpath(path)))
+    ]
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder; a link into another one of them is a second name of what is there already."""
+    """Names of the folders in a folder; a link into another one of them is a second name of what is
+    there already."""
     kept: dict[str, str] = {}
     for path in sorted(subfolders(folder), key=Path.is_symlink):  # links last
         real = os.path.realpath(path)
@@ -51,15 +61,17 @@ def class_folders(folder: Path) -> list[str]:
     return sorted(kept.values())
 
 
-# --- Images, each once ----------------------------------------------------------------------------------------
+# --- Images, each once ----------------------------------------------------------------------------
 
 
 def images_below(roots: Sequence[Path]) -> list[list[str]]:
-    """Paths of the images below each of the roots, however deep, sorted: each real file once, whatever the links.
+    """Paths of the images below each of the roots, however deep, sorted: each real file once,
+    whatever the links.
 
-    A file belongs to where it lies; one that only links lead to belongs to where the fewest of them lead to, and then
-    to the first of the roots. Of hard links to one file the first counts. A link to a folder above itself, or above
-    the roots, is not followed. Links to nothing are listed, so that whoever opens them says so.
+    A file belongs to where it lies; one that only links lead to belongs to where the fewest of them
+    lead to, and then to the first of the roots. Of hard links to one file the first counts. A link
+    to a folder above itself, or above the roots, is not followed. Links to nothing are listed, so
+    that whoever opens them says so.
     """
     walk = _Walk(os.path.commonpath(roots), len(roots))
     now = [(k, str(root), os.path.realpath(root)) for k, root in enumerate(roots)]
@@ -79,12 +91,16 @@ class _Walk:
         self.base = base
         self.real_base = os.path.realpath(base)
         self.found: list[list[str]] = [[] for _ in range(n)]
-        self.seen: set = set()  # real paths of folders and files, (device, inode) of files with several names
+        self.seen: set = (
+            set()
+        )  # real paths of folders and files, (device, inode) of files with several names
 
     def is_straight(self, way: tuple[int, str, str]) -> bool:
         """Whether no link leads from the base to the root."""
         _, path, real = way
-        return real == os.path.normpath(os.path.join(self.real_base, os.path.relpath(path, self.base)))
+        return real == os.path.normpath(
+            os.path.join(self.real_base, os.path.relpath(path, self.base))
+        )
 
     def visit(self, k: int, path: str, real: str) -> Iterator[tuple[int, str, str]]:
         """List the image, or the folder as far as it goes without links; yields the links."""
@@ -149,12 +165,12 @@ def _holds_images(folder: Path) -> bool:
     return False
 
 
-# --- Parts of a data set --------------------------------------------------------------------------------------
+# --- Parts of a data set --------------------------------------------------------------------------
 
 
 def part_of(name: str) -> tuple[str, str] | None:
-    """(kind, rest) of a folder called like a part of a data set: "Seg_Train" is ("train", ""), "cats-val" ("val",
-    "cats"). Kinds are train, test, val and more; None for other names.
+    """(kind, rest) of a folder called like a part of a data set: "Seg_Train" is ("train", ""),
+    "cats-val" ("val", "cats"). Kinds are train, test, val and more; None for other names.
     """
     kinds = []
     rest = []
@@ -169,11 +185,14 @@ def part_of(name: str) -> tuple[str, str] | None:
 
 
 def parts(root: Path) -> dict[str, Path]:
-    """The folders of a data set's parts, `train` and `test` (which a `val` stands in for); empty if there are none.
+    """The folders of a data set's parts, `train` and `test` (which a `val` stands in for); empty if
+    there are none.
 
-    They may lie in a folder of their own, as may what is in them: root/archive/seg_train/seg_train/<class>.
+    They may lie in a folder of their own, as may what is in them:
+    root/archive/seg_train/seg_train/<class>.
 
-    Raises ParameterError where names of parts stand beside other folders of images, so that either may be meant.
+    Raises ParameterError where names of parts stand beside other folders of images, so that either
+    may be meant.
     """
     here = root if root.is_dir() else None
     while here is not None:
@@ -204,7 +223,8 @@ def _unwrapped(part: Path) -> Path:
 
 
 def _parts_among(root: Path, inside: list[Path]) -> dict[str, Path]:
-    """The parts among the folders inside; empty if these are classes. ParameterError if they may be either."""
+    """The parts among the folders inside; empty if these are classes. ParameterError if they may be
+    either."""
     named: dict[str, dict[str, list[Path]]] = {}
     for path in inside:
         kind, rest = part_of(path.name) or ("", "")
@@ -221,15 +241,20 @@ def _parts_among(root: Path, inside: list[Path]) -> dict[str, Path]:
     if others and not any(map(_holds_images, mine)):
         return {}
     test = "test" if "test" in chosen else "val"
-    found = {name: chosen[kind] for name, kind in (("train", "train"), ("test", test)) if kind in chosen}
+    found = {
+        name: chosen[kind] for name, kind in (("train", "train"), ("test", test)) if kind in chosen
+    }
     single = all(len(paths) == 1 for paths in found.values())
     if not single or others and not _same_classes(found):
         raise ParameterError(_either(root, mine, others))
     return {name: paths[0] for name, paths in found.items()}
 
 
-def _refuse_rests_that_differ(root: Path, inside: list[Path], named: dict[str, dict[str, list[Path]]]) -> None:
-    """ParameterError for train_augmented beside test_clean if they hold the same class folders: no two classes do."""
+def _refuse_rests_that_differ(
+    root: Path, inside: list[Path], named: dict[str, dict[str, list[Path]]]
+) -> None:
+    """ParameterError for train_augmented beside test_clean if they hold the same class folders: no
+    two classes do."""
     trains = [path for of in named.values() for path in of.get("train", [])]
     tests = [path for kind in ("test", "val") for of in named.values() for path in of.get(kind, [])]
     for train, test in product(trains, tests):
@@ -245,7 +270,8 @@ def _is_meant(rest: str, kinds: Set[str]) -> bool:
 
 
 def _same_classes(found: dict[str, list[Path]]) -> bool:
-    """Whether there are two parts with two class folders in common: then they are parts, whatever lies beside them."""
+    """Whether there are two parts with two class folders in common: then they are parts, whatever
+    lies beside them."""
     names = [set(class_folders(_unwrapped(paths[0]))) for paths in found.values()]
     return len(names) == 2 and len(names[0] & names[1]) > 1
 

@@ -15,20 +15,26 @@ from infomax_nb.errors import reading
 
 
 class Files:
-    """Images uint8 (N, 3, H, W) that stay in their files; threads decode the ones that are asked for.
+    """Images uint8 (N, 3, H, W) that stay in their files; threads decode the ones that are asked
+    for.
 
     Args:
         paths: the files (N,), an array of strings, each as `picture` reads it.
-        size: the images are scaled (bicubic, the short side to `size` pixels) and cropped to their central square;
-            None takes them as they are, all as large as the first.
+        size: the images are scaled (bicubic, the short side to `size` pixels) and cropped to their
+            central square; None takes them as they are, all as large as the first.
 
-    Raises ParameterError that names a file that cannot be read, here or when its image is asked for.
+    Raises ParameterError that names a file that cannot be read, here or when its image is asked
+    for.
     """
 
     device = torch.device("cpu")
 
     def __init__(self, paths: np.ndarray, size: int | None = None):
-        self.paths, self.scaled, self.frame = paths, bool(size), (size, size) if size else picture(paths[0]).size
+        self.paths, self.scaled, self.frame = (
+            paths,
+            bool(size),
+            (size, size) if size else picture(paths[0]).size,
+        )
         self.shape = torch.Size((len(paths), 3, *self.frame[::-1]))
         self.nbytes = self.shape.numel()
 
@@ -36,7 +42,9 @@ class Files:
         return len(self.paths)
 
     def __getitem__(self, rows: torch.Tensor | slice | int) -> torch.Tensor:
-        chosen = np.asarray(self.paths[rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows], object)
+        chosen = np.asarray(
+            self.paths[rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows], object
+        )
         out = np.empty((chosen.size, *self.shape[1:]), np.uint8)
         tasks = [np.array_split(each, 1 + len(out) // 16) for each in (chosen.reshape(-1), out)]
         with ThreadPoolExecutor() as pool:
@@ -57,7 +65,9 @@ class Files:
             with reading(path):
                 if not self.scaled and image.size != self.frame:
                     raise ValueError(f"it has {image.size} pixels, the first one {self.frame}")
-                place[:] = np.asarray(ImageOps.fit(image, self.frame, Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+                place[:] = np.asarray(
+                    ImageOps.fit(image, self.frame, Image.Resampling.BICUBIC)
+                ).transpose(2, 0, 1)
 
 
 def _ahead(read: Callable, parts: Iterable) -> Iterator:
@@ -70,10 +80,12 @@ def _ahead(read: Callable, parts: Iterable) -> Iterator:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (N, 3, H, W), labels int64 (N,), -1 where there is none; names of the classes, [] without labels.
+    """Images uint8 (N, 3, H, W), labels int64 (N,), -1 where there is none; names of the classes,
+    [] without labels.
 
-    `images`: `Files` where a set is large. `coarse`: (classes,) superclass of each class, or None; `coarse_names`.
-    `masks`: bool (N, H, W), or None. `boxes`: float32 (N, 4), x0 y0 x1 y1 in the images' pixels, or None.
+    `images`: `Files` where a set is large. `coarse`: (classes,) superclass of each class, or None;
+    `coarse_names`. `masks`: bool (N, H, W), or None. `boxes`: float32 (N, 4), x0 y0 x1 y1 in the
+    images' pixels, or None.
     """
 
     images: torch.Tensor | Files
@@ -88,10 +100,14 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, rows: torch.Tensor | slice) -> "ImageSet":
-        chosen = {k: v[rows] for k in ("labels", "masks", "boxes") if (v := getattr(self, k)) is not None}
+        chosen = {
+            k: v[rows] for k in ("labels", "masks", "boxes") if (v := getattr(self, k)) is not None
+        }
         images: Any = self.images
         if isinstance(images, np.ndarray) and isinstance(rows, torch.Tensor):  # a reader's paths
-            return replace(self, images=images[rows.numpy()], **chosen)  # NumPy takes a tensor of one row for a number
+            return replace(
+                self, images=images[rows.numpy()], **chosen
+            )  # NumPy takes a tensor of one row for a number
         return replace(self, images=images[rows], **chosen)
 
     def to(self, device: torch.device | str) -> "ImageSet":

@@ -1,4 +1,5 @@
-"""Photographs to look at with a network: some that come with two of the packages, or a folder of one's own."""
+"""Photographs to look at with a network: some that come with two of the packages, or a folder of
+one's own."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,13 +16,17 @@ from infomax_nb.data.loading import picture
 from infomax_nb.errors import ParameterError, printable, reading
 from infomax_nb.files import project_root
 
-SHIPPED = [files("skimage") / "data" / name for name in ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg")]
+SHIPPED = [
+    files("skimage") / "data" / name
+    for name in ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg")
+]
 SHIPPED += [files("sklearn") / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")]
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """`name`: of the file. `pixels`: uint8 (3, H, W), the whole picture; its shorter side as long as was asked for."""
+    """`name`: of the file. `pixels`: uint8 (3, H, W), the whole picture; its shorter side as long
+    as was asked for."""
 
     name: str
     pixels: Tensor
@@ -29,7 +34,8 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Album:
-    """`shown`: the photographs; `found`: how many pictures there are; `damaged`: files that were left out."""
+    """`shown`: the photographs; `found`: how many pictures there are; `damaged`: files that were
+    left out."""
 
     shown: list[Photograph]
     found: int
@@ -38,7 +44,9 @@ class Album:
     @property
     def squares(self) -> Tensor:
         """The central square of each photograph that is shown, uint8 (N, 3, S, S)."""
-        return torch.stack([center_crop(each.pixels, [min(each.pixels.shape[1:])] * 2) for each in self.shown])
+        return torch.stack(
+            [center_crop(each.pixels, [min(each.pixels.shape[1:])] * 2) for each in self.shown]
+        )
 
     def in_words(self) -> str:
         """Which of how many pictures are shown, by number and file name."""
@@ -56,14 +64,17 @@ def shipped(size: int = 64) -> Album:
 
 
 def own(folder: str, damaged: str = "refuse", most: int = 8, size: int = 64) -> Album:
-    """The first pictures by name in a folder, not in those below it; the shorter side has `size` pixels.
+    """The first pictures by name in a folder, not in those below it; the shorter side has `size`
+    pixels.
 
     Args:
         folder: a relative one is looked for from here, then from the project.
-        damaged: a file that cannot be decoded is refused, or, with `skip`, left out and the next one taken.
+        damaged: a file that cannot be decoded is refused, or, with `skip`, left out and the next
+            one taken.
         most: how many are shown.
 
-    Raises ParameterError for a folder that is none or holds no picture, and for a damaged one, by its name.
+    Raises ParameterError for a folder that is none or holds no picture, and for a damaged one, by
+    its name.
     """
     paths = _pictures(folder)
     shown: list[Photograph] = []
@@ -79,7 +90,9 @@ def own(folder: str, damaged: str = "refuse", most: int = 8, size: int = 64) -> 
             lost.append(printable(path.name))
     if not shown:
         why = (
-            f"all pictures in it are damaged: {', '.join(lost)}" if lost else "it must be a folder that holds pictures"
+            f"all pictures in it are damaged: {', '.join(lost)}"
+            if lost
+            else "it must be a folder that holds pictures"
         )
         raise ParameterError(f"photos = {folder!r} is not allowed: {why}.")
     return Album(shown, len(paths), lost)
@@ -96,12 +109,15 @@ def _pictures(folder: str) -> list[Path]:
 
 
 def whole(path: Path, size: int) -> Tensor:
-    """The picture in a file as uint8 (3, H, W), nothing cut off: the shorter side has `size` pixels.
+    """The picture in a file as uint8 (3, H, W), nothing cut off: the shorter side has `size`
+    pixels.
 
-    Sides are multiples of 4, which is what a ViT's patches ask for; a picture more than 16 times as long as wide is
-    compressed to that. Raises ParameterError as `data.picture`.
+    Sides are multiples of 4, which is what a ViT's patches ask for; a picture more than 16 times as
+    long as wide is compressed to that. Raises ParameterError as `data.picture`.
     """
     image = picture(path, (2 * size, 2 * size))
     scale = size / min(image.size)
     width, height = (min(16 * size, max(size, 4 * round(side * scale / 4))) for side in image.size)
-    return torch.from_numpy(np.array(image.resize((width, height), Image.Resampling.BICUBIC))).permute(2, 0, 1)
+    return torch.from_numpy(
+        np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+    ).permute(2, 0, 1)

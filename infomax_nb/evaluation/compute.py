@@ -11,7 +11,8 @@ from infomax_nb.methods import build
 
 
 def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
-    """Floating-point operations of the networks for each image of a training step, forward and backward.
+    """Floating-point operations of the networks for each image of a training step, forward and
+    backward.
 
     torch counts matrix products and convolutions of one batch, a multiplication and an addition as
     two, on its device without data: as layers are defined, however a CPU computes them. Views,
@@ -27,7 +28,9 @@ def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
     return counter.get_total_flops() / config.batch_size
 
 
-def at_equal_compute(metrics: pd.DataFrame, costs: dict[str, float], method: str, other: str) -> tuple[int, np.ndarray]:
+def at_equal_compute(
+    metrics: pd.DataFrame, costs: dict[str, float], method: str, other: str
+) -> tuple[int, np.ndarray]:
     """`method` at the last epoch by which it has spent no more than `other` has in all epochs.
 
     metrics: rows with method, seed, epoch, linear_top1 (percent). costs: an epoch's, in any unit.

@@ -1,4 +1,5 @@
-"""Statistics of training curves, and how two arms differ in them; the rules of `docs/plan.md` are made of these.
+"""Statistics of training curves, and how two arms differ in them; the rules of `docs/plan.md` are
+made of these.
 
 A *table* has a row for each epoch and a column for each seed: accuracies in percent, NaN after
 epochs without an evaluation. Or a column for each (seed, image): 100 where the predicted class is

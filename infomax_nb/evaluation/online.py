@@ -1,7 +1,8 @@
 """What is measured on frozen, pooled backbone features: the linear head, k-NN, effective rank.
 
-All of it in IEEE float32, whatever the network was trained in: bfloat16's rounding of features that lie around a common
-mean fills dimensions that are empty, so that a collapse would look like a rank of a hundred.
+All of it in IEEE float32, whatever the network was trained in: bfloat16's rounding of features that
+lie around a common mean fills dimensions that are empty, so that a collapse would look like a rank
+of a hundred.
 """
 
 from pathlib import Path
@@ -21,13 +22,17 @@ from infomax_nb.seeds import stream
 
 
 class OnlineEvaluation:
-    """The paper's evaluation after an epoch, on cached features: a linear head and k-NN (`usual_k`).
+    """The paper's evaluation after an epoch, on cached features: a linear head and k-NN
+    (`usual_k`).
 
-    One `Linear` layer, Adam at 1e-3, batches of 256, two passes over the training features at each evaluation;
-    the same head is kept from one evaluation to the next, and so is what was predicted of each test image.
+    One `Linear` layer, Adam at 1e-3, batches of 256, two passes over the training features at each
+    evaluation; the same head is kept from one evaluation to the next, and so is what was predicted
+    of each test image.
     """
 
-    def __init__(self, train: ImageSet, test: ImageSet, n_features: int, seed: int, device: torch.device):
+    def __init__(
+        self, train: ImageSet, test: ImageSet, n_features: int, seed: int, device: torch.device
+    ):
         self.train, self.test, self.seed, self.n_classes = train, test, seed, len(train.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(seed, 0, 3))
@@ -38,9 +43,9 @@ class OnlineEvaluation:
     @exact()
     @memory("features were evaluated", _CURE)
     def __call__(self, backbone: nn.Module, epoch: int, passes: int = 2) -> dict[str, float]:
-        """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from five classes on);
-        `knn_few_top1` with k = images per class, where some class has fewer than 200; `effective_rank` of the test
-        features, which is all there is without labels."""
+        """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from
+        five classes on); `knn_few_top1` with k = images per class, where some class has fewer than
+        200; `effective_rank` of the test features, which is all there is without labels."""
         if not self.n_classes:
             return {"effective_rank": effective_rank(features(backbone, self.test.images))}
         x, queries = features(backbone, self.train.images), features(backbone, self.test.images)
@@ -55,7 +60,9 @@ class OnlineEvaluation:
         linear = self.head(queries).argsort(dim=1, descending=True)
         measured, fewest = {}, int(y.bincount(minlength=self.n_classes).min())
         if 0 < fewest < 200:
-            measured["knn_few_top1"] = topk_accuracy(knn(x, y, queries, self.n_classes, fewest), labels, 1)
+            measured["knn_few_top1"] = topk_accuracy(
+                knn(x, y, queries, self.n_classes, fewest), labels, 1
+            )
         rankings = {"linear": linear, "knn": knn(x, y, queries, self.n_classes)}
         self._keep(epoch, rankings, labels)
         for name, ranked in rankings.items():
@@ -67,7 +74,10 @@ class OnlineEvaluation:
         best = {name: ranked[:, 0] for name, ranked in rankings.items()}
         if self.test.coarse is not None:
             coarse = self.test.coarse.to(labels.device)
-            best |= {f"{name}_within": best_within(ranked, labels, coarse) for name, ranked in rankings.items()}
+            best |= {
+                f"{name}_within": best_within(ranked, labels, coarse)
+                for name, ranked in rankings.items()
+            }
         self.predicted.setdefault("epochs", []).append(epoch)
         for name, classes in best.items():
             self.predicted.setdefault(name, []).append(torch.from_numpy(self._small(classes)))
@@ -76,7 +86,8 @@ class OnlineEvaluation:
         return classes.cpu().numpy().astype(np.min_scalar_type(self.n_classes - 1))
 
     def write(self, path: Path) -> None:
-        """Write what was predicted so far, the arrays of `train.Run.predictions`; no file without labels."""
+        """Write what was predicted so far, the arrays of `train.Run.predictions`; no file without
+        labels."""
         if not self.predicted:
             path.unlink(missing_ok=True)
             return
@@ -85,9 +96,14 @@ class OnlineEvaluation:
         write_whole(path, lambda part: _savez(part, arrays))
 
     def state_dict(self) -> dict:
-        """The head, its optimiser and what was predicted, so that a resumed run continues with them."""
+        """The head, its optimiser and what was predicted, so that a resumed run continues with
+        them."""
         predicted = {name: list(values) for name, values in self.predicted.items()}
-        return {"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict(), "predicted": predicted}
+        return {
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "predicted": predicted,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """Continue from `state_dict()`."""

@@ -17,7 +17,9 @@ from infomax_nb.views.batch import normalise
 _CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
 
 
-def inputs(images: Tensor | Files, device: torch.device | str = "cpu", batch: int = 512) -> Iterator[Tensor]:
+def inputs(
+    images: Tensor | Files, device: torch.device | str = "cpu", batch: int = 512
+) -> Iterator[Tensor]:
     """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
     for chunk in images.split(batch):
         x = normalise(chunk.to(device).transpose(0, 1).float()).transpose(0, 1)
@@ -26,15 +28,17 @@ def inputs(images: Tensor | Files, device: torch.device | str = "cpu", batch: in
 
 @torch.no_grad()
 def features(backbone: nn.Module, images: Tensor | Files, device: str | None = None) -> Tensor:
-    """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's running statistics.
+    """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's
+    running statistics.
 
     `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.
 
     Args:
-        device: `auto`, `cpu` or `cuda`: where a copy of the network computes, while the features come to the CPU. None:
-            where the network is, and there the features stay.
+        device: `auto`, `cpu` or `cuda`: where a copy of the network computes, while the features
+            come to the CPU. None: where the network is, and there the features stay.
 
-    Raises ParameterError for images that a ViT can't divide into patches, RunError where memory runs out.
+    Raises ParameterError for images that a ViT can't divide into patches, RunError where memory
+    runs out.
     """
     check_size(backbone, *images.shape[2:])
     place = next(backbone.parameters(), torch.empty(0)).device
@@ -42,11 +46,17 @@ def features(backbone: nn.Module, images: Tensor | Files, device: str | None = N
         place = torch.device(resolve(device)[0])
         backbone = deepcopy(backbone)
     modes = {module: module.training for module in backbone.modules()}
-    share = -(-len(images) // world_size())  # of each process; the last one's wraps around: all are equally long
+    share = -(
+        -len(images) // world_size()
+    )  # of each process; the last one's wraps around: all are equally long
     doing = f"the features of {len(images):,} images of {images.shape[-1]} pixels were computed"
     with exact(), memory(doing, _CURE):
         backbone.to(place).eval()
-        part = images if world_size() == 1 else images[(rank() * share + torch.arange(share)) % len(images)]
+        part = (
+            images
+            if world_size() == 1
+            else images[(rank() * share + torch.arange(share)) % len(images)]
+        )
         out = gathered(torch.cat([backbone(x).float() for x in inputs(part, place)]))[: len(images)]
         out = out if device is None else out.cpu()
     backbone.apply(lambda module: setattr(module, "training", modes[module]))
@@ -55,7 +65,8 @@ def features(backbone: nn.Module, images: Tensor | Files, device: str | None = N
 
 @exact()
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of centred features' relative singular values (Roy, Vetterli 2007); (N, D): 1 to min(N, D)."""
+    """exp of the entropy of centred features' relative singular values (Roy, Vetterli 2007); (N,
+    D): 1 to min(N, D)."""
     x = (x - x.mean(0)).double()
     values = torch.linalg.eigvalsh(x @ x.T if len(x) < x.shape[1] else x.T @ x).clamp(min=0).sqrt()
     share = values / values.sum().clamp(min=1e-300)

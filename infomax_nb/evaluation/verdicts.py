@@ -20,7 +20,9 @@ def by_seed(metrics: pd.DataFrame, key: str, column="linear_top1", epoch=None) -
     return after.pivot(index="seed", columns=key, values=column)
 
 
-def paired_interval(differences: ArrayLike, level: float = 0.95, shared: float = 0.0) -> dict[str, float]:
+def paired_interval(
+    differences: ArrayLike, level: float = 0.95, shared: float = 0.0
+) -> dict[str, float]:
     """Mean of differences (seeds,) with Student's t interval, `low` to `high`, and their number.
 
     `shared`: a variance of the mean that the seeds have in common, so that they cannot show it
@@ -57,8 +59,8 @@ def said(differences: ArrayLike, digits: int = 1, count: bool = True) -> str:
 def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0) -> str:
     """Do differences (seeds,) show that there is none beyond ± `margin`, in their unit?
 
-    The margin must be set beforehand. Two one-sided t tests at 5% (Schuirmann 1987), paired by seed;
-    `shared` as in `paired_interval`.
+    The margin must be set beforehand. Two one-sided t tests at 5% (Schuirmann 1987), paired by
+    seed; `shared` as in `paired_interval`.
     Returns `equivalent` if the 90% interval lies within the margins, `not equivalent` if it lies
     outside, else `undecided`.
     """

@@ -1,7 +1,7 @@
 """One file for each method, all of one shape, so that what differs is the method.
 
-The baselines' losses, heads, momentum updates and transforms are lightly's, with the settings of the evaluation code
-that the paper builds on (Kalapos and Gyires-Tóth 2024).
+The baselines' losses, heads, momentum updates and transforms are lightly's, with the settings of
+the evaluation code that the paper builds on (Kalapos and Gyires-Tóth 2024).
 """
 
 from infomax_nb.config import TrainConfig
@@ -15,7 +15,9 @@ from infomax_nb.methods.supervised import Supervised
 from infomax_nb.methods.vicreg import VICReg
 
 _ALL = (InfoMax, SimCLR, VICReg, BarlowTwins, BYOL, DINO, Supervised)
-METHODS: dict[str, type[Method]] = {kind.__module__.rpartition(".")[2]: kind for kind in _ALL}  # by their files' names
+METHODS: dict[str, type[Method]] = {
+    kind.__module__.rpartition(".")[2]: kind for kind in _ALL
+}  # by their files' names
 
 
 def build(config: TrainConfig, n_classes: int) -> Method:

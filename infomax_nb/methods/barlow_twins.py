@@ -6,7 +6,8 @@ from infomax_nb.views.recipes import byol_views
 
 
 class BarlowTwins(Method):
-    """BYOL's two views; the cross-correlation of their projections is drawn to the identity (lambda 5e-3).
+    """BYOL's two views; the cross-correlation of their projections is drawn to the identity (lambda
+    5e-3).
 
     The head has two layers, 2048-2048, where the published one has three of 8192.
     """

@@ -11,23 +11,26 @@ from infomax_nb.views.recipes import dino_views, local_views
 class DINO(MomentumMethod):
     """The teacher's centred softmax of the global views, against the student's of all others.
 
-    The head is 512-64-2048 where the published one is 2048-256-65536; five warm-up epochs of the teacher's
-    temperature, the last layer frozen for one. Below 64 pixels there are two global crops (50 to 100%) and no local
-    ones, below 224 local crops take 30 to 50%. The teacher's head starts as a copy of the student's, as in the
-    publication; the evaluation code draws it anew.
+    The head is 512-64-2048 where the published one is 2048-256-65536; five warm-up epochs of the
+    teacher's temperature, the last layer frozen for one. Below 64 pixels there are two global crops
+    (50 to 100%) and no local ones, below 224 local crops take 30 to 50%. The teacher's head starts
+    as a copy of the student's, as in the publication; the evaluation code draws it anew.
     """
 
     def build(self, config, features, n_classes):
         from lightly.loss import DINOLoss
         from lightly.models.modules import DINOProjectionHead
 
-        # Without a gradient, or its weight normalisation (outdated, warns torch) leaves a tensor that can't be copied.
+        # Without a gradient, or its weight normalisation (outdated, warns torch) leaves a tensor
+        # that can't be copied.
         with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
             self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
         self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)
 
     def own_views(self, size):
-        areas = {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
+        areas = (
+            {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
+        )
         return dino_views(size, n_local_views=local_views(self.config, size), **areas)
 
     def outputs(self, views):

@@ -18,4 +18,9 @@ class InfoMax(Method):
     def losses(self, labels, projections):
         h_global, h_local = self.objective.entropies(projections)
         loss = self.objective.combine(h_global, h_local)
-        return {"loss": loss.float(), "h_global": h_global, "h_local": h_local, "projections": projections}
+        return {
+            "loss": loss.float(),
+            "h_global": h_global,
+            "h_local": h_local,
+            "projections": projections,
+        }

@@ -6,8 +6,8 @@ from infomax_nb.methods.base import Method
 class SimCLR(Method):
     """Two views, NT-Xent at lightly's default temperature 0.5.
 
-    The head is lightly's (2048-128, BatchNorm). The published method uses LARS and batches of thousands; here all
-    methods have AdamW and the same batch.
+    The head is lightly's (2048-128, BatchNorm). The published method uses LARS and batches of
+    thousands; here all methods have AdamW and the same batch.
     """
 
     transform = "SimCLRTransform"

@@ -6,10 +6,12 @@ from infomax_nb.methods.base import Method, gathered
 
 
 def covariance_loss(x: Tensor) -> Tensor:
-    """lightly's `covariance_loss` of projections (B, D): squared off-diagonal covariances, summed, over D.
+    """lightly's `covariance_loss` of projections (B, D): squared off-diagonal covariances, summed,
+    over D.
 
-    From the B x B Gram matrix, which has the covariance's Frobenius norm; picking 4 million off-diagonal numbers with
-    a mask, as lightly does it, takes longer than the rest of a CPU's training step.
+    From the B x B Gram matrix, which has the covariance's Frobenius norm; picking 4 million
+    off-diagonal numbers with a mask, as lightly does it, takes longer than the rest of a CPU's
+    training step.
     """
     x = x - x.mean(0)
     gram = x @ x.T / (len(x) - 1)
@@ -19,8 +21,8 @@ def covariance_loss(x: Tensor) -> Tensor:
 class VICReg(Method):
     """Two views; invariance, variance and covariance with the weights 25, 25, 1.
 
-    The head has two layers, 2048-2048, where the published one has three of 8192. The first two terms are lightly's
-    functions, the third is computed in another way.
+    The head has two layers, 2048-2048, where the published one has three of 8192. The first two
+    terms are lightly's functions, the third is computed in another way.
     """
 
     transform = "VICRegTransform"
@@ -35,4 +37,9 @@ class VICReg(Method):
 
         a, b = map(gathered, projections)
         variance = 0.5 * (variance_loss(a) + variance_loss(b))
-        return {"loss": 25 * invariance_loss(a, b) + 25 * variance + covariance_loss(a) + covariance_loss(b)}
+        return {
+            "loss": 25 * invariance_loss(a, b)
+            + 25 * variance
+            + covariance_loss(a)
+            + covariance_loss(b)
+        }

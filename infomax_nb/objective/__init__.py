@@ -1,1 +1,2 @@
-"""What the objective is made of: the kernel's normaliser, the tiled log-sum-exp, unit rows, diagnostics."""
+"""What the objective is made of: the kernel's normaliser, the tiled log-sum-exp, unit rows,
+diagnostics."""

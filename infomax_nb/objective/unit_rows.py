@@ -5,7 +5,8 @@ from torch.autograd.function import once_differentiable
 
 
 class Normalize(torch.autograd.Function):
-    """x / |x|, scaled first so that squares neither overflow nor underflow; few passes, as small batches need."""
+    """x / |x|, scaled first so that squares neither overflow nor underflow; few passes, as small
+    batches need."""
 
     @staticmethod
     def forward(ctx, x):
@@ -25,5 +26,6 @@ class Normalize(torch.autograd.Function):
 
 
 def normalize(x: torch.Tensor) -> torch.Tensor:
-    """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero, gradient zero."""
+    """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero,
+    gradient zero."""
     return Normalize.apply(x if x.dtype == torch.float64 else x.float())

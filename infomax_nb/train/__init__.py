@@ -4,5 +4,9 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"fitting": ["datasets", "fit"], "record": ["environment"], "run": ["Run", "collect", "siblings"]},
+    submod_attrs={
+        "fitting": ["datasets", "fit"],
+        "record": ["environment"],
+        "run": ["Run", "collect", "siblings"],
+    },
 )

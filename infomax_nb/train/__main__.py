@@ -14,17 +14,24 @@ from infomax_nb.train.run import Run
 
 
 def main() -> None:
-    """`python -m infomax_nb.train params/x.yaml -p epochs 1 -p data_root DIR`: train what a file describes.
+    """`python -m infomax_nb.train params/x.yaml -p epochs 1 -p data_root DIR`: train what a file
+    describes.
 
-    `--from RUN_DIR` trains anew, on as many threads, what the record of a run describes, into `rebuilt/` beside it.
-    Several devices: `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train ...`, or `srun -n 2 ...`.
+    `--from RUN_DIR` trains anew, on as many threads, what the record of a run describes, into
+    `rebuilt/` beside it.
+    Several devices: `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train ...`, or
+    `srun -n 2 ...`.
     """
     parser = argparse.ArgumentParser(prog="python -m infomax_nb.train", description=main.__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("file", nargs="?", help="a parameter file")
     source.add_argument("--from", dest="run", metavar="RUN_DIR", help="a run to train anew")
-    parser.add_argument("--devices", type=int, help="processes on this machine, one for each device; default 1")
-    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's")
+    parser.add_argument(
+        "--devices", type=int, help="processes on this machine, one for each device; default 1"
+    )
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's"
+    )
     given = parser.parse_args()
     try:
         changes = {k: None if v in ("none", "None", "null", "~") else v for k, v in given.p}

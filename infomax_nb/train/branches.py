@@ -1,4 +1,5 @@
-"""Runs that begin where another one was after an epoch whose checkpoint it has kept (`TrainConfig.keep_epochs`)."""
+"""Runs that begin where another one was after an epoch whose checkpoint it has kept
+(`TrainConfig.keep_epochs`)."""
 
 import os
 from pathlib import Path
@@ -35,13 +36,21 @@ def check_epochs(config: TrainConfig) -> None:
     """ParameterError for epochs to keep or to start at that this run cannot have."""
     name, start, last = config.start_from, config.start_epoch, config.epochs
     if name is not None and (Path(name).name != name or name in (".", "..")):
-        raise ParameterError(f"start_from = {name!r} is not allowed: it must be the name of a run in runs_dir.")
+        raise ParameterError(
+            f"start_from = {name!r} is not allowed: it must be the name of a run in runs_dir."
+        )
     if name is None and start is not None:
-        raise ParameterError(f"start_epoch = {start} is not allowed without start_from, the run to start from.")
+        raise ParameterError(
+            f"start_epoch = {start} is not allowed without start_from, the run to start from."
+        )
     if name is not None and start is None:
-        raise ParameterError(f"start_from = {name!r} is not allowed without start_epoch, an epoch that it has kept.")
+        raise ParameterError(
+            f"start_from = {name!r} is not allowed without start_epoch, an epoch that it has kept."
+        )
     if start is not None and start >= last:
-        raise ParameterError(f"start_epoch = {start} is not allowed: it must be less than epochs = {last}.")
+        raise ParameterError(
+            f"start_epoch = {start} is not allowed: it must be less than epochs = {last}."
+        )
     if config.decay_epochs > last:
         raise ParameterError(
             f"decay_epochs = {config.decay_epochs} is not allowed: it must be at most epochs = {last}."
@@ -50,7 +59,9 @@ def check_epochs(config: TrainConfig) -> None:
     for epoch in keep:
         limit = f"at most epochs = {last}" if epoch > last else f"above start_epoch = {start}"
         if not (start or 0) < epoch <= last:
-            raise ParameterError(f"keep_epochs = {keep} is not allowed: {epoch} in it must be {limit}.")
+            raise ParameterError(
+                f"keep_epochs = {keep} is not allowed: {epoch} in it must be {limit}."
+            )
 
 
 def kept(folder: Path, epoch: int) -> Path:
@@ -65,13 +76,15 @@ def kept_by(folder: Path) -> dict[int, Path]:
 
 
 def trunk_of(config: TrainConfig, seen: dict | None = None) -> tuple[Path, dict]:
-    """Where a run with `start_from` begins: the checkpoint of its trunk, which may be unfinished, and what the run's
+    """Where a run with `start_from` begins: the checkpoint of its trunk, which may be unfinished,
+    and what the run's
     record says of that: name, epoch, check sum, commit.
 
     `seen`: the data set's fingerprint, computed here unless it is given.
 
-    Raises ParameterError if there is no such run, it differs in more than a branch may, has not kept that epoch, or saw
-    other data; RunError if the checkpoint is damaged or not the one that the trunk wrote.
+    Raises ParameterError if there is no such run, it differs in more than a branch may, has not
+    kept that epoch, or saw other data; RunError if the checkpoint is damaged or not the one that
+    the trunk wrote.
     """
     from infomax_nb.train.run import Run  # which imports this module
 
@@ -79,34 +92,56 @@ def trunk_of(config: TrainConfig, seen: dict | None = None) -> tuple[Path, dict]
     trunk = Run(config.run_dir.with_name(name))
     if not os.path.isfile(trunk.path / "config.yaml"):  # which takes any name
         where = trunk.path.parent
-        raise ParameterError(f"start_from = {name!r} is not allowed: there is no run of this name in {where}.")
+        raise ParameterError(
+            f"start_from = {name!r} is not allowed: there is no run of this name in {where}."
+        )
     its = trunk.config
     others = differing(config, its)
     if others:
-        said = ", ".join(f"{field} ({values[0]}, here {values[1]})" for field, values in others.items())
-        raise ParameterError(f"start_from = {name!r} is not allowed: a branch has its trunk's {said}.")
+        said = ", ".join(
+            f"{field} ({values[0]}, here {values[1]})" for field, values in others.items()
+        )
+        raise ParameterError(
+            f"start_from = {name!r} is not allowed: a branch has its trunk's {said}."
+        )
     path = kept(trunk.path, epoch)
     if not path.is_file():
         raise ParameterError(f"start_epoch = {epoch} is not allowed: {name} {_has_kept(trunk)}.")
     digest = file_digest(path)
     if digest != trunk.record.get("kept", {}).get(str(epoch), digest):
-        raise RunError(f"run: {path} is not the file that this run wrote; put it back, or delete the run.")
+        raise RunError(
+            f"run: {path} is not the file that this run wrote; put it back, or delete the run."
+        )
     saved = read(path, its)
     check_data(trunk.path, config, saved.get("data"), seen or fingerprint(config))
-    return path, {"name": name, "epoch": epoch, "sha256": digest, "commit": saved.get("commit", "unknown")}
+    return path, {
+        "name": name,
+        "epoch": epoch,
+        "sha256": digest,
+        "commit": saved.get("commit", "unknown"),
+    }
 
 
 def differing(config: TrainConfig, trunk: TrainConfig) -> dict[str, tuple]:
-    """The fields in which a branch is not what its trunk is, but must be: the trunk's value and the branch's."""
+    """The fields in which a branch is not what its trunk is, but must be: the trunk's value and the
+    branch's."""
     theirs, own = trunk.resolved().model_dump(), config.resolved().model_dump()
     must = {*config.identity(), "device", "precision"} - OWN
-    return {name: (theirs[name], own[name]) for name in own if name in must and theirs[name] != own[name]}
+    return {
+        name: (theirs[name], own[name])
+        for name in own
+        if name in must and theirs[name] != own[name]
+    }
 
 
 def _has_kept(trunk: "Run") -> str:
     epochs = sorted(kept_by(trunk.path))
     said = f"has kept {', '.join(map(str, epochs))}" if epochs else "has kept no epoch"
-    again = "; a finished run is not trained anew for keep_epochs, delete it first" if trunk.finished else ""
+    again = (
+        "; a finished run is not trained anew for keep_epochs, delete it first"
+        if trunk.finished
+        else ""
+    )
     return f"{said} (keep_epochs){again}"
 
 
@@ -117,7 +152,8 @@ def read(path: Path, config: TrainConfig) -> dict:
     """
     with memory("a checkpoint was read", "free some memory"):
         saved = load_weights(path).get("loop", {})
-    # A field that is newer than the checkpoint had its default there; float32 on the CPU goes without saying.
+    # A field that is newer than the checkpoint had its default there; float32 on the CPU goes
+    # without saying.
     own = UNSAID | config.identity()
     if {**own, **UNSAID, **saved.get("identity", {"": ""})} != own:
         raise RunError(f"checkpoint: {path} is another run's; move it away.")

@@ -2,7 +2,8 @@
 
 from infomax_nb.config import TrainConfig
 
-# Glyphs: 108 steps (the sweep profile) leave every self-supervised network where it began, 296 (the fast one) don't.
+# Glyphs: 108 steps (the sweep profile) leave every self-supervised network where it began, 296 (the
+# fast one) don't.
 ENOUGH = 200
 BATCHES = (512, 256, 128, 64, 32, 16)  # below 16 images too little is left to compare
 
@@ -13,7 +14,8 @@ def steps(config: TrainConfig, images: int) -> int:
 
 
 def in_words(config: TrainConfig, images: int) -> str:
-    """One sentence: how many steps a run on so many training images takes; below some 200 also what to change."""
+    """One sentence: how many steps a run on so many training images takes; below some 200 also what
+    to change."""
     taken = steps(config, images)
     said = f"Steps of a run: {taken:,} (images: {images:,}, batch_size: {config.batch_size}, epochs: {config.epochs})"
     if taken >= ENOUGH:
@@ -25,7 +27,8 @@ def in_words(config: TrainConfig, images: int) -> str:
 
 
 def longer(config: TrainConfig, images: int) -> TrainConfig:
-    """The configuration with as many epochs as some 200 steps take, and batches so small that an epoch has eight."""
+    """The configuration with as many epochs as some 200 steps take, and batches so small that an
+    epoch has eight."""
     smaller = [size for size in BATCHES if size < config.batch_size]
     fitting = (size for size in (config.batch_size, *smaller) if images // size >= 8)
     size = next(fitting, min([config.batch_size, *smaller]))

@@ -22,11 +22,19 @@ class _Batches:
         return len(self.loop.train_set) // self.loop.config.batch_size
 
     def __iter__(self):
-        # A generator, so that the epoch is looked up at the first batch: Lightning asks for the iterator of a
-        # resumed run before it has restored the epoch's number.
+        # A generator, so that the epoch is looked up at the first batch: Lightning asks for the
+        # iterator of a resumed run before it has restored the epoch's number.
         loop, trainer = self.loop, self.loop.trainer
-        first = trainer.fit_loop.epoch_loop.batch_progress.current.ready  # not 0 after an interruption
-        place = (loop.config.seed, loop.current_epoch, trainer.global_rank, trainer.world_size, first)
+        first = (
+            trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        )  # not 0 after an interruption
+        place = (
+            loop.config.seed,
+            loop.current_epoch,
+            trainer.global_rank,
+            trainer.world_size,
+            first,
+        )
         yield from batches(loop.train_set, loop.config.batch_size, *place)
 
 
@@ -45,10 +53,14 @@ class Loop(pl.LightningModule):
 
     def configure_optimizers(self):
         config = self.config
-        return torch.optim.AdamW(self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        return torch.optim.AdamW(
+            self.method.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
 
     def on_train_start(self) -> None:
-        for group in self.trainer.optimizers[0].param_groups:  # a trunk's checkpoint has the trunk's
+        for group in self.trainer.optimizers[
+            0
+        ].param_groups:  # a trunk's checkpoint has the trunk's
             group["weight_decay"] = self.config.weight_decay
 
     def on_train_batch_start(self, *_) -> None:
@@ -57,7 +69,9 @@ class Loop(pl.LightningModule):
         self.method.steps = self.config.epochs * steps
         to_go = self.method.steps - self.method.step
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.config.lr * min(1.0, to_go / max(1, self.config.decay_epochs * steps))
+            group["lr"] = self.config.lr * min(
+                1.0, to_go / max(1, self.config.decay_epochs * steps)
+            )
 
     def on_train_epoch_start(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
@@ -71,8 +85,8 @@ class Loop(pl.LightningModule):
         return out["loss"]
 
     def numbers(self, step: int, images: int) -> dict[str, torch.Tensor]:
-        """What is random about the views of this process' share of a step's images, tensors (V, images); drawn once an
-        epoch."""
+        """What is random about the views of this process' share of a step's images, tensors (V,
+        images); drawn once an epoch."""
         epoch, whole = self.current_epoch, self.config.batch_size
         if self.drawn_epoch != epoch:  # Lightning announces no epoch that it resumes in its midst
             generator = torch.Generator().manual_seed(stream(self.config.seed, epoch, 1))

@@ -21,7 +21,8 @@ from infomax_nb.train import branches
 
 
 def save_interval() -> float:
-    """Seconds between two checkpoints: 60, or what the environment variable INFOMAX_SAVE_SECONDS says.
+    """Seconds between two checkpoints: 60, or what the environment variable INFOMAX_SAVE_SECONDS
+    says.
 
     Raises ParameterError for what is no number of seconds.
     """
@@ -37,22 +38,33 @@ def save_interval() -> float:
 
 
 class Recorder(pl.callbacks.Checkpoint):
-    """After each epoch: evaluate, then write the metrics and, by the clock, a checkpoint, each whole or not at all.
+    """After each epoch: evaluate, then write the metrics and, by the clock, a checkpoint, each
+    whole or not at all.
 
-    A checkpoint is written after the first epoch, after each that ends `interval` seconds or more after the last one
-    was written, and after the last epoch: a kill costs the epoch that it falls into, and whole ones before it only as
-    far as all of them took less than the interval. The history is part of the checkpoint: `metrics.csv` may be ahead
-    of it, but is cut to it when the run goes on, and ends the same.
+    A checkpoint is written after the first epoch, after each that ends `interval` seconds or more
+    after the last one was written, and after the last epoch: a kill costs the epoch that it falls
+    into, and whole ones before it only as far as all of them took less than the interval. The
+    history is part of the checkpoint: `metrics.csv` may be ahead of it, but is cut to it when the
+    run goes on, and ends the same.
     """
 
     def __init__(self, folder: Path, evaluation: OnlineEvaluation, interval: float = 60.0):
         self.folder, self.evaluation, self.interval = folder, evaluation, interval
         self.last_save = -math.inf
-        self.history, self.seconds, self.started = list[dict](), list[list[float]](), time.perf_counter()
+        self.history, self.seconds, self.started = (
+            list[dict](),
+            list[list[float]](),
+            time.perf_counter(),
+        )
 
     def state_dict(self) -> dict:
         spent, evaluation = time.perf_counter() - self.started, self.evaluation.state_dict()
-        return {"history": self.history, "seconds": self.seconds, "spent": spent, "evaluation": evaluation}
+        return {
+            "history": self.history,
+            "seconds": self.seconds,
+            "spent": spent,
+            "evaluation": evaluation,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         self.history, self.seconds = state["history"], state["seconds"]
@@ -72,13 +84,17 @@ class Recorder(pl.callbacks.Checkpoint):
             self.save(trainer)
 
     def save(self, trainer, keep: int | None = None) -> None:
-        """Write the checkpoint, or one that is kept; all processes take part, the first one writes."""
+        """Write the checkpoint, or one that is kept; all processes take part, the first one
+        writes."""
         path = branches.kept(self.folder, keep) if keep else self.folder / "checkpoint.ckpt"
-        write_whole(path, trainer.save_checkpoint) if trainer.is_global_zero else trainer.save_checkpoint(path)
+        write_whole(
+            path, trainer.save_checkpoint
+        ) if trainer.is_global_zero else trainer.save_checkpoint(path)
         self.last_save = time.monotonic()
 
     def write_metrics(self, trainer) -> None:
-        """Write the history as `metrics.csv` and `predictions.npz`; there is none without a whole epoch."""
+        """Write the history as `metrics.csv` and `predictions.npz`; there is none without a whole
+        epoch."""
         path = self.folder / "metrics.csv"
         if not trainer.is_global_zero:
             return
@@ -90,25 +106,37 @@ class Recorder(pl.callbacks.Checkpoint):
 
     def on_train_epoch_end(self, trainer, loop) -> None:
         config, steps = loop.config, trainer.num_training_batches
-        row = {"epoch": trainer.current_epoch + 1} | {k: float(v) / steps for k, v in loop.totals().items()}
+        row = {"epoch": trainer.current_epoch + 1} | {
+            k: float(v) / steps for k, v in loop.totals().items()
+        }
         for name, value in row.items():
             if not math.isfinite(value):
                 _refuse_numbers(name, value, row["epoch"], config)
-        if not all(v.isfinite().all() for v in loop.method.state_dict().values()):  # the last step's, not in a loss yet
+        if not all(
+            v.isfinite().all() for v in loop.method.state_dict().values()
+        ):  # the last step's, not in a loss yet
             _refuse_numbers("weights", math.nan, row["epoch"], config)
         trained = time.perf_counter()
         if "h_global" in row:
             views = [gathered(p) for p in loop.projections]
-            row |= mutual_information(row["h_global"], row["h_local"], len(views), config.batch_size * len(views))
+            row |= mutual_information(
+                row["h_global"], row["h_local"], len(views), config.batch_size * len(views)
+            )
             row |= diagnostics(views, loop.method.objective)
         usual = row["epoch"] % config.eval_every == 0 or row["epoch"] <= config.eval_first
         if usual or row["epoch"] == config.epochs:
             row |= self.evaluation(loop.method.backbone, row["epoch"])
         self.history.append(row)
-        self.seconds.append([round(trained - self.started, 3), round(time.perf_counter() - trained, 3)])
+        self.seconds.append(
+            [round(trained - self.started, 3), round(time.perf_counter() - trained, 3)]
+        )
         self.write_metrics(trainer)
         keep = row["epoch"] in (config.keep_epochs or ())
-        due = keep or row["epoch"] == config.epochs or time.monotonic() - self.last_save >= self.interval
+        due = (
+            keep
+            or row["epoch"] == config.epochs
+            or time.monotonic() - self.last_save >= self.interval
+        )
         if keep:  # first, or a run that is killed in between would go on after this epoch
             self.save(trainer, keep=row["epoch"])
         if trainer.strategy.broadcast(due):  # all processes save, or none
@@ -117,4 +145,6 @@ class Recorder(pl.callbacks.Checkpoint):
 
 def _refuse_numbers(what: str, value: float, epoch: int, config: TrainConfig) -> NoReturn:
     became = "NaN" if math.isnan(value) else "infinite"
-    raise FloatingPointError(f"the {what} became {became} in epoch {epoch} of {config.name} (lr {config.lr:g})")
+    raise FloatingPointError(
+        f"the {what} became {became} in epoch {epoch} of {config.name} (lr {config.lr:g})"
+    )

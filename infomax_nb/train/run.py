@@ -15,7 +15,12 @@ from infomax_nb.errors import RunError, reading
 from infomax_nb.files import file_digest, load_weights, runs_folder, write_whole
 from infomax_nb.methods import build
 
-SEALED = {"seal", "devices", "data", "weights"}  # a record with one of these was written with a seal
+SEALED = {
+    "seal",
+    "devices",
+    "data",
+    "weights",
+}  # a record with one of these was written with a seal
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,11 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
-        """The configuration it was started with, its device and precision those that it really used.
+        """The configuration it was started with, its device and precision those that it really
+        used.
 
-        A run from before there was a precision was float32 on the CPU: on CUDA none came further than its first step.
+        A run from before there was a precision was float32 on the CPU: on CUDA none came further
+        than its first step.
         """
         path = self.intact / "config.yaml"
         with reading(self.path / "config.yaml", "run", RunError):
@@ -43,24 +50,32 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row for each epoch: entropies and mutual information in nats, accuracies in percent."""
+        """One row for each epoch: entropies and mutual information in nats, accuracies in
+        percent."""
         return pd.read_csv(self.intact / "metrics.csv")
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
         """The predicted class of each test image after each evaluation.
 
-        `epochs` (E,) of the evaluations; `knn`, `linear` (E, M); `labels` (M,), the true classes. Where the set has
-        superclasses also `knn_within`, `linear_within` (E, M): the best class among those of the image's own.
+        `epochs` (E,) of the evaluations; `knn`, `linear` (E, M); `labels` (M,), the true classes.
+        Where the set has superclasses also `knn_within`, `linear_within` (E, M): the best class
+        among those of the image's own.
 
         Raises RunError if there are none, or they are not those that the run wrote.
         """
         record, path = self.record, self.path / "predictions.npz"
         if record.get("predictions") is None and (record or not path.exists()):
-            why = "it is older than they are" if record and "predictions" not in record else "no evaluation had labels"
+            why = (
+                "it is older than they are"
+                if record and "predictions" not in record
+                else "no evaluation had labels"
+            )
             raise RunError(f"run: {self.path} has no predictions of its test images: {why}.")
         if record and record["predictions"] != file_digest(path):
-            raise RunError(f"run: {path} is not the file that this run wrote; put it back, or delete the run.")
+            raise RunError(
+                f"run: {path} is not the file that this run wrote; put it back, or delete the run."
+            )
         with reading(path, "run", RunError), np.load(path) as arrays:
             return dict(arrays)
 
@@ -73,8 +88,14 @@ class Run:
         path = self.path / "record.json"
         with reading(path, "run", RunError):
             record = json.loads(path.read_bytes()) if path.exists() else {}
-            if not isinstance(record, dict) or SEALED & {*record} and record.get("seal") != self.seal(record):
-                raise ValueError("the check sum of config.yaml, metrics.csv and record.json is wrong")
+            if (
+                not isinstance(record, dict)
+                or SEALED & {*record}
+                and record.get("seal") != self.seal(record)
+            ):
+                raise ValueError(
+                    "the check sum of config.yaml, metrics.csv and record.json is wrong"
+                )
         return record
 
     @property
@@ -85,12 +106,15 @@ class Run:
 
     @property
     def data_digest(self) -> str:
-        """The digest of the data set that it was trained on; `unknown` of a run older than fingerprints."""
+        """The digest of the data set that it was trained on; `unknown` of a run older than
+        fingerprints."""
         return self.record.get("data", {}).get("digest", "unknown")
 
     def seal(self, record: dict) -> str:
         """Check sum of the run's configuration, its metrics and what its record says."""
-        said = json.dumps({name: value for name, value in record.items() if name != "seal"}, sort_keys=True)
+        said = json.dumps(
+            {name: value for name, value in record.items() if name != "seal"}, sort_keys=True
+        )
         files = [(self.path / name).read_bytes() for name in ("config.yaml", "metrics.csv")]
         return hashlib.sha256(b"".join([*files, said.encode()])).hexdigest()
 
@@ -108,11 +132,14 @@ class Run:
         return load_weights(self.path / "model.pt")
 
     def check_weights(self) -> None:
-        """Raise RunError if `model.pt` is not the file that the record names; runs of old don't name it."""
+        """Raise RunError if `model.pt` is not the file that the record names; runs of old don't
+        name it."""
         recorded = self.record.get("weights")
         path = self.path / "model.pt"
         if recorded and recorded != file_digest(path):
-            raise RunError(f"run: {path} is not the file that this run wrote; put it back, or delete the run.")
+            raise RunError(
+                f"run: {path} is not the file that this run wrote; put it back, or delete the run."
+            )
 
     def method(self) -> torch.nn.Module:
         """The trained method, in evaluation mode, on the CPU."""
@@ -123,23 +150,30 @@ class Run:
 
 
 def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
-    """Metrics of all finished runs in `runs_dir`, one row an epoch, with their configuration's fields as columns.
+    """Metrics of all finished runs in `runs_dir`, one row an epoch, with their configuration's
+    fields as columns.
 
-    `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0, device="cuda"`.
-    `device` and `precision` are what a run used.
+    `fixed` keeps runs whose configuration has these values, for example `dataset="cifar10", seed=0,
+    device="cuda"`. `device` and `precision` are what a run used.
     """
     runs = [Run(path.parent) for path in sorted(runs_folder(runs_dir).glob("*/record.json"))]
     # What a run keeps is no part of its result, and a list is no value of a column.
-    found = ((run, {**run.config.model_dump(), "keep_epochs": None}) for run in runs if run.finished)
-    tables = [r.metrics.assign(run=r.path.name, **own) for r, own in found if fixed.items() <= own.items()]
+    found = (
+        (run, {**run.config.model_dump(), "keep_epochs": None}) for run in runs if run.finished
+    )
+    tables = [
+        r.metrics.assign(run=r.path.name, **own) for r, own in found if fixed.items() <= own.items()
+    ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
-    """Metrics of all finished runs whose configuration differs from `config` in the named fields alone.
+    """Metrics of all finished runs whose configuration differs from `config` in the named fields
+    alone.
 
-    Of runs on one device and in one precision, those that `auto` means here, unless these are among the named. Where
-    the run of `config` itself is finished, runs on other images are left out and named on stderr.
+    Of runs on one device and in one precision, those that `auto` means here, unless these are among
+    the named. Where the run of `config` itself is finished, runs on other images are left out and
+    named on stderr.
     """
     used = config.resolved()
     fixed = {"device": used.device, "precision": used.precision, **config.identity()}
@@ -150,5 +184,8 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
     digests = {name: Run(own.path.with_name(name)).data_digest for name in metrics.run.unique()}
     others = [name for name, digest in digests.items() if digest != own.data_digest]
     if others:
-        print(f"Left out, trained on other images than {own.path.name}: {', '.join(others)}.", file=sys.stderr)
+        print(
+            f"Left out, trained on other images than {own.path.name}: {', '.join(others)}.",
+            file=sys.stderr,
+        )
     return metrics[~metrics.run.isin(others)].reset_index(drop=True)

@@ -1,4 +1,5 @@
-"""The training loop on PyTorch Lightning, imported only when something is trained: that takes seconds."""
+"""The training loop on PyTorch Lightning, imported only when something is trained: that takes
+seconds."""
 
 import logging
 import os
@@ -13,7 +14,11 @@ from pathlib import Path
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.plugins.environments import (
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.config import TrainConfig
@@ -34,11 +39,14 @@ from infomax_nb.train.recorder import Recorder, save_interval
 class _SrunEnvironment(SLURMEnvironment):
     """The tasks of one srun, without Lightning's own ideas of what a job should look like.
 
-    SLURM's variables say how many tasks a step has; the allocation that Lightning looks at may have more.
+    SLURM's variables say how many tasks a step has; the allocation that Lightning looks at may have
+    more.
     """
 
     def __init__(self):
-        self.auto_requeue = False  # it would write checkpoints into the working folder, and read any that lie there
+        self.auto_requeue = (
+            False  # it would write checkpoints into the working folder, and read any that lie there
+        )
         self.requeue_signal = signal.SIGUSR1
 
     def world_size(self) -> int:
@@ -48,10 +56,14 @@ class _SrunEnvironment(SLURMEnvironment):
         """`launch.processes` has done it."""
 
 
-def _trainer(config: TrainConfig, there: Processes, folder: Path, callback: pl.Callback, **options) -> pl.Trainer:
+def _trainer(
+    config: TrainConfig, there: Processes, folder: Path, callback: pl.Callback, **options
+) -> pl.Trainer:
     """Lightning's trainer with everything said that it would else look for in the environment."""
     for name in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
-        raise ParameterError(f"{name} = {os.environ[name]!r} in the environment changes what is trained; unset it.")
+        raise ParameterError(
+            f"{name} = {os.environ[name]!r} in the environment changes what is trained; unset it."
+        )
     environments: dict[str, Callable] = {
         "own": LightningEnvironment,
         "torchrun": TorchElasticEnvironment,
@@ -63,14 +75,18 @@ def _trainer(config: TrainConfig, there: Processes, folder: Path, callback: pl.C
         max_epochs=config.epochs,
         callbacks=[callback],
         plugins=[environments[there.launcher]()],
-        # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it finds there.
+        # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it
+        # finds there.
         default_root_dir=folder / "nothing",
         enable_progress_bar=live() or sys.stderr.isatty(),  # a log stays quiet
         **options,
     )
 
-    # Lightning writes to the system's temporary folder first, where a killed process' file would stay.
-    trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(checkpoint, path)  # type: ignore[method-assign]
+    # Lightning writes to the system's temporary folder first, where a killed process' file would
+    # stay.
+    trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(
+        checkpoint, path
+    )  # type: ignore[method-assign]
     return trainer
 
 
@@ -91,9 +107,11 @@ def _preempted_as_terminated() -> Iterator[None]:
 
 
 def _begin(folder: Path, config: TrainConfig, seen: dict) -> tuple[Path | None, dict | None]:
-    """The checkpoint to go on from, the run's own or its trunk's, and the trunk; None where there is none.
+    """The checkpoint to go on from, the run's own or its trunk's, and the trunk; None where there
+    is none.
 
-    Raises RunError if it is another run's; ParameterError if the data set has changed since it was written.
+    Raises RunError if it is another run's; ParameterError if the data set has changed since it was
+    written.
     """
     own = folder / "checkpoint.ckpt"
     if own.exists():
@@ -106,13 +124,14 @@ def _begin(folder: Path, config: TrainConfig, seen: dict) -> tuple[Path | None, 
 def run(
     config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, there: Processes, seen: dict
 ) -> tuple[dict, dict]:
-    """Train to the last epoch, from `folder`'s checkpoint if there is one, in this process and its peers.
+    """Train to the last epoch, from `folder`'s checkpoint if there is one, in this process and its
+    peers.
 
-    Each process has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those of the whole one.
-    `seen`: the data set's fingerprint.
+    Each process has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those
+    of the whole one. `seen`: the data set's fingerprint.
 
-    Returns the method's state with `n_classes`, and what the record holds beside: processes, the trunk, and the seconds
-    of all epochs, those of a trunk among them.
+    Returns the method's state with `n_classes`, and what the record holds beside: processes, the
+    trunk, and the seconds of all epochs, those of a trunk among them.
     Raises RunError for a checkpoint that is damaged or another run's, and when memory runs out.
     """
     config = config.resolved()
@@ -146,6 +165,12 @@ def run(
                 trainer.fit(loop, _Batches(loop), ckpt_path=saved, weights_only=True)
         except SIGTERMException:
             sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
-    weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {"n_classes": len(train.classes)}
-    seconds = pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"]).sum().round(1)
+    weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {
+        "n_classes": len(train.classes)
+    }
+    seconds = (
+        pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"])
+        .sum()
+        .round(1)
+    )
     return weights, seconds.to_dict() | there.recorded() | ({"trunk": trunk} if trunk else {})

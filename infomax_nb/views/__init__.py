@@ -3,5 +3,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"batch": ["Views"], "recipes": ["dino_views"], "specification": ["View"]}
+    __name__,
+    submod_attrs={"batch": ["Views"], "recipes": ["dino_views"], "specification": ["View"]},
 )

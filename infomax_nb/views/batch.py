@@ -1,11 +1,13 @@
-"""Views of images, a batch at a time on the images' own device, as torchvision makes them from Pillow images.
+"""Views of images, a batch at a time on the images' own device, as torchvision makes them from
+Pillow images.
 
-All random numbers of an epoch are drawn at once. Cropping and resizing is separable: per-sample weight matrices
-(Pillow's antialiased bicubic) and two batched matrix products. The colour operations follow Pillow's 8-bit
-arithmetic, so for the same drawn parameters the pixels agree with torchvision's on Pillow images.
+All random numbers of an epoch are drawn at once. Cropping and resizing is separable: per-sample
+weight matrices (Pillow's antialiased bicubic) and two batched matrix products. The colour
+operations follow Pillow's 8-bit arithmetic, so for the same drawn parameters the pixels agree with
+torchvision's on Pillow images.
 
-`RECIPE` is the version of all this. With 1, numbers were drawn batch by batch, and 128 images shared one order of the
-jitter operations.
+`RECIPE` is the version of all this. With 1, numbers were drawn batch by batch, and 128 images
+shared one order of the jitter operations.
 """
 
 import torch
@@ -21,9 +23,11 @@ RECIPE = 2
 
 
 class Views:
-    """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size, size), channels last.
+    """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size,
+    size), channels last.
 
-    A call draws with a generator; `draw` and `make` do the two steps apart. Each number is drawn per sample and view.
+    A call draws with a generator; `draw` and `make` do the two steps apart. Each number is drawn
+    per sample and view.
 
     Args:
         views: what to draw; views of one size are made together.
@@ -36,13 +40,17 @@ class Views:
         self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
-        """Draw with `generator`, on the CPU so that every device makes the same views, and make them."""
+        """Draw with `generator`, on the CPU so that every device makes the same views, and make
+        them."""
         _check_images(images)
         height, width = images.shape[2:]
         return self.make(images, self.draw(len(images), height, width, generator))
 
-    def draw(self, images: int, height: int, width: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """What is random about the views of so many images of height x width pixels, tensors (V, images).
+    def draw(
+        self, images: int, height: int, width: int, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """What is random about the views of so many images of height x width pixels, tensors (V,
+        images).
 
         See `kernels.pixels.draw`.
         """
@@ -57,7 +65,9 @@ class Views:
         out: list[torch.Tensor] = [torch.empty(0)] * len(self.views)
         for group, members in self.groups.items():
             of_group = {name: numbers[members] for name, numbers in drawn.items()}
-            made = self._alike(images, of_group, *group, max(self.views[v].sigma[1] for v in members))
+            made = self._alike(
+                images, of_group, *group, max(self.views[v].sigma[1] for v in members)
+            )
             for v, view in zip(members, made, strict=True):
                 out[v] = view
         return out
@@ -80,4 +90,6 @@ class Views:
 
 def _check_images(images: torch.Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W).")
+        raise ValueError(
+            f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W)."
+        )

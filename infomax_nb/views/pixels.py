@@ -1,7 +1,8 @@
-"""Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize, jitter, grey, blur;
-and what networks take.
+"""Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize,
+jitter, grey, blur; and what networks take.
 
-Which views there are is decided in `views`; what is random about them is drawn here, for a whole epoch.
+Which views there are is decided in `views`; what is random about them is drawn here, for a whole
+epoch.
 """
 
 import math
@@ -27,8 +28,11 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
 _SHAPE = ("top", "left", "height", "width", "flip")
 
 
-def _resize_weights(start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None):
-    """(..., size, pixels): rows are Pillow's weights (bicubic with a = -0.5) that resize a crop of `length`."""
+def _resize_weights(
+    start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None
+):
+    """(..., size, pixels): rows are Pillow's weights (bicubic with a = -0.5) that resize a crop of
+    `length`."""
     scale = (length / size)[..., None]
     centre = (torch.arange(size, device=start.device, dtype=torch.float32) + 0.5) * scale
     if flip is not None:
@@ -85,7 +89,9 @@ def _whole(x: Tensor) -> Tensor:
 
 
 def _grey(x: Tensor) -> Tensor:
-    return (x[0] * _LUMA[0]).add_(x[1], alpha=_LUMA[1]).add_(x[2], alpha=_LUMA[2]).add_(0.5).floor_()
+    return (
+        (x[0] * _LUMA[0]).add_(x[1], alpha=_LUMA[1]).add_(x[2], alpha=_LUMA[2]).add_(0.5).floor_()
+    )
 
 
 def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -114,32 +120,46 @@ def _hue(x: Tensor, turns: Tensor) -> Tensor:
     safe = chroma.clamp(min=1)
     from_green = (blue - red).div_(safe).add_(2)
     from_blue = (red - green).div_(safe).add_(4)
-    sector = torch.where(value == red, (green - blue).div_(safe), torch.where(value == green, from_green, from_blue))
+    sector = torch.where(
+        value == red, (green - blue).div_(safe), torch.where(value == green, from_green, from_blue)
+    )
     hue = sector.div_(6).add_(1).frac_().mul_(255).floor_().add_((turns * 255).trunc())
-    hue = torch.add(hue, (hue / 256).floor_(), alpha=-256).mul_(6 / 255)  # modulo 256, in sixths of a turn
+    hue = torch.add(hue, (hue / 256).floor_(), alpha=-256).mul_(
+        6 / 255
+    )  # modulo 256, in sixths of a turn
     # The lowest channel lies this far below the highest, after Pillow's rounding of the saturation.
     depth = chroma.mul_(255).div_(value.clamp(min=1)).floor_().div_(255).mul_(value)
-    # Each channel is at its lowest within a sixth of `far`, at its highest beyond two sixths, linear between.
+    # Each channel is at its lowest within a sixth of `far`, at its highest beyond two sixths,
+    # linear between.
     far = torch.tensor([3.0, 5.0, 1.0], device=x.device).view(3, *[1] * value.ndim)
     share = (hue - far).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
     return torch.addcmul(value, share, depth, value=-1).add_(0.5).floor_()
 
 
-OPERATIONS = ((_brightness, "brightness"), (_contrast, "contrast"), (_saturation, "saturation"), (_hue, "hue"))
+OPERATIONS = (
+    (_brightness, "brightness"),
+    (_contrast, "contrast"),
+    (_saturation, "saturation"),
+    (_hue, "hue"),
+)
 
 
 def _radius(sigma: Tensor) -> Tensor:
     """Of each of the three boxes, pixels, whole and part."""
     variance = sigma**2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
-    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    part = (
+        (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    )
     return whole + part
 
 
 def _box_blur(size: int, sigma: Tensor, largest: float) -> Tensor:
-    """(n, size, size) matrices that do Pillow's Gaussian blur along an axis: three extended boxes, edges repeated.
+    """(n, size, size) matrices that do Pillow's Gaussian blur along an axis: three extended boxes,
+    edges repeated.
 
-    Their reach is that of the `largest` sigma that may be drawn, whatever was: nothing depends on a batch's others.
+    Their reach is that of the `largest` sigma that may be drawn, whatever was: nothing depends on a
+    batch's others.
     """
     radius = _radius(sigma)[:, None, None]
     reach = math.ceil(float(_radius(torch.tensor(largest))))
@@ -152,7 +172,9 @@ def _box_blur(size: int, sigma: Tensor, largest: float) -> Tensor:
     return inner @ inner @ inner
 
 
-def colour(x: Tensor, drawn: dict[str, Tensor], sigma: float = 2.0, solarize_first: bool = False) -> Tensor:
+def colour(
+    x: Tensor, drawn: dict[str, Tensor], sigma: float = 2.0, solarize_first: bool = False
+) -> Tensor:
     """Jitter, grey, blur, solarise, the last two swapped if wanted; in place.
 
     Args:
@@ -178,11 +200,14 @@ def _where(flag: Tensor, x: Tensor) -> Tensor:
 
 
 def _jitter(x: Tensor, drawn: dict[str, Tensor]) -> None:
-    """The four operations in the order that each sample has drawn; samples of one order are taken together."""
+    """The four operations in the order that each sample has drawn; samples of one order are taken
+    together."""
     rows = drawn["jitter"].nonzero()[:, 0]
     order = drawn["order"][rows].long()
     alike = rows[order.argsort(stable=True)].split(order.bincount(minlength=len(ORDERS)).tolist())
-    factors = {name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for _, name in OPERATIONS}
+    factors = {
+        name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for _, name in OPERATIONS
+    }
     for steps, own in zip(ORDERS, alike, strict=True):
         own = own.to(x.device, non_blocking=True)
         part = x.index_select(1, own)
@@ -199,13 +224,19 @@ def _blur(x: Tensor, rows: Tensor, sigmas: Tensor, largest: float) -> None:
 
 
 def normalise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
-    """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of ImageNet's statistics."""
+    """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of
+    ImageNet's statistics."""
     shape = (3,) + (1,) * (x.ndim - 1)
     scale = (1 / (255 * std)).to(x.device).view(shape)
     return torch.addcmul((-mean / std).to(x.device).view(shape), x, scale)
 
 
 def unnormalise(view: Tensor, size: int) -> Tensor:
-    """A network's input (B, 3, S, S) as uint8 images (B, 3, size, size), enlarged pixel by pixel."""
+    """A network's input (B, 3, S, S) as uint8 images (B, 3, size, size), enlarged pixel by
+    pixel."""
     mean, std = (torch.tensor(t).view(3, 1, 1) for t in (IMAGENET_MEAN, IMAGENET_STD))
-    return torch.nn.functional.interpolate((view * std + mean) * 255, size, mode="nearest").clamp(0, 255).byte()
+    return (
+        torch.nn.functional.interpolate((view * std + mean) * 255, size, mode="nearest")
+        .clamp(0, 255)
+        .byte()
+    )

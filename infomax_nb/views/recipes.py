@@ -15,7 +15,8 @@ def local_size(size: int) -> int:
 
 
 def dino_views(size: int, **options) -> list[View]:
-    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3; blur from 96 px.
+    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3;
+    blur from 96 px.
 
     `options` of lightly's `DINOTransform` change them.
     """
@@ -32,7 +33,13 @@ def supervised_views(size: int) -> list[View]:
 OWN = {"infomax": "dino", "barlow_twins": "byol"}  # methods whose recipe has another name than they
 
 
-NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}  # views, no more and no fewer
+NEEDED = {
+    "supervised": 1,
+    "simclr": 2,
+    "vicreg": 2,
+    "barlow_twins": 2,
+    "byol": 2,
+}  # views, no more and no fewer
 
 
 LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
@@ -42,7 +49,10 @@ def byol_views(size: int) -> list[View]:
     """The two unlike views of lightly's `BYOLTransform`, for images of `size` pixels."""
     from lightly.transforms import byol_transform as byol
 
-    first, second = byol.BYOLView1Transform(input_size=size), byol.BYOLView2Transform(input_size=size)
+    first, second = (
+        byol.BYOLView1Transform(input_size=size),
+        byol.BYOLView2Transform(input_size=size),
+    )
     return from_lightly("BYOLTransform", first, second)
 
 
@@ -51,7 +61,9 @@ def recipe_views(recipe: str, size: int) -> list[View]:
     own = {"dino": dino_views, "byol": byol_views, "supervised": supervised_views}
     if recipe in own:
         return own[recipe](size)
-    return from_lightly({"simclr": "SimCLRTransform", "vicreg": "VICRegTransform"}[recipe], input_size=size)
+    return from_lightly(
+        {"simclr": "SimCLRTransform", "vicreg": "VICRegTransform"}[recipe], input_size=size
+    )
 
 
 def with_local(views: list[View], size: int, local: int) -> list[View]:
@@ -74,19 +86,24 @@ def local_views(config: TrainConfig, size: int) -> int:
 
 
 def same_as_own(config: TrainConfig) -> dict[str, None]:
-    """Those of `augmentation` and `local_views` that ask for what the method does without them, as None.
+    """Those of `augmentation` and `local_views` that ask for what the method does without them, as
+    None.
 
     Not for DINO: its own crops are narrower than its recipe's, their number depends on the images.
     """
     if config.method == "dino":
         return {}
     none = config.model_copy(update={"local_views": None})
-    own = {"augmentation": OWN.get(config.method, config.method), "local_views": local_views(none, config.size)}
+    own = {
+        "augmentation": OWN.get(config.method, config.method),
+        "local_views": local_views(none, config.size),
+    }
     return {name: None for name, value in own.items() if getattr(config, name) == value}
 
 
 def check_views(config: TrainConfig) -> None:
-    """ParameterError for views that the method does not take, or that a ViT cannot divide into patches."""
+    """ParameterError for views that the method does not take, or that a ViT cannot divide into
+    patches."""
     local = local_views(config, config.size)
     _check_number(config, local)
     patch = PATCHES.get(config.backbone, 1)
@@ -97,7 +114,9 @@ def check_views(config: TrainConfig) -> None:
     allowed = f"a multiple of {2 * patch if local or depends else patch}"
     allowed += f" (or, below {LOCAL_FROM}, of {patch})" if depends else ""
     why = f"{config.backbone} sees every view of {config.method} in patches of {patch} pixels"
-    raise ParameterError(f"image_size = {config.size} is not allowed: it must be {allowed}, for {why}.")
+    raise ParameterError(
+        f"image_size = {config.size} is not allowed: it must be {allowed}, for {why}."
+    )
 
 
 def _check_number(config: TrainConfig, local: int) -> None:

@@ -1,7 +1,9 @@
-"""`python -m pipeline.evidence.job NAME`: train one run of the plan, or go on with it, and keep its results.
+"""`python -m pipeline.evidence.job NAME`: train one run of the plan, or go on with it, and keep its
+results.
 
-The queue starts it, a process a run. Results are `config.yaml`, `metrics.csv`, `record.json` and `predictions.npz` as
-`Run(folder)` reads them, and `backbone.pt`, the network in half precision, where the plan needs one.
+The queue starts it, a process a run. Results are `config.yaml`, `metrics.csv`, `record.json` and
+`predictions.npz` as `Run(folder)` reads them, and `backbone.pt`, the network in half precision,
+where the plan needs one.
 """
 
 import argparse
@@ -28,13 +30,16 @@ from pipeline.evidence.runs import Places, Planned, exported, no_evidence, plann
 
 
 def work(run: Planned) -> str:
-    """Train the run and keep its results; returns a sentence if its loss became NaN or infinite, which is a result."""
+    """Train the run and keep its results; returns a sentence if its loss became NaN or infinite,
+    which is a result."""
     said, trained = "", None
     try:
         trained = fit(run.config)
     except FloatingPointError as error:
         said = str(error)
-    with FileLock(run.log.with_suffix(".lock")):  # a process that a killed queue has left may be at it, too
+    with FileLock(
+        run.log.with_suffix(".lock")
+    ):  # a process that a killed queue has left may be at it, too
         if exported(run):
             return said
         if trained:
@@ -66,9 +71,16 @@ def keep(run: Planned, trained: Run) -> None:
 def keep_failure(run: Planned, sentence: str) -> None:
     """Keep what there is of a run whose loss became NaN: it counts, and would end so again."""
     config = run.config.resolved()
-    record = {"name": config.name, **environment(config), "data": fingerprint(config), "failed": sentence}
+    record = {
+        "name": config.name,
+        **environment(config),
+        "data": fingerprint(config),
+        "failed": sentence,
+    }
     part = _beside(run)
-    (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")  # if it did not come to the end of one
+    (part / "metrics.csv").write_text(
+        "epoch\n", encoding="utf-8"
+    )  # if it did not come to the end of one
     _copy(config.run_dir, part)
     predictions = part / "predictions.npz"
     record["predictions"] = file_digest(predictions) if predictions.exists() else None
@@ -76,9 +88,12 @@ def keep_failure(run: Planned, sentence: str) -> None:
 
 
 def probed(trained: Run) -> float:
-    """Top-1 accuracy in percent of the converged probe on the frozen features, on all test images."""
+    """Top-1 accuracy in percent of the converged probe on the frozen features, on all test
+    images."""
     train, test = datasets(trained.config, labelled=True)
-    own, others = represent({"trained": trained.method().get_submodule("backbone")}, train, test)["trained"]
+    own, others = represent({"trained": trained.method().get_submodule("backbone")}, train, test)[
+        "trained"
+    ]
     return round(topk_accuracy(converged_probe(own, train.labels, others), test.labels, 1), 3)
 
 
@@ -104,13 +119,16 @@ def _copy(folder: Path, part: Path) -> None:
 def _finish(run: Planned, part: Path, values: dict, record: dict) -> None:
     """Write configuration and record, sealed, and move the folder in place.
 
-    Where this machine has its data and its runs is not what was run: it stays out of what is kept. So the seal is new.
+    Where this machine has its data and its runs is not what was run: it stays out of what is kept.
+    So the seal is new.
     """
     values = {**values, "data_root": run.data_root or "data", "runs_dir": "runs"}
     (part / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     record.pop("seal", None)
     sealed = {**record, "seal": Run(part).seal(record)}
-    (part / "record.json").write_text(json.dumps(sealed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (part / "record.json").write_text(
+        json.dumps(sealed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     part.rename(run.results)
 
 
@@ -118,8 +136,12 @@ def parser(description: str | None, **options: Any) -> argparse.ArgumentParser:
     """What the queue, its jobs and its status are told alike: where everything is."""
     made = argparse.ArgumentParser(description=description, **options)
     default = Places()
-    made.add_argument("--params", type=Path, default=default.params, help="a folder with a file for each line")
-    made.add_argument("--reports", type=Path, default=default.reports, help="where results are kept")
+    made.add_argument(
+        "--params", type=Path, default=default.params, help="a folder with a file for each line"
+    )
+    made.add_argument(
+        "--reports", type=Path, default=default.reports, help="where results are kept"
+    )
     made.add_argument("--runs-dir", default=default.runs_dir)
     made.add_argument("--data-root", default=default.data_root)
     return made

@@ -1,4 +1,5 @@
-"""`make precision-check`: may bf16 stand in for float32? The verdict on line 0, by the rule of `docs/plan.md`."""
+"""`make precision-check`: may bf16 stand in for float32? The verdict on line 0, by the rule of
+`docs/plan.md`."""
 
 import sys
 
@@ -15,7 +16,8 @@ MEASURES = ("linear_top1", "knn_top1")
 
 
 def verdict(runs: list[Planned]) -> pd.DataFrame:
-    """A row for each measure after the last epoch: bf16 less float32 in points, 90% interval, seeds, answer.
+    """A row for each measure after the last epoch: bf16 less float32 in points, 90% interval,
+    seeds, answer.
 
     The answer is `unfinished` while a run's results are missing; `undecided` counts as not shown.
     """
@@ -34,10 +36,17 @@ def verdict(runs: list[Planned]) -> pd.DataFrame:
 
 
 def paired(values: pd.Series, measure: str) -> dict:
-    """The interval of the differences, bf16 less float32, of values (percent) by (precision, seed)."""
+    """The interval of the differences, bf16 less float32, of values (percent) by (precision,
+    seed)."""
     table = values.unstack(0) if len(values) else pd.DataFrame()
-    differences = (table.get("bf16", pd.Series(dtype=float)) - table.get("32", pd.Series(dtype=float))).dropna()
-    return {"measure": measure, **paired_interval(differences, 0.90), "answer": equivalent(differences, MARGIN)}
+    differences = (
+        table.get("bf16", pd.Series(dtype=float)) - table.get("32", pd.Series(dtype=float))
+    ).dropna()
+    return {
+        "measure": measure,
+        **paired_interval(differences, 0.90),
+        "answer": equivalent(differences, MARGIN),
+    }
 
 
 def main() -> None:
@@ -53,7 +62,9 @@ def main() -> None:
         sys.exit(str(error))
     print(table.to_string(index=False))
     shown = (table.answer == "equivalent").all()
-    print(f"bf16 {'may' if shown else 'may not'} stand in for float32 (±{MARGIN} points): {folder / 'verdict.csv'}")
+    print(
+        f"bf16 {'may' if shown else 'may not'} stand in for float32 (±{MARGIN} points): {folder / 'verdict.csv'}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""`make evidence DATA_ROOT=DIR [CORES=N] [ONLY=a,b]`: run the plan's runs, or go on with them, one a core.
+"""`make evidence DATA_ROOT=DIR [CORES=N] [ONLY=a,b]`: run the plan's runs, or go on with them, one
+a core.
 
-In the plan's order, at the lowest priority, one thread each. A branch begins as soon as its trunk has come to where it
-branches off. Killed and started again a run loses at most an epoch; what has its results in `reports/` is not trained
-again, but for a trunk whose checkpoint a branch still needs. What fails, or has no data, stops no other run.
+In the plan's order, at the lowest priority, one thread each. A branch begins as soon as its trunk
+has come to where it branches off. Killed and started again a run loses at most an epoch; what has
+its results in `reports/` is not trained again, but for a trunk whose checkpoint a branch still
+needs. What fails, or has no data, stops no other run.
 """
 
 import os
@@ -27,7 +29,16 @@ from infomax_nb.files import data_place, project_root, runs_folder
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from pipeline.evidence.job import parser, places
-from pipeline.evidence.runs import Planned, State, chosen, epochs_done, history, hours_left, planned, state
+from pipeline.evidence.runs import (
+    Planned,
+    State,
+    chosen,
+    epochs_done,
+    history,
+    hours_left,
+    planned,
+    state,
+)
 
 NICE = 19
 LOOK = 0.5  # seconds between two looks at the processes
@@ -36,7 +47,8 @@ SAY = 600.0  # seconds between two lines of progress in a log; a terminal has a 
 
 @dataclass
 class Job:
-    """A process that trains a run. `only`: the trunk's checkpoint that it is trained again for, then it is stopped."""
+    """A process that trains a run. `only`: the trunk's checkpoint that it is trained again for,
+    then it is stopped."""
 
     run: Planned
     process: subprocess.Popen
@@ -45,13 +57,16 @@ class Job:
 
 @dataclass
 class Queue:
-    """Runs in the order in which they are wanted, on so many cores. `every`: all of the plan, to estimate hours by."""
+    """Runs in the order in which they are wanted, on so many cores. `every`: all of the plan, to
+    estimate hours by."""
 
     runs: list[Planned]
     cores: int
     every: list[Planned]
     jobs: dict[str, Job] = field(default_factory=dict)
-    over: dict[str, State] = field(default_factory=dict)  # that need nothing more, or got no further
+    over: dict[str, State] = field(
+        default_factory=dict
+    )  # that need nothing more, or got no further
     stopped: int = 0  # the signal that said so
     said: float = 0.0  # when progress was said last
 
@@ -60,7 +75,11 @@ class Queue:
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(sign) is not signal.SIG_IGN:  # as nohup has it
                 signal.signal(sign, self._stop)
-        self.bar = tqdm(total=1.0, disable=not sys.stderr.isatty(), bar_format="{percentage:3.0f}%|{bar}| {desc}")
+        self.bar = tqdm(
+            total=1.0,
+            disable=not sys.stderr.isatty(),
+            bar_format="{percentage:3.0f}%|{bar}| {desc}",
+        )
         while not self.stopped:
             self._reap()
             self._start()
@@ -121,7 +140,8 @@ class Queue:
             self._say(f"{run.name}: {now.kind}: {now.said}")
 
     def _ask_for_trunk(self, run: Planned) -> None:
-        """Train the trunk of a branch first; if it has its results already, until its checkpoint is there."""
+        """Train the trunk of a branch first; if it has its results already, until its checkpoint is
+        there."""
         trunk = run.trunk
         assert trunk and run.branching
         if trunk.name in self.jobs:
@@ -151,16 +171,20 @@ class Queue:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a terminal's Ctrl-C comes to the queue alone, which lets them save
+                # a terminal's Ctrl-C comes to the queue alone, which lets them save
+                start_new_session=True,
             )
         give_way(process.pid)
         self.jobs[run.name] = Job(run, process, only)
-        self._say(f"{run.name}: epoch {epoch} of {run.config.epochs}, {'goes on' if epoch > run.start else 'begins'}")
+        self._say(
+            f"{run.name}: epoch {epoch} of {run.config.epochs}, {'goes on' if epoch > run.start else 'begins'}"
+        )
 
     # --- Ending -------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        """Take note of processes that have ended, and end those that were wanted for a checkpoint that is there."""
+        """Take note of processes that have ended, and end those that were wanted for a checkpoint
+        that is there."""
         for job in list(self.jobs.values()):
             if job.only and job.only.exists() and job.process.poll() is None:
                 job.process.terminate()
@@ -176,7 +200,9 @@ class Queue:
             self._retrained(job)
         elif now.done:
             self.over[run.name] = now
-            self._say(f"{run.name}: {now.kind}{': ' * bool(now.said)}{now.said}, results in {run.results}")
+            self._say(
+                f"{run.name}: {now.kind}{': ' * bool(now.said)}{now.said}, results in {run.results}"
+            )
         elif not self.stopped:
             self._failed(run)
 
@@ -210,10 +236,15 @@ class Queue:
         hours = sum(left[run.name] for run in open_runs)
         whole = sum(self._whole(run, left[run.name], states[run.name]) for run in open_runs)
         done = sum(now.done for now in states.values())
-        each = [f"{job.run.name} {epochs_done(job.run)}/{job.run.config.epochs}" for job in self.jobs.values()]
+        each = [
+            f"{job.run.name} {epochs_done(job.run)}/{job.run.config.epochs}"
+            for job in self.jobs.values()
+        ]
         running = ", ".join(each) or "none is running"
         text = f"{done} of {len(self.runs)} runs are there; {running}; "
-        text += f"{hours:.1f} core-hours left, some {hours / self.cores:.1f} h on {self.cores} cores"
+        text += (
+            f"{hours:.1f} core-hours left, some {hours / self.cores:.1f} h on {self.cores} cores"
+        )
         self.bar.total = max(whole, 1e-9)
         self.bar.n = whole - hours
         self.bar.set_description_str(text)
@@ -243,7 +274,8 @@ class Queue:
 
 
 def give_way(process: int) -> None:
-    """Give a session's group of processes the lowest priority, too: Linux compares groups before their processes."""
+    """Give a session's group of processes the lowest priority, too: Linux compares groups before
+    their processes."""
     with suppress(OSError):  # no such groups here
         Path(f"/proc/{process}/autogroup").write_text(str(NICE), encoding="ascii")
 
@@ -277,16 +309,20 @@ def _no_data(dataset: str, data_root: str) -> str:
 
 
 def set_aside(trunk: Planned) -> None:
-    """Move a finished run's folder away, which would be returned as it is, so that it is trained again."""
+    """Move a finished run's folder away, which would be returned as it is, so that it is trained
+    again."""
     folder = trunk.config.run_dir
     if Run(folder).finished:
-        place = trunk.places.journal / "replaced" / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        place = (
+            trunk.places.journal / "replaced" / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        )
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(folder, place)
 
 
 def difference(trunk: Planned) -> str:
-    """How a trunk that was trained again differs from the results that are kept; nothing if it does not."""
+    """How a trunk that was trained again differs from the results that are kept; nothing if it does
+    not."""
     kept = Run(trunk.results)
     now = pd.read_csv(trunk.config.run_dir / "metrics.csv")
     columns = [name for name in kept.metrics.columns if name in now]
@@ -296,7 +332,11 @@ def difference(trunk: Planned) -> str:
         return ""
     here = environment(trunk.config.resolved())
     names = ("device", "gpu", "cpu", "threads", "precision")
-    where = "the same hardware" if all(here[n] == kept.record.get(n) for n in names) else "other hardware"
+    where = (
+        "the same hardware"
+        if all(here[n] == kept.record.get(n) for n in names)
+        else "other hardware"
+    )
     return f"trained again on {where} it differs from the results that are kept, from epoch {now.epoch[~same].min()} on"
 
 
@@ -311,7 +351,9 @@ def check_commit() -> None:
     commit = environment()["commit"]
     if history(project_root()) and commit.endswith("-modified"):
         cure = "commit them, or use a clone at a tag (docs/evidence.md)"
-        raise ParameterError(f"This checkout has changes that are not committed, and each run would record so: {cure}.")
+        raise ParameterError(
+            f"This checkout has changes that are not committed, and each run would record so: {cure}."
+        )
 
 
 def main() -> None:
@@ -332,7 +374,9 @@ def main() -> None:
         with FileLock(at.journal / ".lock", timeout=0):
             sys.exit(Queue(runs, max(1, given.cores), every).work())
     except Timeout:
-        sys.exit("Another `make evidence` is at work on these runs: `make evidence-status` shows how far it is.")
+        sys.exit(
+            "Another `make evidence` is at work on these runs: `make evidence-status` shows how far it is."
+        )
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
 

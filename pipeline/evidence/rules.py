@@ -1,4 +1,5 @@
-"""The rules of `docs/plan.md`, fixed before its runs: what makes a claim hold, and the contrasts that only it has.
+"""The rules of `docs/plan.md`, fixed before its runs: what makes a claim hold, and the contrasts
+that only it has.
 
 Tables, and what is measured on them, are those of `infomax_nb/evaluation/curves.py`.
 """

@@ -1,10 +1,12 @@
-"""The runs of `docs/plan.md`: what `params/evidence/` asks for, in its order, and how far each of them has come.
+"""The runs of `docs/plan.md`: what `params/evidence/` asks for, in its order, and how far each of
+them has come.
 
-A file is a line of the plan, by the letter in front of its name. It holds fields of `TrainConfig` for all its runs, and
-`runs`, each with a `name` and fields of its own, for each of `seeds`. `blocks` are several such lists, one after
-another; `of` repeats other lines' runs. Of a run's keys four are no fields: `trunk`, the name of the run of the same
-seed that it branches from at `start_epoch`; `keep_network`, whether its backbone is kept with its results; `probe`,
-whether the converged probe is fitted in the end; `not_built`, what is missing in the code.
+A file is a line of the plan, by the letter in front of its name. It holds fields of `TrainConfig`
+for all its runs, and `runs`, each with a `name` and fields of its own, for each of `seeds`.
+`blocks` are several such lists, one after another; `of` repeats other lines' runs. Of a run's keys
+four are no fields: `trunk`, the name of the run of the same seed that it branches from at
+`start_epoch`; `keep_network`, whether its backbone is kept with its results; `probe`, whether the
+converged probe is fitted in the end; `not_built`, what is missing in the code.
 """
 
 import json
@@ -28,8 +30,14 @@ from infomax_nb.train.run import Run
 PLAN = ("docs/plan.md", "infomax_nb/late.py", "workflow/evidence.py")
 CHANGES = "## Changes since"  # the plan's last section, which may grow
 LISTS = {"seeds", "runs", "blocks", "of"}
-IMAGES = {"cifar10": 50_000, "folder": 18_494, "glyphs": 4800}  # that a run trains on, where it takes all
-FIRST_GUESS = 1 / 60e9  # seconds for a floating-point operation of training, one thread; until something is measured
+IMAGES = {
+    "cifar10": 50_000,
+    "folder": 18_494,
+    "glyphs": 4800,
+}  # that a run trains on, where it takes all
+FIRST_GUESS = (
+    1 / 60e9
+)  # seconds for a floating-point operation of training, one thread; until something is measured
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Places:
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of the plan. `data_root` is the part of it that belongs to the line, below DATA_ROOT."""
+    """One run of the plan. `data_root` is the part of it that belongs to the line, below
+    DATA_ROOT."""
 
     line: str
     label: str
@@ -104,7 +113,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class State:
-    """`kind`: finished, collapsed, running, waiting, data missing, failed, not built, refused. `epoch`: the last."""
+    """`kind`: finished, collapsed, running, waiting, data missing, failed, not built, refused.
+    `epoch`: the last."""
 
     kind: str
     epoch: int = 0
@@ -120,7 +130,8 @@ class State:
 
 
 def planned(places: Places) -> list[Planned]:
-    """All runs in the plan's order. Raises ParameterError for a file that is none, or a run that cannot be meant."""
+    """All runs in the plan's order. Raises ParameterError for a file that is none, or a run that
+    cannot be meant."""
     files = {}
     for path in sorted(places.params.glob("*.yaml")):
         files[path.stem] = read_yaml(path)
@@ -147,7 +158,9 @@ def chosen(runs: list[Planned], lines: str | None) -> list[Planned]:
     asked = [line.strip() for line in lines.split(",") if line.strip()]
     for line in asked:
         if line not in known:
-            raise ParameterError(f"ONLY = {lines} is not allowed: the lines are {', '.join(sorted(known))}.")
+            raise ParameterError(
+                f"ONLY = {lines} is not allowed: the lines are {', '.join(sorted(known))}."
+            )
     return [run for run in runs if run.line in asked]
 
 
@@ -167,7 +180,9 @@ def _entries(values: dict, lines: dict[str, dict]) -> list[dict]:
 def _one(line: str, folder: str, values: dict, places: Places, before: list[Planned]) -> Planned:
     label = f"{values.pop('name')}_seed{values['seed']}"
     below = str(values.pop("data_root", ""))
-    own = {name: values.pop(name) for name in ("keep_network", "probe", "not_built") if name in values}
+    own = {
+        name: values.pop(name) for name in ("keep_network", "probe", "not_built") if name in values
+    }
     trunk = None
     if named := values.pop("trunk", None):
         trunk = _called(f"{named}_seed{values['seed']}", before)
@@ -175,7 +190,9 @@ def _one(line: str, folder: str, values: dict, places: Places, before: list[Plan
     values["data_root"] = str(Path(places.data_root) / below)
     config = TrainConfig(**as_text({**values, "runs_dir": places.runs_dir}))
     if config.precision == "auto":
-        raise ParameterError(f"precision = 'auto' is not allowed in {places.params}: it must be '32' or 'bf16'.")
+        raise ParameterError(
+            f"precision = 'auto' is not allowed in {places.params}: it must be '32' or 'bf16'."
+        )
     return Planned(line, label, config, places, folder, below, trunk, **own)
 
 
@@ -213,7 +230,8 @@ def state(run: Planned) -> State:
 def exported(run: Planned) -> State | None:
     """Finished or collapsed, if the run's results are kept; None if they are not.
 
-    Raises RunError for results that are damaged, or another configuration's, or of a commit without the plan.
+    Raises RunError for results that are damaged, or another configuration's, or of a commit without
+    the plan.
     """
     if not run.results.is_dir():
         return None
@@ -229,10 +247,12 @@ def exported(run: Planned) -> State | None:
 
 
 def meaning(config: TrainConfig) -> dict[str, Any]:
-    """What makes two runs the same one, on whatever machine they were trained: a run's identity, its precision.
+    """What makes two runs the same one, on whatever machine they were trained: a run's identity,
+    its precision.
 
-    Without its device, the place of its data and its trunk's name, which depends on both. The trunk is the run of this
-    configuration but for what differs in a branch, so that it cannot be another one's.
+    Without its device, the place of its data and its trunk's name, which depends on both. The trunk
+    is the run of this configuration but for what differs in a branch, so that it cannot be another
+    one's.
     """
     found = config.identity()
     for name in ("device", "data_root", "start_from"):
@@ -267,12 +287,16 @@ def is_locked(run: Planned) -> bool:
 
 
 def no_evidence(record: dict) -> str:
-    """Why a run with this record is no evidence, by its commit and its trunk's; nothing if it is."""
-    return lacks_plan(record.get("commit", "")) or lacks_plan(record.get("trunk", record).get("commit", ""))
+    """Why a run with this record is no evidence, by its commit and its trunk's; nothing if it
+    is."""
+    return lacks_plan(record.get("commit", "")) or lacks_plan(
+        record.get("trunk", record).get("commit", "")
+    )
 
 
 def lacks_plan(commit: str) -> str:
-    """Why a run of this commit is no evidence, in words: the commit is not one that the plan came before; else nothing.
+    """Why a run of this commit is no evidence, in words: the commit is not one that the plan came
+    before; else nothing.
 
     Nothing either where nobody can tell: no git, a copy without history, or one cut off.
     """
@@ -308,7 +332,9 @@ def history(checkout: Path) -> bool:
 def _git(checkout: Path, *words: str) -> str:
     """What git answers there; nothing where it cannot."""
     try:
-        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *words], cwd=checkout, capture_output=True, text=True, check=False
+        )
     except OSError:
         return ""
     return done.stdout if done.returncode == 0 else ""
@@ -317,10 +343,14 @@ def _git(checkout: Path, *words: str) -> str:
 # --- Hours ------------------------------------------------------------------------------------
 
 
-def hours_left(runs: list[Planned], states: dict[str, State], every: list[Planned]) -> dict[str, float]:
-    """Core-hours that each of the runs has to go, by name, from the seconds an epoch took in runs so far.
+def hours_left(
+    runs: list[Planned], states: dict[str, State], every: list[Planned]
+) -> dict[str, float]:
+    """Core-hours that each of the runs has to go, by name, from the seconds an epoch took in runs
+    so far.
 
-    every: runs to learn from. A kind of run that none of them is goes by its floating-point operations.
+    every: runs to learn from. A kind of run that none of them is goes by its floating-point
+    operations.
     """
     rates: dict[tuple, list[float]] = {}
     for run in every:
@@ -344,7 +374,8 @@ def hours_left(runs: list[Planned], states: dict[str, State], every: list[Planne
 
 
 def seconds_per_epoch(run: Planned) -> float | None:
-    """What an epoch took, evaluation included: as its record says, or as far as it has come; None if nobody knows."""
+    """What an epoch took, evaluation included: as its record says, or as far as it has come; None
+    if nobody knows."""
     if run.results.is_dir():
         record = Run(run.results).record
         seconds = record.get("train_seconds", 0.0) + record.get("evaluation_seconds", 0.0)

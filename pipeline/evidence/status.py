@@ -1,4 +1,5 @@
-"""`make evidence-status [DATA_ROOT=DIR] [CSV=FILE]`: how far each run of the plan is, and how many hours are left."""
+"""`make evidence-status [DATA_ROOT=DIR] [CSV=FILE]`: how far each run of the plan is, and how many
+hours are left."""
 
 import os
 import sys
@@ -12,7 +13,8 @@ from pipeline.evidence.runs import Planned, chosen, hours_left, planned, state
 
 
 def status(runs: list[Planned], every: list[Planned]) -> pd.DataFrame:
-    """A row for each run: line, run, state, the last epoch and how many there are, core-hours left, a reason.
+    """A row for each run: line, run, state, the last epoch and how many there are, core-hours left,
+    a reason.
 
     every: all runs of the plan, from which the hours are estimated.
     """
@@ -21,13 +23,20 @@ def status(runs: list[Planned], every: list[Planned]) -> pd.DataFrame:
     rows = []
     for run in runs:
         now = states[run.name]
-        row = {"line": run.line, "run": run.label, "state": now.kind, "epoch": now.epoch, "of": run.config.epochs}
+        row = {
+            "line": run.line,
+            "run": run.label,
+            "state": now.kind,
+            "epoch": now.epoch,
+            "of": run.config.epochs,
+        }
         rows.append(row | {"hours left": round(left[run.name], 2), "said": now.said})
     return pd.DataFrame(rows)
 
 
 def main() -> None:
-    """Print the table; write it without the hours, which change all the time, to a file if one is named."""
+    """Print the table; write it without the hours, which change all the time, to a file if one is
+    named."""
     told = parser(__doc__, prog="python -m pipeline.evidence.status")
     told.add_argument("--lines", help="a,b: only these; else all that are letters")
     told.add_argument("--csv", type=Path, help="write the table there, too")
@@ -41,7 +50,9 @@ def main() -> None:
         sys.exit(str(error))
     print(table.to_string(index=False, max_colwidth=70))
     done = table.state.isin(["finished", "collapsed"]).sum()
-    print(f"\n{done} of {len(table)} runs are there; {table['hours left'].sum():.1f} core-hours left.")
+    print(
+        f"\n{done} of {len(table)} runs are there; {table['hours left'].sum():.1f} core-hours left."
+    )
 
 
 if __name__ == "__main__":

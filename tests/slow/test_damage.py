@@ -1,13 +1,19 @@
-"""200 small inputs, damaged at random from a fixed seed: each ends in one clear sentence or in a correct result.
+"""200 small inputs, damaged at random from a fixed seed: each ends in one clear sentence or in a
+correct result.
 
-A result is correct if it is what the undamaged input gives. Not all files can tell that they are damaged:
+A result is correct if it is what the undamaged input gives. Not all files can tell that they are
+damaged:
 
-- What the project writes carries check sums (the run's seal; CRC in checkpoints), and so do PNG and gzip: no damage may
+- What the project writes carries check sums (the run's seal; CRC in checkpoints), and so do PNG and
+gzip: no damage may
   change a result.
-- A parameter file and the tables that come with data sets are text without a check sum. A flipped digit makes another
-  valid file of them. Correct is, then, exactly what the damaged text says to a reader that is not the project's: YAML's
-  plain strings, `csv` and `str.split`. A table that lacks a line it needs must be refused.
-- A JPEG has no check sum: a flipped byte that still decodes cannot be noticed, so JPEGs are not among the inputs.
+- A parameter file and the tables that come with data sets are text without a check sum. A flipped
+digit makes another
+  valid file of them. Correct is, then, exactly what the damaged text says to a reader that is not
+  the project's: YAML's plain strings, `csv` and `str.split`. A table that lacks a line it needs
+  must be refused.
+- A JPEG has no check sum: a flipped byte that still decodes cannot be noticed, so JPEGs are not
+among the inputs.
 
 A hang ends the whole session after 25 minutes, a crash of the interpreter does at once.
 """
@@ -38,7 +44,14 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 
-SMALL = {"n_classes": 4, "n_train": 32, "batch_size": 8, "proj_dim": 8, "epochs": 2, "device": "cpu"}
+SMALL = {
+    "n_classes": 4,
+    "n_train": 32,
+    "batch_size": 8,
+    "proj_dim": 8,
+    "epochs": 2,
+    "device": "cpu",
+}
 INPUTS = {  # kind: how many of the 200
     "parameters": 30,
     "checkpoint": 20,
@@ -58,7 +71,11 @@ OUTCOMES: Counter = Counter()
 
 def flip(raw: bytes, rng: random.Random) -> bytes:
     """One bit. Half of them near an end, where formats keep their headers and lists."""
-    k = rng.randrange(len(raw)) if rng.random() < 0.5 else rng.choice([1, -1]) * rng.randrange(min(len(raw), 200))
+    k = (
+        rng.randrange(len(raw))
+        if rng.random() < 0.5
+        else rng.choice([1, -1]) * rng.randrange(min(len(raw), 200))
+    )
     k %= len(raw)
     return raw[:k] + bytes([raw[k] ^ 1 << rng.randrange(8)]) + raw[k + 1 :]
 
@@ -124,7 +141,9 @@ def no_hang():
 
 
 def equal(one: dict, two: dict) -> bool:
-    return one.keys() == two.keys() and all(torch.equal(torch.as_tensor(one[k]), torch.as_tensor(two[k])) for k in two)
+    return one.keys() == two.keys() and all(
+        torch.equal(torch.as_tensor(one[k]), torch.as_tensor(two[k])) for k in two
+    )
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +155,10 @@ def finished(tmp_path_factory):
 def interrupted(tmp_path_factory, finished):
     """The same run, killed in its second epoch."""
     config = finished.config.but(runs_dir=str(tmp_path_factory.mktemp("interrupted")))
-    code = (
-        "import sys, json; from infomax_nb.train import TrainConfig, fit; fit(TrainConfig(**json.loads(sys.argv[1])))"
+    code = "import sys, json; from infomax_nb.train import TrainConfig, fit; fit(TrainConfig(**json.loads(sys.argv[1])))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, config.model_dump_json()], stderr=subprocess.DEVNULL
     )
-    process = subprocess.Popen([sys.executable, "-c", code, config.model_dump_json()], stderr=subprocess.DEVNULL)
     while not (config.run_dir / "checkpoint.ckpt").exists():
         assert process.poll() is None
         time.sleep(0.005)
@@ -163,17 +182,29 @@ def test_there_are_200():
     assert sum(INPUTS.values()) == 200
 
 
-# --- Parameter files ------------------------------------------------------------------------------------------
+# --- Parameter files ------------------------------------------------------------------------------
 
 
 @cases("parameters")
 def test_a_parameter_file(tmp_path, number):
     """An error, or what YAML's plain strings say; what the text does not name has its default."""
     path = tmp_path / "run.yaml"
-    values = {"method": "infomax", "dataset": "glyphs", "n_train": 4800, "epochs": 12, "lr": 0.001, "kappa": 10.5}
-    path.write_text("# A comment\n" + yaml.safe_dump({**values, "seed": 3, "data_root": "some data"}, sort_keys=False))
+    values = {
+        "method": "infomax",
+        "dataset": "glyphs",
+        "n_train": 4800,
+        "epochs": 12,
+        "lr": 0.001,
+        "kappa": 10.5,
+    }
+    path.write_text(
+        "# A comment\n"
+        + yaml.safe_dump({**values, "seed": 3, "data_root": "some data"}, sort_keys=False)
+    )
     damaged(path, "parameters", number)
-    config = outcome(lambda: TrainConfig.from_yaml(path), "parameters", "run.yaml", "parameter", "=")
+    config = outcome(
+        lambda: TrainConfig.from_yaml(path), "parameters", "run.yaml", "parameter", "="
+    )
     if config is not None:
         said = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
         for name, value in config.model_dump().items():
@@ -185,18 +216,23 @@ def test_a_parameter_file(tmp_path, number):
                 assert value == float(said[name])
 
 
-# --- Files of a run -------------------------------------------------------------------------------------------
+# --- Files of a run -------------------------------------------------------------------------------
 
 
 @cases("checkpoint")
 def test_a_checkpoint(tmp_path, interrupted, finished, number):
-    """Refused, or trained on to the very weights and metrics of the run that was not interrupted."""
+    """Refused, or trained on to the very weights and metrics of the run that was not
+    interrupted."""
     run = copied(interrupted, tmp_path)
     damaged(run.path / "checkpoint.ckpt", "checkpoint", number)
-    done = outcome(lambda: fit(finished.config.but(runs_dir=str(tmp_path))), "checkpoint", "checkpoint.ckpt")
+    done = outcome(
+        lambda: fit(finished.config.but(runs_dir=str(tmp_path))), "checkpoint", "checkpoint.ckpt"
+    )
     if done is not None:
         assert equal(done.weights, finished.weights)
-        assert (done.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
+        assert (done.path / "metrics.csv").read_bytes() == (
+            finished.path / "metrics.csv"
+        ).read_bytes()
 
 
 @cases("model")
@@ -218,7 +254,9 @@ def test_a_record(tmp_path, finished, number):
     assert (state is None) == (record is None) and state in (None, True)
 
 
-@pytest.mark.parametrize("old, new", [('"seal"', '"sfal"'), ('"seal"', '"Seal"'), (',\n "seal"', ',\n "seal "')])
+@pytest.mark.parametrize(
+    "old, new", [('"seal"', '"sfal"'), ('"seal"', '"Seal"'), (',\n "seal"', ',\n "seal "')]
+)
 def test_a_record_whose_seal_is_not_called_so(tmp_path, finished, old, new):
     """Beside the 200: the one word without which nothing would be compared."""
     run = copied(finished, tmp_path)
@@ -250,13 +288,17 @@ def test_the_configuration_of_an_interrupted_run(tmp_path, interrupted, finished
     run = copied(interrupted, tmp_path)
     damaged(run.path / "config.yaml", "interrupted", number)
     config = finished.config.but(runs_dir=str(tmp_path))
-    done = outcome(lambda: fit(config), "interrupted", "config.yaml", "holds a run of another configuration")
+    done = outcome(
+        lambda: fit(config), "interrupted", "config.yaml", "holds a run of another configuration"
+    )
     if done is not None:
         assert equal(done.weights, finished.weights) and done.config == config
-        assert (done.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
+        assert (done.path / "metrics.csv").read_bytes() == (
+            finished.path / "metrics.csv"
+        ).read_bytes()
 
 
-# --- Data -----------------------------------------------------------------------------------------------------
+# --- Data -----------------------------------------------------------------------------------------
 
 
 def picture(path: Path, k: int, size: int = 32) -> None:
@@ -285,7 +327,8 @@ def test_an_image(tmp_path, number):
 
 
 def test_an_image_with_a_flipped_bit_anywhere(tmp_path):
-    """Beside the 200: a small picture of long runs, where a decoder that compares no check sum goes on, wrongly."""
+    """Beside the 200: a small picture of long runs, where a decoder that compares no check sum goes
+    on, wrongly."""
     for k in range(2):
         picture(tmp_path / "train" / "ab"[k] / f"{k}.png", k + 1, 64)
     whole, path, rng = (
@@ -295,9 +338,13 @@ def test_an_image_with_a_flipped_bit_anywhere(tmp_path):
     )
     raw = path.read_bytes()
     for place in range(len(raw)):
-        path.write_bytes(raw[:place] + bytes([raw[place] ^ 1 << rng.randrange(8)]) + raw[place + 1 :])
+        path.write_bytes(
+            raw[:place] + bytes([raw[place] ^ 1 << rng.randrange(8)]) + raw[place + 1 :]
+        )
         try:
-            assert same(load("folder", tmp_path, "train", image_size=64), whole), f"byte {place} of {len(raw)}"
+            assert same(load("folder", tmp_path, "train", image_size=64), whole), (
+                f"byte {place} of {len(raw)}"
+            )
         except ParameterError as error:
             assert "1.png" in str(error)
 
@@ -308,15 +355,22 @@ def test_fashion_mnist(tmp_path, monkeypatch, number):
     monkeypatch.setattr(readers, "DEBIAN_FASHION_MNIST", tmp_path / "none")
     rng, folder = np.random.default_rng(0), tmp_path / "FashionMNIST" / "raw"
     folder.mkdir(parents=True)
-    images, labels = rng.integers(0, 256, (20, 28, 28), np.uint8), np.arange(20, dtype=np.uint8) % 10
+    images, labels = (
+        rng.integers(0, 256, (20, 28, 28), np.uint8),
+        np.arange(20, dtype=np.uint8) % 10,
+    )
     files = {"images-idx3": images, "labels-idx1": labels}
     for name, values in files.items():
         head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
-        (folder / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes(), mtime=0))
+        (folder / f"train-{name}-ubyte.gz").write_bytes(
+            gzip.compress(head + values.tobytes(), mtime=0)
+        )
     whole = load("fashion_mnist", tmp_path, "train")
     name = list(files)[number % 3 % 2]
     damaged(folder / f"train-{name}-ubyte.gz", "idx", number)
-    read = outcome(lambda: load("fashion_mnist", tmp_path, "train"), "idx", f"{name}-ubyte.gz", "raw")
+    read = outcome(
+        lambda: load("fashion_mnist", tmp_path, "train"), "idx", f"{name}-ubyte.gz", "raw"
+    )
     assert read is None or same(read, whole)
 
 
@@ -375,7 +429,9 @@ def test_boxes_of_tiny_imagenet(tmp_path, number):
     (folder / "wnids.txt").write_text("\n".join(names))
     path = folder / "train" / "n01" / "n01_boxes.txt"
     damaged(path, "boxes", number)
-    found = outcome(lambda: load("tiny_imagenet", tmp_path, "train"), "boxes", "boxes.txt", str(folder))
+    found = outcome(
+        lambda: load("tiny_imagenet", tmp_path, "train"), "boxes", "boxes.txt", str(folder)
+    )
     if found is not None:
         rows = [line.split("\t") for line in path.read_text().splitlines()]
         said = {row[0]: [float(x) for x in row[1:]] for row in rows}

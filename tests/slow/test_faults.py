@@ -1,9 +1,12 @@
-"""Faults, each brought about for real in a run of the command, and the table of what happened: `reports/faults.md`.
+"""Faults, each brought about for real in a run of the command, and the table of what happened:
+`reports/faults.md`.
 
-Every test has a finished run beside the one that meets the fault, and ends with the fault removed: the same command
-then gives, byte for byte, the metrics of a run that met none, and the same weights. `table` writes the report.
+Every test has a finished run beside the one that meets the fault, and ends with the fault removed:
+the same command then gives, byte for byte, the metrics of a run that met none, and the same
+weights. `table` writes the report.
 
-The command runs in processes of its own, forked from one that has imported its libraries: that saves most of the time.
+The command runs in processes of its own, forked from one that has imported its libraries: that
+saves most of the time.
 """
 
 import multiprocessing
@@ -34,7 +37,14 @@ from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"n_classes": 10, "n_train": 128, "batch_size": 8, "proj_dim": 16, "epochs": 2, "device": "cpu"}
+SMALL = {
+    "n_classes": 10,
+    "n_train": 128,
+    "batch_size": 8,
+    "proj_dim": 16,
+    "epochs": 2,
+    "device": "cpu",
+}
 STEPS = SMALL["n_train"] // SMALL["batch_size"]
 MB = 2**20
 ROWS: dict[str, tuple[str, str]] = {}  # fault: what happened, what was lost
@@ -43,7 +53,8 @@ STARTED = environment()  # before the report is written, which changes the tree
 
 
 def command(folder: Path, log: Path, arguments: list, limits: dict[str, int]) -> None:
-    """In the new process: what `python -m infomax_nb.train ARGUMENTS` does, with all that it says in `log`."""
+    """In the new process: what `python -m infomax_nb.train ARGUMENTS` does, with all that it says
+    in `log`."""
     os.chdir(folder)
     tempfile.tempdir = str(folder / "tmp")  # as `TMPDIR` at the start of a program would
     for number, path in ((1, os.devnull), (2, log)):
@@ -57,7 +68,9 @@ def command(folder: Path, log: Path, arguments: list, limits: dict[str, int]) ->
 
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["infomax_nb.train.trainer", "infomax_nb.data.readers", "timm", "lightly.loss", "pytest"])
+FORKS.set_forkserver_preload(
+    ["infomax_nb.train.trainer", "infomax_nb.data.readers", "timm", "lightly.loss", "pytest"]
+)
 
 
 class Command(FORKS.Process):
@@ -76,7 +89,8 @@ class Command(FORKS.Process):
 
 
 class Place:
-    """A folder with a finished run, a parameter file, and the command that trains what the file says."""
+    """A folder with a finished run, a parameter file, and the command that trains what the file
+    says."""
 
     def __init__(self, folder: Path, neighbour: Run | None = None, **values):
         self.folder, self.runs, self.file = folder, folder / "runs", folder / "run.yaml"
@@ -96,7 +110,8 @@ class Place:
         self.log = self.folder / f"{len(list(self.folder.glob('*.log')))}.log"
         self.log.touch()
         process = Command(
-            target=command, args=(self.folder, self.log, [self.file, "-p", "runs_dir", self.runs], limits)
+            target=command,
+            args=(self.folder, self.log, [self.file, "-p", "runs_dir", self.runs], limits),
         )
         process.start()
         return process
@@ -107,7 +122,11 @@ class Place:
         assert process.wait() == 1, self.log.read_text()
         said = self.log.read_text().splitlines()
         assert len(said) == 1 and all(word in said[0] for word in words), said
-        assert said[0].count("cannot be used") <= 1 and ".part" not in said[0] and "Traceback" not in said[0]
+        assert (
+            said[0].count("cannot be used") <= 1
+            and ".part" not in said[0]
+            and "Traceback" not in said[0]
+        )
         self.intact()
         return self.said(said[0])
 
@@ -118,7 +137,8 @@ class Place:
         return sentence
 
     def intact(self) -> None:
-        """What was finished before is as it was, can be read, and nothing half-written lies about."""
+        """What was finished before is as it was, can be read, and nothing half-written lies
+        about."""
         if self.neighbour:
             mine = Run(self.runs / self.neighbour.path.name)
             for path in self.neighbour.path.iterdir():
@@ -127,17 +147,22 @@ class Place:
         assert not list(self.runs.rglob("*.part")) and not list((self.folder / "tmp").glob("*"))
 
     def finishes_as(self, undisturbed: Run) -> None:
-        """The same command, without the fault, ends with the metrics and the weights of a run that met none."""
+        """The same command, without the fault, ends with the metrics and the weights of a run that
+        met none."""
         process = self.start()
         assert process.wait() == 0, self.log.read_text()
         self.equals(undisturbed)
 
     def equals(self, undisturbed: Run) -> None:
         assert self.run.finished and not (self.run.path / "checkpoint.ckpt").exists()
-        assert (self.run.path / "metrics.csv").read_bytes() == (undisturbed.path / "metrics.csv").read_bytes()
+        assert (self.run.path / "metrics.csv").read_bytes() == (
+            undisturbed.path / "metrics.csv"
+        ).read_bytes()
         mine, theirs = self.run.weights, undisturbed.weights
         assert mine.keys() == theirs.keys()
-        assert all(torch.equal(torch.as_tensor(mine[k]), torch.as_tensor(theirs[k])) for k in theirs)
+        assert all(
+            torch.equal(torch.as_tensor(mine[k]), torch.as_tensor(theirs[k])) for k in theirs
+        )
         self.intact()
 
 
@@ -181,10 +206,13 @@ def trained(folder: Path, **values) -> Run:
 
 @pytest.fixture(scope="module", autouse=True)
 def table(request):
-    """`reports/faults.md`, written whole when every test of this file has run and none has failed: a row each."""
+    """`reports/faults.md`, written whole when every test of this file has run and none has failed:
+    a row each."""
     yield
     tests = {name for name in globals() if name.startswith("test_")}
-    items = [item.originalname for item in request.session.items if item.module.__name__ == __name__]
+    items = [
+        item.originalname for item in request.session.items if item.module.__name__ == __name__
+    ]
     if tests == {*items} and len(ROWS) + len(SKIPPED) == len(items):
         commit, versions = STARTED["commit"], STARTED["versions"]
         ran = f"commit {commit}, Python {STARTED['python']}, torch {versions['torch']}, {STARTED['cpu']}, "
@@ -198,7 +226,8 @@ def table(request):
             "exactly the metrics and weights of a run that met none. Memory runs out on the CPU, not on a GPU.",
             "",
             f"Ran on: {ran}."
-            + f" Not tried, since mounting is not allowed here: {len(SKIPPED)} faults." * bool(SKIPPED),
+            + f" Not tried, since mounting is not allowed here: {len(SKIPPED)} faults."
+            * bool(SKIPPED),
             "",
             "| fault | what happened | what was lost |",
             "|---|---|---|",
@@ -237,7 +266,10 @@ def killed(tmp_path_factory):
     until(lambda: first_epoch_done(place.run), process)
     time.sleep(0.2)
     assert kill(process) == -signal.SIGKILL
-    assert len(pd.read_csv(place.run.path / "metrics.csv")) == 1 and not (place.run.path / "model.pt").exists()
+    assert (
+        len(pd.read_csv(place.run.path / "metrics.csv")) == 1
+        and not (place.run.path / "model.pt").exists()
+    )
     return place.run
 
 
@@ -247,7 +279,7 @@ def interrupted(place, killed):
     return place
 
 
-# --- Signals --------------------------------------------------------------------------------------------------
+# --- Signals --------------------------------------------------------------------------------------
 
 
 def test_sigterm_in_an_epoch(place, undisturbed):
@@ -255,19 +287,27 @@ def test_sigterm_in_an_epoch(place, undisturbed):
     until(lambda: first_epoch_done(place.run), process)
     time.sleep(0.3)
     assert kill(process, signal.SIGTERM) == 143, place.log.read_text()
-    progress = load_weights(place.run.path / "checkpoint.ckpt")["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    progress = load_weights(place.run.path / "checkpoint.ckpt")["loops"]["fit_loop"][
+        "epoch_loop.batch_progress"
+    ]
     steps = progress["current"]["completed"]
     assert 0 < steps < STEPS and not place.run.finished
     place.intact()
     place.finishes_as(undisturbed)
     row(
-        "SIGTERM in the middle of an epoch", f"saved after step {steps} of {STEPS} of epoch 2, exit code 143", "nothing"
+        "SIGTERM in the middle of an epoch",
+        f"saved after step {steps} of {STEPS} of epoch 2, exit code 143",
+        "nothing",
     )
 
 
 def test_sigkill_in_an_epoch(interrupted, undisturbed):
     interrupted.finishes_as(undisturbed)
-    row("SIGKILL in the middle of an epoch", "killed in epoch 2; went on after epoch 1", "the epoch it was in")
+    row(
+        "SIGKILL in the middle of an epoch",
+        "killed in epoch 2; went on after epoch 1",
+        "the epoch it was in",
+    )
 
 
 def test_sigkill_while_a_checkpoint_is_written(place, undisturbed):
@@ -285,25 +325,37 @@ def test_sigkill_while_a_checkpoint_is_written(place, undisturbed):
             break
     assert left and not place.run.finished
     place.finishes_as(undisturbed)
-    row("SIGKILL while a checkpoint is written", "the half-written file was removed at the next start", "the epoch")
+    row(
+        "SIGKILL while a checkpoint is written",
+        "the half-written file was removed at the next start",
+        "the epoch",
+    )
 
 
 def test_sigkill_between_model_and_record(place, undisturbed):
-    """The process is held at the very moment by a pipe in the place of the file that it opens next."""
+    """The process is held at the very moment by a pipe in the place of the file that it opens
+    next."""
     process = place.start()
-    until(lambda: first_epoch_done(place.run), process)  # a start removes what killed processes left
+    until(
+        lambda: first_epoch_done(place.run), process
+    )  # a start removes what killed processes left
     pipe = place.run.path / f"record.json.{process.pid}.part"
     os.mkfifo(pipe)
     until(lambda: (place.run.path / "model.pt").exists(), process)
     time.sleep(0.1)
     assert kill(process) == -signal.SIGKILL
     pipe.unlink()
-    assert len(pd.read_csv(place.run.path / "metrics.csv")) == 2 and not (place.run.path / "record.json").exists()
+    assert (
+        len(pd.read_csv(place.run.path / "metrics.csv")) == 2
+        and not (place.run.path / "record.json").exists()
+    )
     assert not place.run.finished
     place.intact()
     place.finishes_as(undisturbed)
     row(
-        "SIGKILL after metrics.csv and model.pt, before record.json", "not taken for finished; finished anew", "nothing"
+        "SIGKILL after metrics.csv and model.pt, before record.json",
+        "not taken for finished; finished anew",
+        "nothing",
     )
 
 
@@ -312,7 +364,11 @@ def test_two_processes_at_once(place, undisturbed):
     second = place.start()
     assert [p.wait() for p in (first, second)] == [0, 0], log.read_text() + place.log.read_text()
     said = log.read_text() + place.log.read_text()
-    assert said.count("is being trained by another process; waiting for it.") == 1 == len(said.splitlines()), said
+    assert (
+        said.count("is being trained by another process; waiting for it.")
+        == 1
+        == len(said.splitlines())
+    ), said
     place.equals(undisturbed)
     row("Two processes train one run at once", place.said(said.strip()), "nothing; trained once")
 
@@ -322,7 +378,9 @@ def test_the_one_of_two_processes_that_trains_is_killed(place, undisturbed):
     for _ in range(2):
         process = place.start()
         processes[place.log] = process
-    waiting = until(lambda: [log for log in processes if "waiting for it" in log.read_text()], process)[0]
+    waiting = until(
+        lambda: [log for log in processes if "waiting for it" in log.read_text()], process
+    )[0]
     survivor, victim = processes.pop(waiting), *processes.values()
     until(lambda: first_epoch_done(place.run), victim)
     assert kill(victim) == -signal.SIGKILL and survivor.wait() == 0, waiting.read_text()
@@ -334,12 +392,13 @@ def test_the_one_of_two_processes_that_trains_is_killed(place, undisturbed):
     )
 
 
-# --- Disks ----------------------------------------------------------------------------------------------------
+# --- Disks ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("free, whole", [(1, 0), (30, 1)])
 def test_the_disk_is_full(tmp_path, neighbour, undisturbed, free, whole):
-    """A file system of 64 MB that is full but for 1 MB, too little for a checkpoint, or 30 MB, enough for one."""
+    """A file system of 64 MB that is full but for 1 MB, too little for a checkpoint, or 30 MB,
+    enough for one."""
     (tmp_path / "runs").mkdir()
     with mounted("-t", "tmpfs", "-o", "size=64m", at=tmp_path / "runs"):
         place = Place(tmp_path, neighbour)
@@ -379,7 +438,9 @@ def test_the_run_directory_is_read_only(interrupted, undisturbed):
     before = {p.name: p.read_bytes() for p in place.run.path.iterdir()}
     with mounted("--bind", at=place.runs, source=str(place.runs)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(place.runs)], check=True)
-        sentence = place.refused("runs_dir", place.run.path.name, "cannot be written to", "Read-only")
+        sentence = place.refused(
+            "runs_dir", place.run.path.name, "cannot be written to", "Read-only"
+        )
         assert {p.name: p.read_bytes() for p in place.run.path.iterdir()} == before
         place.write(**SMALL, kappa=1)  # the finished one needs no writing
         assert place.start().wait() == 0, place.log.read_text()
@@ -388,7 +449,7 @@ def test_the_run_directory_is_read_only(interrupted, undisturbed):
     row("Read-only run directory", sentence, "nothing")
 
 
-# --- Files of a run -------------------------------------------------------------------------------------------
+# --- Files of a run -------------------------------------------------------------------------------
 
 
 def test_a_truncated_checkpoint(interrupted, undisturbed):
@@ -410,7 +471,11 @@ def test_a_checkpoint_with_a_flipped_byte(interrupted, undisturbed):
     sentence = interrupted.refused(str(checkpoint), "check sum")
     checkpoint.write_bytes(whole)
     interrupted.finishes_as(undisturbed)
-    row("Checkpoint with a flipped byte", re.sub(r"\d*archive\S*|data/\d+", "…", sentence), "nothing, once restored")
+    row(
+        "Checkpoint with a flipped byte",
+        re.sub(r"\d*archive\S*|data/\d+", "…", sentence),
+        "nothing, once restored",
+    )
 
 
 def test_a_foreign_checkpoint(place, killed, undisturbed):
@@ -438,7 +503,7 @@ def test_the_metrics_of_a_finished_run_are_damaged(place, undisturbed):
     row("A changed digit in a finished run's metrics.csv", sentence, "nothing, once restored")
 
 
-# --- Data -----------------------------------------------------------------------------------------------------
+# --- Data -----------------------------------------------------------------------------------------
 
 
 def test_a_damaged_image(tmp_path, neighbour):
@@ -448,13 +513,21 @@ def test_a_damaged_image(tmp_path, neighbour):
         for k in range(20):
             pixels = rng.integers(0, 128, (32, 32, 3), np.uint8) + 100 * (name == "bright")
             Image.fromarray(pixels.astype(np.uint8)).save(data / name / f"{k}.png")
-    own = {"dataset": "folder", "data_root": str(data), "n_train": None, "batch_size": 8, "image_size": 32}
+    own = {
+        "dataset": "folder",
+        "data_root": str(data),
+        "n_train": None,
+        "batch_size": 8,
+        "image_size": 32,
+    }
     reference = trained(tmp_path / "reference", **own)
     place = Place(tmp_path / "place", neighbour, **own)
     image = data / "dark" / "7.png"
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) // 2])
-    sentence = place.refused("data_root", str(image), "damaged or incomplete").replace(str(data), "data")
+    sentence = place.refused("data_root", str(image), "damaged or incomplete").replace(
+        str(data), "data"
+    )
     assert not place.run.path.exists()
     image.write_bytes(whole)
     place.finishes_as(reference)
@@ -462,10 +535,12 @@ def test_a_damaged_image(tmp_path, neighbour):
 
 
 def test_a_damaged_cifar_pickle(tmp_path, neighbour, undisturbed):
-    """Made here, so its MD5 is not the published one, whole or damaged: it must be refused, not unpickled.
+    """Made here, so its MD5 is not the published one, whole or damaged: it must be refused, not
+    unpickled.
 
-    The payload of `tests/unit/test_trust.py` is run by the first unpickling. A data set with the published sums
-    would be needed to see a run finish on it; the command finishes on its own data here.
+    The payload of `tests/unit/test_trust.py` is run by the first unpickling. A data set with the
+    published sums would be needed to see a run finish on it; the command finishes on its own data
+    here.
     """
     place = Place(tmp_path, neighbour, dataset="cifar10", data_root=str(tmp_path / "data"))
     folder = tmp_path / "data" / "cifar-10-batches-py"
@@ -475,7 +550,9 @@ def test_a_damaged_cifar_pickle(tmp_path, neighbour, undisturbed):
         def __reduce__(self):
             return os.system, (f"touch '{place.marker}'",)
 
-    batch = pickle.dumps({"data": np.zeros((10, 3072), np.uint8), "labels": [*range(10)], "payload": Payload()})
+    batch = pickle.dumps(
+        {"data": np.zeros((10, 3072), np.uint8), "labels": [*range(10)], "payload": Payload()}
+    )
     damaged = bytearray(batch)
     damaged[2000] ^= 1
     for name in [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"]:
@@ -486,10 +563,14 @@ def test_a_damaged_cifar_pickle(tmp_path, neighbour, undisturbed):
     assert place.marker.exists()  # the payload is a real one
     place.write(**SMALL)
     place.finishes_as(undisturbed)
-    row("CIFAR-10 pickles without the published MD5, with a payload", sentence, "nothing; the payload was not run")
+    row(
+        "CIFAR-10 pickles without the published MD5, with a payload",
+        sentence,
+        "nothing; the payload was not run",
+    )
 
 
-# --- Numbers and memory ---------------------------------------------------------------------------------------
+# --- Numbers and memory ---------------------------------------------------------------------------
 
 
 def test_the_loss_becomes_nan(place, undisturbed):
@@ -502,7 +583,8 @@ def test_the_loss_becomes_nan(place, undisturbed):
 
 
 def test_memory_runs_out(place, undisturbed):
-    """The process may take 32 MB more than it has when all is imported: too little for the views of 128 images."""
+    """The process may take 32 MB more than it has when all is imported: too little for the views of
+    128 images."""
     place.write(**{**SMALL, "batch_size": 128})
     sentence = place.refused("out of memory on cpu", "batch_size below 128", RLIMIT_AS=32 * MB)
     assert not place.run.finished
@@ -520,9 +602,15 @@ def test_an_unknown_kappa_in_a_sweep(tmp_path, neighbour, undisturbed):
         said[kappa] = (code, place.log.read_text())
     assert [said[k][0] for k in said] == [0, 1, 0] and said[1][1] == said[10][1] == "", said
     assert len(said[-1][1].splitlines()) == 1 and "kappa = -1 is not allowed" in said[-1][1]
-    assert sorted(p.name for p in place.runs.iterdir()) == sorted([neighbour.path.name, undisturbed.path.name])
+    assert sorted(p.name for p in place.runs.iterdir()) == sorted(
+        [neighbour.path.name, undisturbed.path.name]
+    )
     metrics = (place.runs / neighbour.path.name / "metrics.csv").read_bytes()
     assert metrics == (neighbour.path / "metrics.csv").read_bytes()
     place.write(**SMALL)
     place.equals(undisturbed)
-    row("kappas 1, −1, 10 in a sweep", place.said(said[-1][1].strip()), "nothing; the two others finished")
+    row(
+        "kappas 1, −1, 10 in a sweep",
+        place.said(said[-1][1].strip()),
+        "nothing; the two others finished",
+    )

@@ -1,4 +1,5 @@
-"""`make lab` as a student meets it: JupyterLab in Debian's Chromium, every notebook by "Run All", sliders moved."""
+"""`make lab` as a student meets it: JupyterLab in Debian's Chromium, every notebook by "Run All",
+sliders moved."""
 
 import base64
 import io
@@ -20,19 +21,28 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium, Debian's package chromium, is not installed")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium, Debian's package chromium, is not installed"
+)
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SLIDERS = {"00": ["κ of the kernel", "concentration of the points", "D, dimensions"], "03": ["κ"], "07": ["clusters"]}
+SLIDERS = {
+    "00": ["κ of the kernel", "concentration of the points", "D, dimensions"],
+    "03": ["κ"],
+    "07": ["clusters"],
+}
 WITH_SLIDERS = [path for path in NOTEBOOKS if path.stem[:2] in SLIDERS]
 TOKEN = "a-token-for-this-test"
-TRAINING = 1800  # seconds for one notebook: where no run is there to be reused, it trains up to seven
+TRAINING = (
+    1800  # seconds for one notebook: where no run is there to be reused, it trains up to seven
+)
 IDLE = "Python 3 (ipykernel) | Idle"  # in the status bar, once the notebook has a kernel
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """`make lab` in a folder to which notebooks are copied, with settings of its own: its address and the folder."""
+    """`make lab` in a folder to which notebooks are copied, with settings of its own: its address
+    and the folder."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
     shutil.copytree(ROOT / "profiles", folder / "profiles")
@@ -40,19 +50,43 @@ def lab(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --allow-root"
-    command = ["make", "-f", ROOT / "Makefile", "-C", folder, "-o", ".venv/.ready", "lab", f"LAB={flags}"]
+    command = [
+        "make",
+        "-f",
+        ROOT / "Makefile",
+        "-C",
+        folder,
+        "-o",
+        ".venv/.ready",
+        "lab",
+        f"LAB={flags}",
+    ]
     places = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
-    own = {f"JUPYTER{'' if place[:3] == 'LAB' else '_'}{place}": str(folder / "own" / place) for place in places}
+    own = {
+        f"JUPYTER{'' if place[:3] == 'LAB' else '_'}{place}": str(folder / "own" / place)
+        for place in places
+    }
     own |= {"IPYTHONDIR": str(folder / "own" / "ipython"), "JUPYTER_TOKEN": TOKEN}
     with (folder / "log").open("w") as log:
-        group = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+        group = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": log,
+            "stderr": log,
+            "start_new_session": True,
+        }
         server = subprocess.Popen(command, env=environment(folder, **own), **group)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: answers(f"{address}/api/status?token={TOKEN}"), 120, lambda: (folder / "log").read_text())
+        wait_for(
+            lambda: answers(f"{address}/api/status?token={TOKEN}"),
+            120,
+            lambda: (folder / "log").read_text(),
+        )
         yield address, folder
     finally:
-        started = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
+        started = (
+            psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
+        )
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         for process in psutil.wait_procs(started, 30)[1]:
@@ -63,17 +97,23 @@ def lab(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else [])
+        chromium = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else []
+        )
         yield chromium
         chromium.close()
 
 
 @pytest.fixture
 def page(browser, lab):
-    """An empty page. What it has complained of in the end fails the test; kernels are shut down, they hold memory."""
+    """An empty page. What it has complained of in the end fails the test; kernels are shut down,
+    they hold memory."""
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     kernels = f"{lab[0]}/api/sessions?token={TOKEN}"
@@ -103,7 +143,8 @@ def answers(address) -> bool:
 
 
 def run_all(page: Page, lab, name: str) -> None:
-    """Open a copy without outputs, Run All Cells by the menu, wait for the end; AssertionError names a failing cell."""
+    """Open a copy without outputs, Run All Cells by the menu, wait for the end; AssertionError
+    names a failing cell."""
     address, folder = lab
     empty = nbformat.read(ROOT / "notebooks" / name, 4)
     for cell in code(empty):
@@ -116,13 +157,17 @@ def run_all(page: Page, lab, name: str) -> None:
 
     def through():
         page.get_by_text(IDLE).wait_for(timeout=TRAINING * 1000)
-        page.keyboard.press("Control+s")  # the file has every cell; the page only those that are near the view
+        page.keyboard.press(
+            "Control+s"
+        )  # the file has every cell; the page only those that are near the view
         time.sleep(1)
         notebook = nbformat.read(folder / "notebooks" / name, 4)
         for number, cell in enumerate(notebook.cells):
             for output in cell.get("outputs", []):
                 failed = f"{name}, cell {number} ({cell.id})"
-                assert output.output_type != "error", f"{failed}: {output.get('ename')}: {output.get('evalue')}"
+                assert output.output_type != "error", (
+                    f"{failed}: {output.get('ename')}: {output.get('evalue')}"
+                )
         return all(cell.execution_count for cell in code(notebook))
 
     wait_for(through, TRAINING, lambda: f"Run All of {name}")
@@ -137,7 +182,8 @@ def slider(page: Page, description: str) -> Locator:
 
 
 def picture(of: Locator) -> str:
-    """The address, which holds the pixels, of the picture below a slider; empty where there is none."""
+    """The address, which holds the pixels, of the picture below a slider; empty where there is
+    none."""
     sources = output(of).locator("img").evaluate_all("images => images.map(image => image.src)")
     return "".join(sources[-1:])
 
@@ -148,7 +194,9 @@ def output(of: Locator) -> Locator:
 
 
 def pixels(source: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2]))).convert("RGB"))
+    return np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2]))).convert("RGB")
+    )
 
 
 def changed(before: str, after: str) -> float:
@@ -164,14 +212,19 @@ def test_a_notebook_runs_and_its_sliders_change_their_pictures(notebook, lab, pa
     expect(page.locator(".widget-slider")).to_have_count(len(sliders))
     for description in sliders:
         move(page, description)
-    page.screenshot(path=lab[1] / f"{notebook.stem}.png")  # to be looked at, beside the server's log
+    page.screenshot(
+        path=lab[1] / f"{notebook.stem}.png"
+    )  # to be looked at, beside the server's log
 
 
 def move(page: Page, description: str) -> None:
-    """Move a slider by two steps, with the arrow keys; AssertionError where the picture stays, or an error comes."""
+    """Move a slider by two steps, with the arrow keys; AssertionError where the picture stays, or
+    an error comes."""
     moved = slider(page, description)
     handle, reads = moved.locator(".noUi-handle"), moved.locator(".widget-readout").inner_text()
-    before = wait_for(lambda: picture(moved), 60, lambda: f"a picture; there is: {output(moved).inner_text()}")
+    before = wait_for(
+        lambda: picture(moved), 60, lambda: f"a picture; there is: {output(moved).inner_text()}"
+    )
     page.wait_for_timeout(1000)
     assert not changed(before, picture(moved)), "nobody has moved it"
     lowest = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemin")
@@ -193,16 +246,21 @@ def another_picture(moved: Locator, before: str) -> None:
 
 
 def test_a_drag_draws_once(lab, page):
-    """Nothing is computed while a slider is held; let go, one picture follows, not one for each place on the way."""
+    """Nothing is computed while a slider is held; let go, one picture follows, not one for each
+    place on the way."""
     run_all(page, lab, NOTEBOOKS[0].name)
     moved = slider(page, SLIDERS["00"][0])
-    before = wait_for(lambda: picture(moved), 60, lambda: f"a picture; there is: {output(moved).inner_text()}")
+    before = wait_for(
+        lambda: picture(moved), 60, lambda: f"a picture; there is: {output(moved).inner_text()}"
+    )
     output(moved).evaluate(
         """output => { window.seen = []; new MutationObserver(() => window.seen.push(
              ...[...output.querySelectorAll("img")].map(image => image.src).filter(src => !window.seen.includes(src))
            )).observe(output, {subtree: true, childList: true, attributes: true}); }"""
     )
-    moved.locator(".noUi-handle").scroll_into_view_if_needed()  # the mouse only reaches what is on the screen
+    moved.locator(
+        ".noUi-handle"
+    ).scroll_into_view_if_needed()  # the mouse only reaches what is on the screen
     page.wait_for_timeout(1000)
     handle = moved.locator(".noUi-handle").bounding_box()
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
@@ -225,5 +283,9 @@ def test_a_drag_draws_once(lab, page):
 def test_without_a_kernel_there_is_a_picture(notebook):
     """What is stored, and so what the site shows, where a slider would be."""
     assert "vnd.jupyter.widget" not in notebook.read_text()
-    cells = [cell for cell in code(nbformat.read(notebook, 4)) if "ipywidgets.interact(" in cell.source]
-    assert len(cells) == 1 and any("image/png" in output.get("data", {}) for output in cells[0].outputs)
+    cells = [
+        cell for cell in code(nbformat.read(notebook, 4)) if "ipywidgets.interact(" in cell.source
+    ]
+    assert len(cells) == 1 and any(
+        "image/png" in output.get("data", {}) for output in cells[0].outputs
+    )

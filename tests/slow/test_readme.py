@@ -1,6 +1,8 @@
-"""What the README tells a newcomer to type, taken from its text and run: each of its paths ends where it says.
+"""What the README tells a newcomer to type, taken from its text and run: each of its paths ends
+where it says.
 
-Where a command would train for minutes, shorter training is added to its end; what stands in the README stays.
+Where a command would train for minutes, shorter training is added to its end; what stands in the
+README stays.
 """
 
 import gzip
@@ -28,7 +30,8 @@ SHORT = "-p n_train 64 -p epochs 1 -p batch_size 32"
 
 
 def commands(section: str, paragraph: str) -> list[str]:
-    """The console lines below the paragraph that begins so, in the section of that title; comments cut off."""
+    """The console lines below the paragraph that begins so, in the section of that title; comments
+    cut off."""
     text = re.search(rf"(?ms)^## {section}\n(.*?)(?=^## |\Z)", README)[1]
     block = re.search(rf"(?s){re.escape(paragraph)}.*?```console\n(.*?)```", text)[1]
     return [re.sub(r"\s+#.*", "", line) for line in block.splitlines() if line.strip()]
@@ -48,7 +51,9 @@ def type_in(checkout: Path, command: str, data: Path | None = None, more: str = 
     """Run the line in a shell, with a folder of one's own for DIR."""
     line = re.sub(r"\bDIR\b", lambda _: shlex.quote(str(data)), command) + f" {more}"
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -56,7 +61,9 @@ def type_in(checkout: Path, command: str, data: Path | None = None, more: str = 
 def pictures(notebook: Path) -> int:
     """How many figures the executed notebook holds."""
     cells = nbformat.read(notebook, 4).cells
-    return sum("image/png" in output.get("data", {}) for c in cells for output in c.get("outputs", []))
+    return sum(
+        "image/png" in output.get("data", {}) for c in cells for output in c.get("outputs", [])
+    )
 
 
 def save(folder: Path, count: int, label: int) -> None:
@@ -78,15 +85,25 @@ def test_a_sweep_of_kappa_on_fashion_mnist(checkout, tmp_path):
     raw.mkdir(parents=True)
     draw = np.random.default_rng(0)
     for part, n in (("train", 600), ("t10k", 200)):  # the publisher's format, small
-        pixels, labels = draw.integers(0, 256, (n, 28, 28), np.uint8), np.arange(n, dtype=np.uint8) % 10
+        pixels, labels = (
+            draw.integers(0, 256, (n, 28, 28), np.uint8),
+            np.arange(n, dtype=np.uint8) % 10,
+        )
         for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
             head = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
             with gzip.open(raw / f"{part}-{kind}-ubyte.gz", "wb") as file:
                 file.write(head + array.tobytes())
     (command,) = commands("Try it", "**A sweep of κ on real Fashion-MNIST**")
-    type_in(checkout, command, tmp_path / "my data", f"{SHORT} -p runs_dir {shlex.quote(str(tmp_path / 'runs'))}")
+    type_in(
+        checkout,
+        command,
+        tmp_path / "my data",
+        f"{SHORT} -p runs_dir {shlex.quote(str(tmp_path / 'runs'))}",
+    )
     found = collect(tmp_path / "runs")
-    assert sorted(found.kappa.unique()) == [0.1, 0.6931, 1, 10, 20] and set(found.dataset) == {"fashion_mnist"}
+    assert sorted(found.kappa.unique()) == [0.1, 0.6931, 1, 10, 20] and set(found.dataset) == {
+        "fashion_mnist"
+    }
     assert pictures(checkout / "kappa.ipynb") >= 1
 
 
@@ -97,7 +114,9 @@ def test_saliency_of_a_photograph_of_ones_own(checkout, tmp_path):
     (command,) = commands("Try it", "**Saliency on your own photographs**")
     type_in(checkout, command, folder)
     first = next(
-        c for c in nbformat.read(checkout / "saliency.ipynb", 4).cells if "overlay(pictures, rows)" in c.source
+        c
+        for c in nbformat.read(checkout / "saliency.ipynb", 4).cells
+        if "overlay(pictures, rows)" in c.source
     )
     assert any("image/png" in output.get("data", {}) for output in first.outputs)
 
@@ -106,11 +125,18 @@ def test_saliency_of_a_photograph_of_ones_own(checkout, tmp_path):
 def test_a_data_set_of_ones_own(checkout, tmp_path, labelled):
     data = tmp_path / "my images"
     for label in (0, 1):
-        save(data / f"kind {label}" if labelled else data, 50, label) if labelled or label == 0 else None
+        save(
+            data / f"kind {label}" if labelled else data, 50, label
+        ) if labelled or label == 0 else None
     lines = commands("Try it", "**Your own data set**")
     assert len(lines) == 2
     for line in lines:
-        type_in(checkout, line, data, f"-p epochs 1 -p batch_size 16 -p runs_dir {shlex.quote(str(tmp_path / 'runs'))}")
+        type_in(
+            checkout,
+            line,
+            data,
+            f"-p epochs 1 -p batch_size 16 -p runs_dir {shlex.quote(str(tmp_path / 'runs'))}",
+        )
     found = collect(tmp_path / "runs")
     assert set(found.method) == ({"infomax", "supervised"} if labelled else {"infomax"})
     assert found[found.method == "infomax"].mi_density.notna().all()
@@ -120,7 +146,9 @@ def test_a_data_set_of_ones_own(checkout, tmp_path, labelled):
 
 def test_one_run_in_two_processes(checkout, tmp_path):
     (command,) = commands("Try it", "**One run in two processes**")
-    folder = type_in(checkout, command, more=f"{SHORT} -p runs_dir {shlex.quote(str(tmp_path / 'runs'))}").split("\n")
+    folder = type_in(
+        checkout, command, more=f"{SHORT} -p runs_dir {shlex.quote(str(tmp_path / 'runs'))}"
+    ).split("\n")
     record = Run(Path(folder[-2])).record
     assert record["devices"] == 2 and record["images"] == 64
 

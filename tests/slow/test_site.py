@@ -1,4 +1,5 @@
-"""The site as its readers have it: built with warnings as errors, crawled, and opened in a browser without a network.
+"""The site as its readers have it: built with warnings as errors, crawled, and opened in a browser
+without a network.
 
 The browser is Debian's Chromium; the build and the crawler need none.
 """
@@ -22,7 +23,9 @@ from checkout import ROOT, run, tracked
 
 WIDTHS = (390, 1440)  # a phone, a desk
 CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +42,16 @@ def soup(page: Path) -> BeautifulSoup:
 
 
 def crawl(index: Path) -> tuple[set[Path], dict[Path, list[str]]]:
-    """All files that can be reached from a page, and what is wrong with each: what is missing, what is remote."""
+    """All files that can be reached from a page, and what is wrong with each: what is missing, what
+    is remote."""
     root, queue, seen, wrong = index.parent, [index], {index}, defaultdict(list)
     anchors: dict[Path, set[str]] = {}
 
     def names(page: Path) -> set[str]:
         if page not in anchors:
-            anchors[page] = {t.get(a) for t in soup(page).find_all(True) for a in ("id", "name") if t.get(a)}
+            anchors[page] = {
+                t.get(a) for t in soup(page).find_all(True) for a in ("id", "name") if t.get(a)
+            }
         return anchors[page]
 
     def follow(page: Path, target: str, loads: bool) -> None:
@@ -69,14 +75,19 @@ def crawl(index: Path) -> tuple[set[Path], dict[Path, list[str]]]:
     while queue:
         page = queue.pop()
         if page.suffix == ".css":
-            for target in re.findall(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", page.read_text("utf-8")):
+            for target in re.findall(
+                r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", page.read_text("utf-8")
+            ):
                 follow(page, "".join(target), loads=True)
         if page.suffix != ".html":
             continue
         for tag in soup(page).find_all(True):
             for attribute in ("href", "src", "data", "poster", "srcset"):
                 if target := tag.get(attribute):
-                    loads = tag.name != "a" and (tag.name, tag.get("rel")) != ("link", ["canonical"])
+                    loads = tag.name != "a" and (tag.name, tag.get("rel")) != (
+                        "link",
+                        ["canonical"],
+                    )
                     follow(page, target.split()[0] if attribute == "srcset" else target, loads)
             if style := tag.get("style"):
                 for target in re.findall(r"url\(\s*['\"]?([^'\")]+)", style):
@@ -86,7 +97,9 @@ def crawl(index: Path) -> tuple[set[Path], dict[Path, list[str]]]:
 
 def test_nothing_is_missing_or_remote(site):
     seen, wrong = crawl(site / "index.html")
-    assert not wrong, "\n".join(f"{page.relative_to(site)}: {', '.join(what)}" for page, what in wrong.items())
+    assert not wrong, "\n".join(
+        f"{page.relative_to(site)}: {', '.join(what)}" for page, what in wrong.items()
+    )
     pages = {p for p in site.rglob("*.html") if "_static" not in p.parts}
     assert pages - seen <= {site / "_modules" / "index.html"}, "pages that no page links to"
 
@@ -95,12 +108,20 @@ def test_everything_is_there(site):
     """Each notebook with all its pictures, each result with its figure and numbers, each module."""
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         pictures = path.read_text("utf-8").count('"image/png"')
-        assert len(soup(site / "notebooks" / f"{path.stem}.html").select(".cell_output img")) == pictures, path.name
+        assert (
+            len(soup(site / "notebooks" / f"{path.stem}.html").select(".cell_output img"))
+            == pictures
+        ), path.name
     for folder in (p.parent for p in (ROOT / "reports").glob("*/caption.txt")):
         page = soup(site / "reports" / folder.name / "index.html").article
         assert page.select("figure img") and len(page.select("table")) == 2, folder.name
-        seeds = {r.get("config", {}).get("seed") for r in json.loads((folder / "records.json").read_text())}
-        assert f"Seeds{', '.join(map(str, sorted(seeds)))}" in page.text.replace("\n", ""), folder.name
+        seeds = {
+            r.get("config", {}).get("seed")
+            for r in json.loads((folder / "records.json").read_text())
+        }
+        assert f"Seeds{', '.join(map(str, sorted(seeds)))}" in page.text.replace("\n", ""), (
+            folder.name
+        )
     for path in (ROOT / "infomax_nb").glob("*.py"):
         assert path.stem == "__init__" or (site / "api" / f"{path.stem}.html").is_file(), path.name
     functions = soup(site / "api" / "losses.html").select("dt.sig")
@@ -153,7 +174,8 @@ def browser():
 
 
 class Visit:
-    """A page of the browser at one width, and what it complains about; nothing but the site can be reached."""
+    """A page of the browser at one width, and what it complains about; nothing but the site can be
+    reached."""
 
     def __init__(self, browser, width: int, own: str):
         self.own, self.context = own, browser.new_context(viewport={"width": width, "height": 844})
@@ -165,11 +187,18 @@ class Visit:
         self.page.close()  # what it has still under way is not the next one's
         self.page, said = self.context.new_page(), []
         self.complaints = said
-        self.page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on(
+            "console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None
+        )
         self.page.on("pageerror", lambda error: said.append(str(error)))
         self.page.on("requestfailed", lambda r: said.append(f"not loaded: {r.url}"))
-        self.page.on("response", lambda r: said.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        self.page.route("**/*", lambda r: r.continue_() if r.request.url.startswith((self.own, "data:")) else r.abort())
+        self.page.on(
+            "response", lambda r: said.append(f"{r.status}: {r.url}") if r.status >= 400 else None
+        )
+        self.page.route(
+            "**/*",
+            lambda r: r.continue_() if r.request.url.startswith((self.own, "data:")) else r.abort(),
+        )
         self.page.goto(url, wait_until="load")
         if self.page.query_selector(".math"):
             self.page.wait_for_function("() => window.MathJax?.startup?.promise")
@@ -177,8 +206,9 @@ class Visit:
         self.page.evaluate("() => document.fonts.ready.then(() => null)")
 
 
-# What a reader would see: equations that are not typeset or wrong, pictures that do not load, a page that is wider
-# than the window, and things that stick out of it without a box of their own that scrolls.
+# What a reader would see: equations that are not typeset or wrong, pictures that do not load, a
+# page that is wider than the window, and things that stick out of it without a box of their own
+# that scrolls.
 LOOK = r"""() => {
   const article = document.querySelector("article"), found = [];
   for (const math of document.querySelectorAll(".math"))
@@ -210,7 +240,11 @@ LOOK = r"""() => {
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_page_reads_well(site, address, browser, width):
     visit, wrong, equations = Visit(browser, width, address), {}, 0
-    pages = [p.relative_to(site).as_posix() for p in sorted(site.rglob("*.html")) if "_static" not in p.parts]
+    pages = [
+        p.relative_to(site).as_posix()
+        for p in sorted(site.rglob("*.html"))
+        if "_static" not in p.parts
+    ]
     for page in pages:
         visit.open(f"{address}/{page}")
         if found := visit.page.evaluate(LOOK) + visit.complaints:
@@ -232,7 +266,9 @@ def test_the_report_page_reads_well(tmp_path, browser, width):
     visit = Visit(browser, width, copy.as_uri())
     visit.open(f"{copy.as_uri()}/reports/index.html")
     found = visit.page.evaluate(LOOK) + visit.complaints
-    assert visit.page.locator("article table").count() > 10 < visit.page.locator("article img").count()
+    assert (
+        visit.page.locator("article table").count() > 10 < visit.page.locator("article img").count()
+    )
     visit.context.close()
     assert not found, "\n".join(found)
 
@@ -256,7 +292,9 @@ def test_what_the_browser_is_for(site, address, browser, fault):
     """Each fault in a page that is right without it is noticed."""
     right, visit = site / "notebooks" / "00_loss_derivation.html", Visit(browser, 390, address)
     wrong = right.with_name("wrong.html")
-    wrong.write_text(right.read_text("utf-8").replace("</article>", f"{fault}</article>", 1), "utf-8")
+    wrong.write_text(
+        right.read_text("utf-8").replace("</article>", f"{fault}</article>", 1), "utf-8"
+    )
     try:
         visit.open(f"{address}/notebooks/wrong.html")
         found = visit.page.evaluate(LOOK) + visit.complaints
@@ -277,7 +315,9 @@ def test_search_finds_kappa(site, address, browser, served):
     visit.page.locator("input[type=search]:visible").fill("kappa")
     visit.page.keyboard.press("Enter")
     visit.page.wait_for_selector("#search-results ul.search li a")
-    visit.page.wait_for_function("() => !document.querySelector('#search-progress')?.textContent.includes('Searching')")
+    visit.page.wait_for_function(
+        "() => !document.querySelector('#search-progress')?.textContent.includes('Searching')"
+    )
     found = visit.page.locator("#search-results ul.search li > a").all_text_contents()
     visit.context.close()
     assert len(found) > 5 and any("03" in title for title in found), found

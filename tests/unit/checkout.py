@@ -1,4 +1,5 @@
-"""A copy of what a sweep needs, in which tests start, kill and damage sweeps; the checkout itself stays untouched."""
+"""A copy of what a sweep needs, in which tests start, kill and damage sweeps; the checkout itself
+stays untouched."""
 
 import os
 import shutil
@@ -15,7 +16,11 @@ SMALL = {"n_classes": 10, "n_train": 256, "batch_size": 64, "proj_dim": 16, "epo
 def checkout(folder: Path) -> Path:
     """Copy the package and the workflow, without notebooks' outputs and results, into `folder`."""
     for name in ("infomax_nb", "pipeline", "profiles", "params", "notebooks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     (folder / "reports").mkdir()
     shutil.copy(ROOT / "reports" / "paper_table1.csv", folder / "reports")
     shutil.copy(ROOT / "Snakefile", folder)
@@ -25,7 +30,9 @@ def checkout(folder: Path) -> Path:
 def tracked(folder: Path) -> Path:
     """A copy of the checkout in `folder`: the files that git tracks, and those that it would."""
     list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(list_files, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    listed = subprocess.run(
+        list_files, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     for name in (n for n in listed if n and (ROOT / n).exists()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
@@ -41,18 +48,39 @@ def sweep_file(folder: Path, name: str, **values) -> Path:
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """One thread, this Python's tools, and the copy's package first."""
-    path, others = f"{Path(sys.executable).parent}:{os.environ['PATH']}", os.environ.get("PYTHONPATH", "")
-    own = {"PATH": path, "PYTHONPATH": f"{folder}:{others}", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    path, others = (
+        f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        os.environ.get("PYTHONPATH", ""),
+    )
+    own = {
+        "PATH": path,
+        "PYTHONPATH": f"{folder}:{others}",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
     return {**os.environ, **own, **more}
 
 
-def snakemake(target: str, *flags: str, profile: str = "local", config: dict | None = None) -> list[str]:
+def snakemake(
+    target: str, *flags: str, profile: str = "local", config: dict | None = None
+) -> list[str]:
     """The command that a person types in a checkout."""
     given = [f"{name}={value}" for name, value in {"threads": 1, **(config or {})}.items()]
     cores = ["--cores", "2"] if profile == "local" else []
-    return ["snakemake", target, "--profile", f"profiles/{profile}", *cores, *flags, "--config", *given]
+    return [
+        "snakemake",
+        target,
+        "--profile",
+        f"profiles/{profile}",
+        *cores,
+        *flags,
+        "--config",
+        *given,
+    ]
 
 
 def run(folder: Path, command: list[str], **more: str) -> subprocess.CompletedProcess:
     """The command's result, in `folder`."""
-    return subprocess.run(command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True
+    )

@@ -15,7 +15,13 @@ from infomax_nb.views.recipes import dino_views
 from infomax_nb.views.specification import View
 
 TWO = ("simclr", "vicreg", "barlow_twins", "byol")
-RECIPES = {"dino": "infomax", "simclr": "simclr", "vicreg": "vicreg", "byol": "byol", "supervised": "supervised"}
+RECIPES = {
+    "dino": "infomax",
+    "simclr": "simclr",
+    "vicreg": "vicreg",
+    "byol": "byol",
+    "supervised": "supervised",
+}
 
 
 def views(size=32, **values) -> list[View]:
@@ -23,18 +29,21 @@ def views(size=32, **values) -> list[View]:
     return build(TrainConfig(**{"proj_dim": 8, "image_size": size, **values}), 4).views(size)
 
 
-# --- What is drawn --------------------------------------------------------------------------------------------
+# --- What is drawn --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [32, 96, 224])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_its_methods_whatever_the_method(recipe, size):
-    """Its global views; and local ones of half the size, 96 for 224, 5 to 40% of the area, with its strengths."""
+    """Its global views; and local ones of half the size, 96 for 224, 5 to 40% of the area, with its
+    strengths."""
     whole = [view for view in views(size, method=RECIPES[recipe]) if view.size == size]
     drawn = views(size, augmentation=recipe, local_views=6)
     count = len(whole)
     assert drawn[:count] == whole and count == (1 if recipe == "supervised" else 2)
-    assert [(view.size, view.area) for view in drawn[count:]] == [(96 if size == 224 else size // 2, (0.05, 0.4))] * 6
+    assert [(view.size, view.area) for view in drawn[count:]] == [
+        (96 if size == 224 else size // 2, (0.05, 0.4))
+    ] * 6
     if recipe == "dino":
         assert drawn == dino_views(size)
         return
@@ -43,11 +52,19 @@ def test_a_recipe_is_its_methods_whatever_the_method(recipe, size):
 
 
 def test_simclrs_local_views_have_lightlys_strengths_of_simclr():
-    of = {name: p.default for name, p in inspect.signature(lightly.SimCLRTransform).parameters.items()}
-    jitter = tuple(of["cj_strength"] * of[f"cj_{name}"] for name in ("bright", "contrast", "sat", "hue"))
+    of = {
+        name: p.default for name, p in inspect.signature(lightly.SimCLRTransform).parameters.items()
+    }
+    jitter = tuple(
+        of["cj_strength"] * of[f"cj_{name}"] for name in ("bright", "contrast", "sat", "hue")
+    )
     for view in views(augmentation="simclr"):
         assert (view.jitter, view.jitter_p) == (jitter, of["cj_prob"])
-        assert (view.gray_p, view.blur_p, view.sigma) == (of["random_gray_scale"], of["gaussian_blur"], of["sigmas"])
+        assert (view.gray_p, view.blur_p, view.sigma) == (
+            of["random_gray_scale"],
+            of["gaussian_blur"],
+            of["sigmas"],
+        )
         assert view.solarize_p == 0
 
 
@@ -65,7 +82,9 @@ def test_the_number_that_is_not_said_is_the_methods():
 
 def test_dino_takes_local_views_at_any_size_and_keeps_its_own_areas():
     small = views(32, method="dino", local_views=6)
-    assert [(view.size, view.area) for view in small] == [(32, (0.5, 1.0))] * 2 + [(16, (0.3, 0.5))] * 6
+    assert [(view.size, view.area) for view in small] == [(32, (0.5, 1.0))] * 2 + [
+        (16, (0.3, 0.5))
+    ] * 6
     assert views(64, method="dino", local_views=6) == views(64, method="dino")
     assert views(64, method="dino", local_views=0) == views(64, method="dino")[:2]
     assert views(32, method="dino", augmentation="dino", local_views=6) == dino_views(32)
@@ -80,7 +99,14 @@ def test_dino_takes_local_views_at_any_size_and_keeps_its_own_areas():
     ],
 )
 def test_a_run_trains_with_them(tmp_path, options):
-    small = {"n_classes": 4, "n_train": 32, "batch_size": 16, "proj_dim": 8, "epochs": 1, "device": "cpu"}
+    small = {
+        "n_classes": 4,
+        "n_train": 32,
+        "batch_size": 16,
+        "proj_dim": 8,
+        "epochs": 1,
+        "device": "cpu",
+    }
     run = fit(TrainConfig(**small, **options, runs_dir=str(tmp_path)))
     other = fit(TrainConfig(**small, **{"method": "infomax"} | {k: v for k, v in options.items() if k == "method"},
                             runs_dir=str(tmp_path)))  # fmt: skip
@@ -88,9 +114,14 @@ def test_a_run_trains_with_them(tmp_path, options):
     assert run.config.augmentation == options["augmentation"]
 
 
-# --- Which runs are one ---------------------------------------------------------------------------------------
+# --- Which runs are one ---------------------------------------------------------------------------
 
-OWN = {"infomax": ("dino", 6), "simclr": ("simclr", 0), "vicreg": ("vicreg", 0), "barlow_twins": ("byol", 0)}
+OWN = {
+    "infomax": ("dino", 6),
+    "simclr": ("simclr", 0),
+    "vicreg": ("vicreg", 0),
+    "barlow_twins": ("byol", 0),
+}
 OWN |= {"byol": ("byol", 0), "supervised": ("supervised", 0)}
 
 
@@ -99,36 +130,82 @@ def test_what_is_a_methods_own_is_one_run_however_it_is_written(method):
     """One name, and one configuration in the run's directory."""
     recipe, local = OWN[method]
     plain = TrainConfig(method=method)
-    for options in ({"augmentation": recipe}, {"local_views": local}, {"augmentation": recipe, "local_views": local}):
+    for options in (
+        {"augmentation": recipe},
+        {"local_views": local},
+        {"augmentation": recipe, "local_views": local},
+    ):
         asked = plain.but(**options)
         assert asked.name == plain.name and asked.resolved() == plain.resolved()
         assert views(method=method, **options) == views(method=method)
 
 
 def test_dinos_are_runs_of_their_own():
-    """Its number of local views depends on the images, which the configuration does not always know."""
+    """Its number of local views depends on the images, which the configuration does not always
+    know."""
     plain = TrainConfig(method="dino")
-    names = {plain.but(**options).name for options in ({}, {"augmentation": "dino"}, {"local_views": 0})}
+    names = {
+        plain.but(**options).name for options in ({}, {"augmentation": "dino"}, {"local_views": 0})
+    }
     assert len(names) == 3
 
 
-# --- What is refused ------------------------------------------------------------------------------------------
+# --- What is refused ------------------------------------------------------------------------------
 
 REFUSED = [
-    *[({"method": m, "local_views": 1}, f"local_views = 1 is not allowed: {m} takes exactly 2 views") for m in TWO],
-    *[({"method": m, "augmentation": "supervised"}, f"augmentation = 'supervised' is not allowed: {m}") for m in TWO],
-    ({"method": "simclr", "augmentation": "dino", "local_views": 6}, "local_views = 6 is not allowed: simclr takes"),
-    ({"method": "simclr", "augmentation": "supervised", "local_views": 1}, "local_views = 1 is not allowed: simclr"),
-    ({"method": "supervised", "augmentation": "simclr"}, "supervised takes exactly 1 view, and no local ones"),
-    ({"method": "supervised", "local_views": 6}, "local_views = 6 is not allowed: supervised takes exactly 1 view"),
-    ({"augmentation": "supervised", "local_views": 0}, "augmentation = 'supervised' is not allowed: infomax takes 2"),
+    *[
+        (
+            {"method": m, "local_views": 1},
+            f"local_views = 1 is not allowed: {m} takes exactly 2 views",
+        )
+        for m in TWO
+    ],
+    *[
+        (
+            {"method": m, "augmentation": "supervised"},
+            f"augmentation = 'supervised' is not allowed: {m}",
+        )
+        for m in TWO
+    ],
+    (
+        {"method": "simclr", "augmentation": "dino", "local_views": 6},
+        "local_views = 6 is not allowed: simclr takes",
+    ),
+    (
+        {"method": "simclr", "augmentation": "supervised", "local_views": 1},
+        "local_views = 1 is not allowed: simclr",
+    ),
+    (
+        {"method": "supervised", "augmentation": "simclr"},
+        "supervised takes exactly 1 view, and no local ones",
+    ),
+    (
+        {"method": "supervised", "local_views": 6},
+        "local_views = 6 is not allowed: supervised takes exactly 1 view",
+    ),
+    (
+        {"augmentation": "supervised", "local_views": 0},
+        "augmentation = 'supervised' is not allowed: infomax takes 2",
+    ),
     ({"method": "dino", "augmentation": "supervised"}, "dino takes 2 views that are not local"),
-    ({"method": "dino", "augmentation": "supervised", "local_views": 3}, "dino takes 2 views that are not local"),
-    ({"local_views": -1}, "local_views = -1 is not allowed: it must be greater than or equal to 0, or none"),
-    ({"local_views": 101}, "local_views = 101 is not allowed: it must be less than or equal to 100"),
+    (
+        {"method": "dino", "augmentation": "supervised", "local_views": 3},
+        "dino takes 2 views that are not local",
+    ),
+    (
+        {"local_views": -1},
+        "local_views = -1 is not allowed: it must be greater than or equal to 0, or none",
+    ),
+    (
+        {"local_views": 101},
+        "local_views = 101 is not allowed: it must be less than or equal to 100",
+    ),
     ({"local_views": "some"}, "local_views = 'some' is not allowed: it must be a valid integer"),
     ({"augmentation": "simclrr"}, "(did you mean 'simclr'?)"),
-    ({"augmentation": "infomax"}, "augmentation = 'infomax' is not allowed: it must be 'dino', 'simclr'"),
+    (
+        {"augmentation": "infomax"},
+        "augmentation = 'infomax' is not allowed: it must be 'dino', 'simclr'",
+    ),
     ({"momentum_schedule": "step"}, "(did you mean 'steps'?)"),
     ({"eval_first": -1}, "eval_first = -1 is not allowed"),
 ]
@@ -162,10 +239,16 @@ def test_local_views_are_whole_patches_too(options, fits):
     for size in (16, 32, 40, 48, 64):
         given = {"backbone": "vit_tiny", "image_size": size, **options}
         if size in fits:
-            assert all(view.size % 16 == 0 for view in views(**{**given, "size": size, "backbone": "resnet_small"}))
+            assert all(
+                view.size % 16 == 0
+                for view in views(**{**given, "size": size, "backbone": "resnet_small"})
+            )
             TrainConfig(**given)
         else:
-            with pytest.raises(ParameterError, match=f"^image_size = {size} is not allowed: it must be a multiple of "):
+            with pytest.raises(
+                ParameterError,
+                match=f"^image_size = {size} is not allowed: it must be a multiple of ",
+            ):
                 TrainConfig(**given)
 
 
@@ -173,7 +256,9 @@ def test_local_views_are_whole_patches_too(options, fits):
 def test_views_of_all_sizes_go_through_a_method(method):
     """With the recipe and the number that it takes; its loss is finite and reaches the backbone."""
     recipe = "supervised" if method == "supervised" else "vicreg"
-    options = {"augmentation": recipe} | ({"local_views": 3} if method in ("infomax", "dino") else {})
+    options = {"augmentation": recipe} | (
+        {"local_views": 3} if method in ("infomax", "dino") else {}
+    )
     torch.manual_seed(0)
     made = build(TrainConfig(method=method, proj_dim=8, **options), 4)
     given = [torch.randn(4, 3, view.size, view.size) for view in made.views(32)]

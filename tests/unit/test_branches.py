@@ -1,4 +1,5 @@
-"""Runs that begin where another one was, what a run keeps, and what it predicted of each test image."""
+"""Runs that begin where another one was, what a run keeps, and what it predicted of each test
+image."""
 
 import json
 import math
@@ -48,7 +49,11 @@ def assert_same(run: Run, other: Run) -> None:
 def trunk(request, tmp_path_factory):
     """A finished run of six epochs that has kept the third and the last."""
     folder = tmp_path_factory.mktemp(request.param)
-    return fit(TrainConfig(**SMALL, method=request.param, epochs=6, keep_epochs=[6, 3], runs_dir=str(folder)))
+    return fit(
+        TrainConfig(
+            **SMALL, method=request.param, epochs=6, keep_epochs=[6, 3], runs_dir=str(folder)
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +64,12 @@ def ours(tmp_path_factory):
 
 
 def branch(run: Run, epoch: int, **changes) -> TrainConfig:
-    return run.config.but(**{"keep_epochs": None, "start_from": run.path.name, "start_epoch": epoch, **changes})
+    return run.config.but(
+        **{"keep_epochs": None, "start_from": run.path.name, "start_epoch": epoch, **changes}
+    )
 
 
-# --- A branch is the run that it would have been --------------------------------------------------------------
+# --- A branch is the run that it would have been --------------------------------------------------
 
 
 def test_a_branch_with_its_trunks_values_is_its_trunk(trunk):
@@ -71,7 +78,9 @@ def test_a_branch_with_its_trunks_values_is_its_trunk(trunk):
     assert_same(same, trunk)
 
 
-@pytest.mark.parametrize("trunk", ["infomax", "simclr"], indirect=True)  # BYOL's momentum knows where a run ends
+@pytest.mark.parametrize(
+    "trunk", ["infomax", "simclr"], indirect=True
+)  # BYOL's momentum knows where a run ends
 def test_six_epochs_and_six_more_are_twelve(trunk):
     whole = fit(trunk.config.but(epochs=12, keep_epochs=None))
     assert_same(fit(branch(trunk, 6, epochs=12)), whole)
@@ -98,7 +107,8 @@ def test_a_branch_goes_its_own_way_after_the_start(ours):
 
 
 def test_its_rate_is_its_own(ours):
-    """One step from one checkpoint at two rates: without decay AdamW's steps are their multiples."""
+    """One step from one checkpoint at two rates: without decay AdamW's steps are their
+    multiples."""
     one = ours.config.but(batch_size=64, epochs=1, keep_epochs=[1])
     start = fit(one)
     slow, fast = (fit(branch(start, 1, epochs=2, lr=lr, weight_decay=0.0)) for lr in (1e-4, 3e-4))
@@ -106,7 +116,10 @@ def test_its_rate_is_its_own(ours):
     for name, value in weights(slow).items():
         if "running" in name or value.dtype != torch.float32:
             continue
-        step, triple = (value - before[name]).double(), (weights(fast)[name] - before[name]).double()
+        step, triple = (
+            (value - before[name]).double(),
+            (weights(fast)[name] - before[name]).double(),
+        )
         assert (triple - 3 * step).abs().max() < 1e-6, name
         moved += (step.abs() > 5e-5).sum().item()
     assert moved > 1000
@@ -131,7 +144,9 @@ def test_a_killed_branch_goes_on_from_its_own_checkpoint(ours):
         Kind.__call__ = killed
         fit(TrainConfig(**{config.but(runs_dir=str(place)).model_dump()!r}))
     """
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == -9, done.stderr
     run = Run(place / config.name)
     assert (run.path / "checkpoint.ckpt").exists() and not run.finished
@@ -144,10 +159,15 @@ def test_a_killed_branch_goes_on_from_its_own_checkpoint(ours):
 
 def environment() -> dict:
     """Of a process that writes a checkpoint after each epoch."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "INFOMAX_SAVE_SECONDS": "0",
+    }
 
 
-# --- What is kept ---------------------------------------------------------------------------------------------
+# --- What is kept ---------------------------------------------------------------------------------
 
 
 def test_what_a_run_keeps_is_named_in_its_record_and_no_part_of_its_name(trunk):
@@ -160,7 +180,9 @@ def test_what_a_run_keeps_is_named_in_its_record_and_no_part_of_its_name(trunk):
     assert collect(trunk.path.parent).run.nunique() >= 1
 
 
-@pytest.mark.parametrize("given", [[1, 2], (2, 1), "[1, 2]", [2, 1, 2], ["1", 2.0], np.array([1, 2])])
+@pytest.mark.parametrize(
+    "given", [[1, 2], (2, 1), "[1, 2]", [2, 1, 2], ["1", 2.0], np.array([1, 2])]
+)
 def test_epochs_to_keep_may_be_written_in_any_way(given):
     assert TrainConfig(keep_epochs=given).keep_epochs == (1, 2)
 
@@ -173,7 +195,9 @@ def test_nothing_to_keep(given):
 def test_epochs_to_keep_are_no_list_of_runs(tmp_path):
     """From a sweep's file and from the command line, where they are text."""
     file = tmp_path / "sweep.yaml"
-    file.write_text(yaml.safe_dump({**SMALL, "epochs": 2, "keep_epochs": [1, 2], "betas": [0.5, 1]}))
+    file.write_text(
+        yaml.safe_dump({**SMALL, "epochs": 2, "keep_epochs": [1, 2], "betas": [0.5, 1]})
+    )
     runs = list(runs_of(file).values())
     assert [(run["beta"], run["keep_epochs"]) for run in runs] == [(0.5, [1, 2]), (1, [1, 2])]
     file.write_text(yaml.safe_dump({**SMALL, "epochs": 1}))
@@ -183,7 +207,7 @@ def test_epochs_to_keep_are_no_list_of_runs(tmp_path):
     assert list(Run(tmp_path / "runs" / done.stdout.strip()).record["kept"]) == ["1"]
 
 
-# --- What is refused ------------------------------------------------------------------------------------------
+# --- What is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -195,13 +219,31 @@ def test_epochs_to_keep_are_no_list_of_runs(tmp_path):
             {"start_from": "x", "start_epoch": 0},
             "start_epoch = 0 is not allowed: it must be greater than or equal to 1",
         ),
-        ({"start_from": "x", "start_epoch": 8}, "start_epoch = 8 is not allowed: it must be less than epochs = 8"),
-        ({"start_from": "x/y", "start_epoch": 1}, "start_from = 'x/y' is not allowed: it must be the name of a run"),
+        (
+            {"start_from": "x", "start_epoch": 8},
+            "start_epoch = 8 is not allowed: it must be less than epochs = 8",
+        ),
+        (
+            {"start_from": "x/y", "start_epoch": 1},
+            "start_from = 'x/y' is not allowed: it must be the name of a run",
+        ),
         ({"start_from": "..", "start_epoch": 1}, "start_from = '..' is not allowed"),
-        ({"keep_epochs": [4, 9]}, "keep_epochs = [4, 9] is not allowed: 9 in it must be at most epochs = 8"),
-        ({"keep_epochs": [0, 3]}, "keep_epochs = [0, 3] is not allowed: 0 in it must be greater than or equal to 1"),
-        ({"keep_epochs": "some"}, "keep_epochs = 'some' is not allowed: it must be a valid integer"),
-        ({"keep_epochs": "1, 2"}, "keep_epochs = '1, 2' is not allowed: it must be a valid integer"),
+        (
+            {"keep_epochs": [4, 9]},
+            "keep_epochs = [4, 9] is not allowed: 9 in it must be at most epochs = 8",
+        ),
+        (
+            {"keep_epochs": [0, 3]},
+            "keep_epochs = [0, 3] is not allowed: 0 in it must be greater than or equal to 1",
+        ),
+        (
+            {"keep_epochs": "some"},
+            "keep_epochs = 'some' is not allowed: it must be a valid integer",
+        ),
+        (
+            {"keep_epochs": "1, 2"},
+            "keep_epochs = '1, 2' is not allowed: it must be a valid integer",
+        ),
         ({"keep_epochs": True}, "keep_epochs = True is not allowed"),
         ({"keep_epochs": [1, True]}, "keep_epochs = [1, True] is not allowed"),
         ({"keep_epochs": {"a": 1}}, "keep_epochs = {'a': 1} is not allowed"),
@@ -221,10 +263,19 @@ def test_epochs_that_cannot_be(changes, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"start_from": "nobody"}, "start_from = 'nobody' is not allowed: there is no run of this name in "),
+        (
+            {"start_from": "nobody"},
+            "start_from = 'nobody' is not allowed: there is no run of this name in ",
+        ),
         ({"start_from": "x" * 300}, "there is no run of this name in "),
-        ({"start_epoch": 2, "epochs": 3}, "start_epoch = 2 is not allowed: NAME has kept 1 (keep_epochs)"),
-        ({"seed": 3}, "start_from = 'NAME' is not allowed: a branch has its trunk's seed (0, here 3)."),
+        (
+            {"start_epoch": 2, "epochs": 3},
+            "start_epoch = 2 is not allowed: NAME has kept 1 (keep_epochs)",
+        ),
+        (
+            {"seed": 3},
+            "start_from = 'NAME' is not allowed: a branch has its trunk's seed (0, here 3).",
+        ),
         ({"n_train": 65, "n_classes": 11}, "n_train (64, here 65), n_classes (12, here 11)."),
         ({"image_size": 16}, "image_size (None, here 16)."),
         ({"dataset": "glyphs_textured"}, "dataset (glyphs, here glyphs_textured)."),
@@ -250,7 +301,10 @@ def test_a_branch_that_cannot_be_is_refused_before_anything_is_written(ours, cha
 
 def test_a_run_that_has_kept_nothing(tmp_path):
     run = fit(TrainConfig(**SMALL, epochs=1, runs_dir=str(tmp_path)))
-    with pytest.raises(ParameterError, match="has kept no epoch .* finished run is not trained anew for keep_epochs"):
+    with pytest.raises(
+        ParameterError,
+        match="has kept no epoch .* finished run is not trained anew for keep_epochs",
+    ):
         fit(branch(run, 1, epochs=2))
 
 
@@ -289,7 +343,14 @@ def test_a_branch_does_not_begin_on_other_images(tmp_path):
         for k in range(12):
             pixels = noise.integers(0, 256, (16, 16, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{k}.png")
-    own = {"dataset": "folder", "image_size": 16, "batch_size": 8, "proj_dim": 8, "epochs": 2, "device": "cpu"}
+    own = {
+        "dataset": "folder",
+        "image_size": 16,
+        "batch_size": 8,
+        "proj_dim": 8,
+        "epochs": 2,
+        "device": "cpu",
+    }
     own |= {"data_root": str(tmp_path / "images"), "runs_dir": str(tmp_path / "runs")}
     run = fit(TrainConfig(**own, keep_epochs=1))
     (tmp_path / "images" / "cat" / "1.png").unlink()
@@ -299,7 +360,7 @@ def test_a_branch_does_not_begin_on_other_images(tmp_path):
     assert set(run.path.parent.iterdir()) == before
 
 
-# --- When it is evaluated -------------------------------------------------------------------------------------
+# --- When it is evaluated -------------------------------------------------------------------------
 
 
 def test_the_first_epochs_are_evaluated_beside(tmp_path):
@@ -309,7 +370,7 @@ def test_the_first_epochs_are_evaluated_beside(tmp_path):
     assert evaluated.tolist() == [1, 2, 3, 6, 7] == run.predictions["epochs"].tolist()
 
 
-# --- A teacher's momentum -------------------------------------------------------------------------------------
+# --- A teacher's momentum -------------------------------------------------------------------------
 
 MOMENTA = """if True:
     import os, signal, sys
@@ -329,21 +390,29 @@ MOMENTA = """if True:
 
 
 def test_a_momentum_by_steps_rises_at_each_step_whatever_stops_the_run(tmp_path):
-    """Stopped after the third of six steps, in the middle of an epoch; the half cosine written out."""
+    """Stopped after the third of six steps, in the middle of an epoch; the half cosine written
+    out."""
     config = TrainConfig(
         **{**SMALL, "n_train": 48, "batch_size": 16},
-        **{"method": "byol", "epochs": 2, "momentum_schedule": "steps", "runs_dir": str(tmp_path / "stopped")},
+        **{
+            "method": "byol",
+            "epochs": 2,
+            "momentum_schedule": "steps",
+            "runs_dir": str(tmp_path / "stopped"),
+        },
     )
     code = MOMENTA.replace("CONFIG", repr(config.model_dump()))
     call = partial(subprocess.run, env=environment(), capture_output=True, text=True)
     first, then = (call([sys.executable, "-c", code, stop]) for stop in ("2", "0"))
     assert (first.returncode, then.returncode) == (143, 0), first.stderr + then.stderr
     momenta = [float(line) for line in (first.stdout + then.stdout).split()]
-    assert momenta == pytest.approx([1 - 0.004 * (1 + math.cos(math.pi * k / 5)) / 2 for k in range(6)], abs=1e-12)
+    assert momenta == pytest.approx(
+        [1 - 0.004 * (1 + math.cos(math.pi * k / 5)) / 2 for k in range(6)], abs=1e-12
+    )
     assert_same(Run(config.run_dir), fit(config.but(runs_dir=str(tmp_path / "whole"))))
 
 
-# --- Predictions ----------------------------------------------------------------------------------------------
+# --- Predictions ----------------------------------------------------------------------------------
 
 
 def test_accuracies_follow_from_the_predictions(trunk):
@@ -358,7 +427,8 @@ def test_accuracies_follow_from_the_predictions(trunk):
 
 
 def test_within_a_superclass_the_best_of_its_classes_counts(trunk):
-    """Among two groups of six: right where the first choice was, never of the other group, and more often right."""
+    """Among two groups of six: right where the first choice was, never of the other group, and more
+    often right."""
     found, test = trunk.predictions, datasets(trunk.config)[1]
     coarse, labels = test.coarse.numpy(), found["labels"]
     assert len(set(coarse)) == 2
@@ -382,7 +452,9 @@ def test_the_best_within_is_the_largest_score_of_the_group():
 
 
 def test_more_than_256_classes_take_two_bytes(tmp_path):
-    images = torch.randint(0, 256, (600, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (600, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     few = ImageSet(images, torch.arange(600) % 300, [str(k) for k in range(300)])
     evaluation = OnlineEvaluation(few, few, 3 * 4 * 4, 0, torch.device("cpu"))
     evaluation(torch.nn.Flatten(), 5, passes=1)

@@ -14,7 +14,9 @@ from infomax_nb.data.sampling import batches
 from infomax_nb.train.budget import ENOUGH, in_words, longer, steps
 
 
-@pytest.mark.parametrize(("images", "batch_size", "epochs"), [(144, 128, 8), (100, 16, 3), (64, 64, 1), (101, 10, 2)])
+@pytest.mark.parametrize(
+    ("images", "batch_size", "epochs"), [(144, 128, 8), (100, 16, 3), (64, 64, 1), (101, 10, 2)]
+)
 def test_steps_are_the_batches_that_come(images, batch_size, epochs):
     train = load("glyphs", n=images)
     counted = sum(1 for epoch in range(epochs) for _ in batches(train, batch_size, 0, epoch))
@@ -22,9 +24,14 @@ def test_steps_are_the_batches_that_come(images, batch_size, epochs):
 
 
 def test_the_sentence_says_the_number_and_what_to_change():
-    assert in_words(TrainConfig(), 4800) == "Steps of a run: 296 (images: 4,800, batch_size: 128, epochs: 8)."
+    assert (
+        in_words(TrainConfig(), 4800)
+        == "Steps of a run: 296 (images: 4,800, batch_size: 128, epochs: 8)."
+    )
     said = in_words(TrainConfig(), 144)
-    assert said.startswith("Steps of a run: 8 (images: 144, batch_size: 128, epochs: 8), which is too few")
+    assert said.startswith(
+        "Steps of a run: 8 (images: 144, batch_size: 128, epochs: 8), which is too few"
+    )
     batch_size, epochs, promised = map(
         int, re.search(r"-p batch_size (\d+) -p epochs (\d+) makes it (\d+)", said).groups()
     )
@@ -45,7 +52,14 @@ def test_what_it_advises_is_a_configuration_with_enough_steps(images, batch_size
 @pytest.mark.parametrize("own", [True, False])
 def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path, own):
     """Where nobody watches, a run of public images is quiet."""
-    given = {"n_classes": 4, "n_train": 64, "batch_size": 32, "epochs": 1, "proj_dim": 8, "runs_dir": str(tmp_path)}
+    given = {
+        "n_classes": 4,
+        "n_train": 64,
+        "batch_size": 32,
+        "epochs": 1,
+        "proj_dim": 8,
+        "runs_dir": str(tmp_path),
+    }
     if own:
         given |= {"dataset": "folder", "data_root": str(tmp_path / "images"), "image_size": 32}
         for k in range(100):

@@ -1,4 +1,5 @@
-"""Hierarchies and their distances by hand, rank correlations against SciPy, exact permutation p-values."""
+"""Hierarchies and their distances by hand, rank correlations against SciPy, exact permutation
+p-values."""
 
 from itertools import permutations
 
@@ -12,7 +13,13 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics.pairwise import cosine_similarity
 
-from infomax_nb.analysis.centroids import centroids, hierarchy, lca_height, rank_correlation, tree_distance
+from infomax_nb.analysis.centroids import (
+    centroids,
+    hierarchy,
+    lca_height,
+    rank_correlation,
+    tree_distance,
+)
 from infomax_nb.data import loading as data
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.representation import features
@@ -40,7 +47,8 @@ SIX_DISTANCE = [
     [5, 5, 5, 5, 0, 3],
     [6, 6, 6, 6, 3, 0],
 ]
-# Lines of the WordNet table. The two nodes called table are different ones, both kinds of furniture.
+# Lines of the WordNet table. The two nodes called table are different ones, both kinds of
+# furniture.
 WORDNET = """wnid,name,in_tiny_imagenet,hypernym_wnids,hypernym_names
 n01443537,goldfish,1,n00001740/n00015388/n01471682/n02512053,entity/animal/vertebrate/fish
 n01641577,bullfrog,1,n00001740/n00015388/n01471682/n01627424/n01639765/n01640846,entity/animal/vertebrate/amphibian/frog/true_frog
@@ -72,10 +80,14 @@ def test_distances_of_a_small_tree_by_hand():
 
 
 def test_height_is_the_cophenetic_distance_where_all_leaves_are_equally_deep():
-    paths = [(f"{k // 4}", f"{k // 2}", f"{k}") for k in range(8)]  # a binary tree whose root has no name
+    paths = [
+        (f"{k // 4}", f"{k // 2}", f"{k}") for k in range(8)
+    ]  # a binary tree whose root has no name
     height = lca_height(paths)
     assert height[0].tolist() == [0, 1, 2, 2, 3, 3, 3, 3]
-    np.testing.assert_array_equal(squareform(cophenet(linkage(squareform(height), "average"))), height)
+    np.testing.assert_array_equal(
+        squareform(cophenet(linkage(squareform(height), "average"))), height
+    )
     np.testing.assert_array_equal(tree_distance(paths), 2 * height)
 
 
@@ -91,13 +103,17 @@ def test_wordnet_paths_keep_apart_what_shares_a_name(wordnet):
     )
     desk = tree_distance(paths)[0].tolist()
     assert desk == [0, 4 + 6, 4, 2, 4 + 4, 4 + 5]
-    assert tree_distance(paths)[1, 5] == 3 and lca_height(paths)[1, 5] == 2  # bullfrog and tailed frog
+    assert (
+        tree_distance(paths)[1, 5] == 3 and lca_height(paths)[1, 5] == 2
+    )  # bullfrog and tailed frog
     assert lca_height(paths)[1, 4] == 4  # bullfrog and goldfish
 
 
 def test_superclasses_are_a_hierarchy_of_two_levels():
     """As CIFAR-100 and glyphs have them."""
-    paths = hierarchy(["apple", "trout", "pear"], coarse=torch.tensor([1, 0, 1]), coarse_names=["fish", "fruit"])
+    paths = hierarchy(
+        ["apple", "trout", "pear"], coarse=torch.tensor([1, 0, 1]), coarse_names=["fish", "fruit"]
+    )
     assert paths == [("fruit", "apple"), ("fish", "trout"), ("fruit", "pear")]
     assert tree_distance(paths).tolist() == [[0, 4, 2], [4, 0, 4], [2, 4, 0]]
     assert lca_height(paths).tolist() == [[0, 2, 1], [2, 0, 2], [1, 2, 0]]
@@ -108,7 +124,10 @@ def test_superclasses_are_a_hierarchy_of_two_levels():
     [
         (lambda text: text.replace("n01641577", "n01641578"), "n01641577"),
         (lambda text: text.replace("hypernym_names", "names"), "hypernym_names"),
-        (lambda text: text.replace("entity/animal/vertebrate/fish", "animal/vertebrate/fish"), "longer"),
+        (
+            lambda text: text.replace("entity/animal/vertebrate/fish", "animal/vertebrate/fish"),
+            "longer",
+        ),
         (lambda text: text + "a,b,c\n" + "a," * 9, "Expected 5 fields"),
         (lambda text: "", "No columns"),
     ],
@@ -119,19 +138,25 @@ def test_a_table_that_is_not_one_is_named(wordnet, change, word):
     with pytest.raises(ParameterError) as refused:
         hierarchy(["n01443537", "n01641577"], str(wordnet))
     said = str(refused.value)
-    assert said.startswith(f"hierarchy_csv = {str(wordnet)!r} is not allowed: it must be a table with columns wnid")
+    assert said.startswith(
+        f"hierarchy_csv = {str(wordnet)!r} is not allowed: it must be a table with columns wnid"
+    )
     assert word in said.split(";")[1] and len(said.splitlines()) == 1
 
 
 def test_no_table_at_all_is_named():
     for csv in (None, "nowhere.csv"):
-        with pytest.raises(ParameterError, match=f"hierarchy_csv = {csv!r} is not allowed") as refused:
+        with pytest.raises(
+            ParameterError, match=f"hierarchy_csv = {csv!r} is not allowed"
+        ) as refused:
             hierarchy(["airplane", "bird"], csv)
         assert "NoneType" not in str(refused.value)
 
 
 def test_a_table_of_ones_own_whose_ids_are_the_names(tmp_path):
-    (tmp_path / "own.csv").write_text("wnid,name,hypernym_wnids,hypernym_names\ncat,cat,all/g1,all/pets\n")
+    (tmp_path / "own.csv").write_text(
+        "wnid,name,hypernym_wnids,hypernym_names\ncat,cat,all/g1,all/pets\n"
+    )
     assert hierarchy(["cat"], str(tmp_path / "own.csv")) == [("all", "pets (g1)", "cat")]
 
 
@@ -168,10 +193,13 @@ def test_p_value_of_random_relabellings_counts_the_true_one():
     noise = np.random.default_rng(0).normal(size=(48, 48))
     perfect = rank_correlation(-tree + 1e-3 * (noise + noise.T), tree, permutations=99)
     assert perfect["p"] == pytest.approx(1 / 100)  # none of the 99 reaches it
-    # Untied against tied ranks: 120 of 1,128 pairs are close, and ρ can be no more than sqrt(3 q (1 - q)).
+    # Untied against tied ranks: 120 of 1,128 pairs are close, and ρ can be no more than sqrt(3 q (1
+    # - q)).
     q = 120 / 1128
     assert perfect["rho"] == pytest.approx(np.sqrt(3 * q * (1 - q)), abs=1e-3)
-    assert rank_correlation(tree, tree, 99)["p"] == 1  # one-sided: here the closest pairs are the least alike
+    assert (
+        rank_correlation(tree, tree, 99)["p"] == 1
+    )  # one-sided: here the closest pairs are the least alike
 
 
 def test_pseudo_values_leave_one_class_out():
@@ -183,7 +211,8 @@ def test_pseudo_values_leave_one_class_out():
 
 
 def test_standard_error_is_the_spread_over_draws_of_classes():
-    """Classes drawn anew from one fixed hierarchy: ρ varies as much as the error of each draw says."""
+    """Classes drawn anew from one fixed hierarchy: ρ varies as much as the error of each draw
+    says."""
     rng = np.random.default_rng(0)
     groups = rng.normal(size=(4, 1, 20)) + 0.8 * rng.normal(size=(4, 4, 20))
     found, errors = [], []
@@ -198,7 +227,8 @@ def test_standard_error_is_the_spread_over_draws_of_classes():
 
 
 def test_from_imagenet_folders_to_a_rank_correlation(tmp_path, wordnet):
-    """ImageNet's layout, raw pixels: animals are reddish here and furniture is bluish, so ρ is what the tree says."""
+    """ImageNet's layout, raw pixels: animals are reddish here and furniture is bluish, so ρ is what
+    the tree says."""
     rng = np.random.default_rng(0)
     wnids = ["n01443537", "n01641577", "n01644900", "n03179701", "n03201208", "n03982430"]
     for k, wnid in enumerate(wnids):

@@ -1,4 +1,5 @@
-"""Near and far tasks, mistakes in the tree, the number of classes alone: where the answer is known."""
+"""Near and far tasks, mistakes in the tree, the number of classes alone: where the answer is
+known."""
 
 import json
 from itertools import combinations, product
@@ -18,20 +19,32 @@ from infomax_nb.evaluation.probe import converged_probe
 from infomax_nb.files import project_root
 
 # Three levels, uneven: a (a1: 4 classes, a2: 3), b (5 classes), c (a lone class), d (2 classes).
-TREE = [("root", "a", "a1", f"a1{k}") for k in range(4)] + [("root", "a", "a2", f"a2{k}") for k in range(3)]
-TREE += [("root", "b", f"b{k}") for k in range(5)] + [("root", "c")] + [("root", "d", f"d{k}") for k in range(2)]
+TREE = [("root", "a", "a1", f"a1{k}") for k in range(4)] + [
+    ("root", "a", "a2", f"a2{k}") for k in range(3)
+]
+TREE += (
+    [("root", "b", f"b{k}") for k in range(5)]
+    + [("root", "c")]
+    + [("root", "d", f"d{k}") for k in range(2)]
+)
 
 
 def groups(n_groups: int, size: int) -> list[tuple]:
     return [(f"group {g}", f"{g}.{k}") for g in range(n_groups) for k in range(size)]
 
 
-# --- Trees and draws ----------------------------------------------------------------------------------------
+# --- Trees and draws ------------------------------------------------------------------------------
 
 
 def test_subtrees_and_superclasses_by_hand():
     below = coarse.subtrees(TREE)
-    assert {node[-1]: len(classes) for node, classes in below.items()} == {"a": 7, "a1": 4, "a2": 3, "b": 5, "d": 2}
+    assert {node[-1]: len(classes) for node, classes in below.items()} == {
+        "a": 7,
+        "a1": 4,
+        "a2": 3,
+        "b": 5,
+        "d": 2,
+    }
     assert below["root", "a", "a2"] == [4, 5, 6]  # the root holds all classes: no subtree
 
     def cut(share):  # numbers are arbitrary: which classes are together
@@ -50,11 +63,15 @@ def test_superclasses_of_glyphs_are_their_groups(n):
     assert len(set(zip(names, numbers, strict=True))) == len(set(names)) == len(set(numbers))
 
 
-@pytest.mark.parametrize(("paths", "size"), [(glyphs.classes(340), 20), (glyphs.classes(48), 6), (TREE, 4)])
+@pytest.mark.parametrize(
+    ("paths", "size"), [(glyphs.classes(340), 20), (glyphs.classes(48), 6), (TREE, 4)]
+)
 def test_near_draws_lie_in_one_subtree_and_far_ones_in_as_many_groups_as_there_are(paths, size):
     table = coarse.draws(paths, size, n=18)
     assert table.kind.tolist() == ["near"] * 18 + ["far"] * 18
-    assert all(len(set(classes)) == size and list(classes) == sorted(classes) for classes in table.classes)
+    assert all(
+        len(set(classes)) == size and list(classes) == sorted(classes) for classes in table.classes
+    )
     numbers = coarse.superclasses(paths).numpy()
     n_groups = len(set(numbers))
     for row in table.itertuples():
@@ -67,7 +84,9 @@ def test_near_draws_lie_in_one_subtree_and_far_ones_in_as_many_groups_as_there_a
     counts = near.subtree.value_counts()
     assert counts.max() - counts.min() <= 1  # subtrees take turns
     smallest = set(counts.index)  # none of them holds another
-    assert not any(a != b and b in path and a in path for path in paths for a in smallest for b in smallest)
+    assert not any(
+        a != b and b in path and a in path for path in paths for a in smallest for b in smallest
+    )
     other = coarse.draws(paths, size, n=18, seed=1)
     again = coarse.draws(paths, size, n=18)
     assert all(map(np.array_equal, table.classes, again.classes))
@@ -80,22 +99,33 @@ def test_near_draws_use_the_smallest_subtrees_that_are_large_enough():
     def used(size):
         return set(coarse.draws(TREE, size, n=9).subtree[:9])
 
-    assert [used(size) for size in (3, 4, 5, 6)] == [{"a1", "a2", "b"}, {"a1", "b"}, {"a", "b"}, {"a"}]
+    assert [used(size) for size in (3, 4, 5, 6)] == [
+        {"a1", "a2", "b"},
+        {"a1", "b"},
+        {"a", "b"},
+        {"a"},
+    ]
 
 
-@pytest.mark.parametrize(("paths", "size", "most"), [(glyphs.classes(48), 7, 6), (TREE, 8, 7), (TREE, 1, 7)])
+@pytest.mark.parametrize(
+    ("paths", "size", "most"), [(glyphs.classes(48), 7, 6), (TREE, 8, 7), (TREE, 1, 7)]
+)
 def test_a_subset_that_no_subtree_holds(paths, size, most):
-    with pytest.raises(ParameterError, match=f"^subset = {size} is not allowed: it must be 2 to {most}, "):
+    with pytest.raises(
+        ParameterError, match=f"^subset = {size} is not allowed: it must be 2 to {most}, "
+    ):
         coarse.draws(paths, size)
 
 
-# --- Tasks --------------------------------------------------------------------------------------------------
+# --- Tasks ----------------------------------------------------------------------------------------
 
 
 def coarse_features(n_groups: int, size: int, images: int = 4):
-    """All images of a group have one direction, but that training images are a little aside, more so in later classes.
+    """All images of a group have one direction, but that training images are a little aside, more
+    so in later classes.
 
-    So the nearest neighbours of a test image are those of the first class of its group that takes part.
+    So the nearest neighbours of a test image are those of the first class of its group that takes
+    part.
     """
     labels = torch.arange(n_groups * size).repeat_interleave(images)
     queries = torch.eye(n_groups + 1)[labels // size]
@@ -106,19 +136,25 @@ def coarse_features(n_groups: int, size: int, images: int = 4):
 
 def test_features_that_know_the_group_and_nothing_else():
     paths, (features, labels) = groups(5, 4), coarse_features(5, 4)
-    whole = pd.DataFrame([("all", 0, "all", np.arange(20))], columns=["kind", "draw", "subtree", "classes"])
+    whole = pd.DataFrame(
+        [("all", 0, "all", np.arange(20))], columns=["kind", "draw", "subtree", "classes"]
+    )
     tasks = pd.concat([coarse.draws(paths, 4, n=10), whole])
     scores = coarse.reprobe({"made": features}, labels, tasks, paths).assign(seed=0)
     means = scores.groupby("kind").accuracy.agg(["min", "max"])
-    # One class of four is always right; of four groups all are; of the whole, one class in each group.
+    # One class of four is always right; of four groups all are; of the whole, one class in each
+    # group.
     assert means.loc["near"].tolist() == [25, 25] and means.loc["far"].tolist() == [100, 100]
     assert means.loc["all"].tolist() == [25, 25]
     assert coarse.gap(scores, "made") == {"gap": 75, "low": 75, "high": 75}
 
     far, near, all_ = (scores[scores.kind == kind] for kind in ("far", "near", "all"))
     assert (far.mistakes == 0).all() and (far.height == 0).all() and (far.shuffled == 0).all()
-    assert (near.height == near.mistakes).all() and (near.mistakes == 12).all()  # in a group all are one edge up
-    # 60 mistakes, all one edge up; shuffled, one of five wrong answers stays in the group, the others are two up.
+    assert (near.height == near.mistakes).all() and (
+        near.mistakes == 12
+    ).all()  # in a group all are one edge up
+    # 60 mistakes, all one edge up; shuffled, one of five wrong answers stays in the group, the
+    # others are two up.
     assert all_[["mistakes", "height"]].iloc[0].tolist() == [60, 60]
     assert all_.shuffled.item() == pytest.approx(60 * (1 / 5 * 1 + 4 / 5 * 2))
     assert all_.log_odds.item() == pytest.approx(np.log(20.5 / 60.5))
@@ -127,22 +163,28 @@ def test_features_that_know_the_group_and_nothing_else():
 def test_fine_features_have_no_gap():
     labels = torch.arange(20).repeat_interleave(3)
     x = torch.eye(20)[labels]
-    scores = coarse.reprobe({"fine": (x, x)}, [labels, labels], coarse.draws(groups(5, 4), 4), groups(5, 4))
+    scores = coarse.reprobe(
+        {"fine": (x, x)}, [labels, labels], coarse.draws(groups(5, 4), 4), groups(5, 4)
+    )
     assert (scores.accuracy == 100).all() and coarse.gap(scores.assign(seed=0), "fine")["gap"] == 0
 
 
 def test_each_subset_is_a_task_of_its_own():
-    """Against scikit-learn's k-NN and logistic regression on the images of the subset, relabelled."""
+    """Against scikit-learn's k-NN and logistic regression on the images of the subset,
+    relabelled."""
     rng, paths = np.random.default_rng(0), groups(4, 3)
     labels = [torch.from_numpy(rng.integers(0, 12, n)) for n in (300, 200)]
     centres = rng.normal(size=(12, 6))
-    features = [torch.from_numpy(centres[y] + 1.5 * rng.normal(size=(len(y), 6))).float() for y in labels]
+    features = [
+        torch.from_numpy(centres[y] + 1.5 * rng.normal(size=(len(y), 6))).float() for y in labels
+    ]
     tasks = coarse.draws(paths, 3, n=3)
     nearest = coarse.reprobe({"x": features}, labels, tasks, paths)
     linear = coarse.reprobe({"x": features}, labels, tasks, paths, converged_probe)
     for k, classes in enumerate(tasks.classes):
         (x, q), (y, t) = (
-            [a[np.isin(b, classes)].numpy() for a, b in zip(part, labels, strict=True)] for part in (features, labels)
+            [a[np.isin(b, classes)].numpy() for a, b in zip(part, labels, strict=True)]
+            for part in (features, labels)
         )
 
         def votes(distance):
@@ -151,9 +193,15 @@ def test_each_subset_is_a_task_of_its_own():
         few = min(np.bincount(y)[classes])
         peer = KNeighborsClassifier(few, metric="cosine", weights=votes).fit(x, y)
         assert nearest.accuracy[k] == pytest.approx(100 * peer.score(q, t), abs=1e-9)
-        relabelled = converged_probe(*map(torch.from_numpy, (x, np.searchsorted(classes, y), q)))[:, 0].numpy()
-        assert linear.accuracy[k] == pytest.approx(100 * np.mean(classes[relabelled] == t), abs=1e-9)
-    assert 30 < nearest.accuracy.mean() < 95 and not np.array_equal(nearest.accuracy, linear.accuracy)
+        relabelled = converged_probe(*map(torch.from_numpy, (x, np.searchsorted(classes, y), q)))[
+            :, 0
+        ].numpy()
+        assert linear.accuracy[k] == pytest.approx(
+            100 * np.mean(classes[relabelled] == t), abs=1e-9
+        )
+    assert 30 < nearest.accuracy.mean() < 95 and not np.array_equal(
+        nearest.accuracy, linear.accuracy
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +210,8 @@ def test_each_subset_is_a_task_of_its_own():
     ids=["k=1", "k=3", "k=5"],
 )
 def test_k_is_the_number_of_images_of_the_rarest_class(order, says):
-    """`order`: classes of the training images, the nearest first, all at nearly the same distance."""
+    """`order`: classes of the training images, the nearest first, all at nearly the same
+    distance."""
     angle = 0.001 * torch.arange(1, 1 + len(order))
     bank = torch.stack([angle.cos(), angle.sin()], 1)
     ranked = coarse.neighbours(bank, torch.tensor(order), torch.tensor([[1.0, 0.0]]))
@@ -171,7 +220,10 @@ def test_k_is_the_number_of_images_of_the_rarest_class(order, says):
 
 def test_shuffled_mistakes_against_shuffling_them():
     rng, paths = np.random.default_rng(0), TREE
-    truth, predicted = rng.integers(0, 15, 400), rng.integers(0, 15, 400) ** 2 // 15  # early classes more often
+    truth, predicted = (
+        rng.integers(0, 15, 400),
+        rng.integers(0, 15, 400) ** 2 // 15,
+    )  # early classes more often
     labels = torch.from_numpy(truth)
     task = pd.DataFrame({"kind": ["all"], "classes": [np.arange(15)]})
 
@@ -186,17 +238,21 @@ def test_shuffled_mistakes_against_shuffling_them():
 
     wrong = truth != predicted
     assert row.mistakes == wrong.sum() and row.accuracy == pytest.approx(100 * (~wrong).mean())
-    assert row.height == sum(height(t, p) for t, p in zip(truth[wrong], predicted[wrong], strict=True))
+    assert row.height == sum(
+        height(t, p) for t, p in zip(truth[wrong], predicted[wrong], strict=True)
+    )
     table = np.array([[height(t, p) for p in range(15)] for t in range(15)])
     means = []
     for _ in range(2000):
         mixed = rng.permutation(predicted[wrong])
         still = mixed != truth[wrong]
         means.append(table[truth[wrong], mixed][still].mean())
-    assert row.shuffled / row.mistakes == pytest.approx(np.mean(means), abs=5 * np.std(means) / 2000**0.5)
+    assert row.shuffled / row.mistakes == pytest.approx(
+        np.mean(means), abs=5 * np.std(means) / 2000**0.5
+    )
 
 
-# --- The number of classes alone ----------------------------------------------------------------------------
+# --- The number of classes alone ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -210,13 +266,17 @@ def test_expected_accuracy_against_all_subsets(fewer, k):
         ranks.append(1 + int((row > row[t]).sum()))
         for others in combinations([c for c in range(7) if c != t], fewer - 1):
             hits.append(sum(row[o] > row[t] for o in others) < k)
-    assert coarse.expected_accuracy(torch.tensor(ranks), 7, fewer, k) == pytest.approx(100 * np.mean(hits))
+    assert coarse.expected_accuracy(torch.tensor(ranks), 7, fewer, k) == pytest.approx(
+        100 * np.mean(hits)
+    )
 
 
 def test_expected_accuracy_is_the_binomial_ratio():
     for rank in (1, 3, 40, 902):
         exact = comb(1000 - rank, 99) / comb(999, 99)
-        assert coarse.expected_accuracy(torch.tensor([rank]), 1000, 100) == pytest.approx(100 * exact)
+        assert coarse.expected_accuracy(torch.tensor([rank]), 1000, 100) == pytest.approx(
+            100 * exact
+        )
     assert coarse.expected_accuracy(torch.tensor([1, 2, 3, 4]), 4, 4) == pytest.approx(25)
 
 
@@ -230,13 +290,17 @@ def test_expected_accuracy_against_drawn_subsets():
     for _ in range(300):
         classes = np.sort(rng.permutation(60)[:12])
         rows = np.isin(truth, classes)
-        drawn.append((classes[scores[rows][:, classes].argmax(1)] == truth[rows]).sum() / (500 * 12 / 60))
+        drawn.append(
+            (classes[scores[rows][:, classes].argmax(1)] == truth[rows]).sum() / (500 * 12 / 60)
+        )
     error = np.std(drawn) / 300**0.5
-    assert 100 * np.mean(drawn) == pytest.approx(coarse.expected_accuracy(ranks, 60, 12), abs=400 * error)
+    assert 100 * np.mean(drawn) == pytest.approx(
+        coarse.expected_accuracy(ranks, 60, 12), abs=400 * error
+    )
     assert coarse.expected_accuracy(ranks, 60, 12) > coarse.expected_accuracy(ranks, 60, 60) + 10
 
 
-# --- The gap and its interval -------------------------------------------------------------------------------
+# --- The gap and its interval ---------------------------------------------------------------------
 
 
 def scored(far: np.ndarray, near: np.ndarray, subtree=None) -> pd.DataFrame:
@@ -246,7 +310,9 @@ def scored(far: np.ndarray, near: np.ndarray, subtree=None) -> pd.DataFrame:
         for (r, s, d), value in np.ndenumerate(values):
             tree = subtree[d] if kind == "near" and subtree else f"{kind} {d}"
             rows.append((["ours", "other"][r], s, kind, d, tree, value))
-    return pd.DataFrame(rows, columns=["representation", "seed", "kind", "draw", "subtree", "accuracy"])
+    return pd.DataFrame(
+        rows, columns=["representation", "seed", "kind", "draw", "subtree", "accuracy"]
+    )
 
 
 def test_gap_of_one_seed_against_scipys_bootstrap():
@@ -259,37 +325,52 @@ def test_gap_of_one_seed_against_scipys_bootstrap():
         return f.mean(axis) - n.mean(axis)
 
     samples = ((far[0] - far[1])[0], (near[0] - near[1])[0])
-    peer = bootstrap(samples, statistic, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+    peer = bootstrap(
+        samples, statistic, n_resamples=20_000, method="percentile", rng=1
+    ).confidence_interval
     width = peer.high - peer.low
     assert abs(got["low"] - peer.low) < 0.04 * width and abs(got["high"] - peer.high) < 0.04 * width
     alone = coarse.gap(scored(far, near), "ours")
-    assert alone["gap"] == pytest.approx(far[0].mean() - near[0].mean()) and alone["low"] < alone["gap"] < alone["high"]
+    assert (
+        alone["gap"] == pytest.approx(far[0].mean() - near[0].mean())
+        and alone["low"] < alone["gap"] < alone["high"]
+    )
 
 
 def test_the_interval_counts_seeds_not_draws():
-    """All 20 draws of a seed agree: what is sure is what three seeds can say, from the lowest to the highest."""
+    """All 20 draws of a seed agree: what is sure is what three seeds can say, from the lowest to
+    the highest."""
     near, far = np.zeros((2, 3, 20)), np.zeros((2, 3, 20))
     far[0] = np.array([1.0, 2.0, 6.0])[:, None]
     got = coarse.gap(scored(far, near), "ours", "other")
-    assert got == pytest.approx({"gap": 3, "low": 1, "high": 6})  # all three the lowest: 1 of 27, more than 2.5%
+    assert got == pytest.approx(
+        {"gap": 3, "low": 1, "high": 6}
+    )  # all three the lowest: 1 of 27, more than 2.5%
 
 
 def test_the_interval_by_subtrees():
-    """Ten draws of a subtree agree: by draws the interval is narrow, by subtrees it reaches from one to the other."""
+    """Ten draws of a subtree agree: by draws the interval is narrow, by subtrees it reaches from
+    one to the other."""
     near, far = np.zeros((2, 1, 20)), np.zeros((2, 1, 20))
     near[0, 0, ::2] = -8
     table = scored(far, near, ["left", "right"] * 10)
     by_draw, by_subtree = (coarse.gap(table, "ours", "other", unit) for unit in ("draw", "subtree"))
-    assert by_subtree == pytest.approx({"gap": 4, "low": 0, "high": 8})  # 1 of 4 that both are the same
+    assert by_subtree == pytest.approx(
+        {"gap": 4, "low": 0, "high": 8}
+    )  # 1 of 4 that both are the same
     assert by_draw["gap"] == 4 and by_draw["low"] == pytest.approx(4 - 1.96 * 4 / 20**0.5, abs=0.5)
 
 
 def test_another_column():
-    table = scored(np.full((2, 1, 4), 90.0), np.full((2, 1, 4), 70.0)).assign(log_odds=lambda t: t.accuracy / 10)
-    assert coarse.gap(table, "ours", value="log_odds") == pytest.approx({"gap": 2, "low": 2, "high": 2})
+    table = scored(np.full((2, 1, 4), 90.0), np.full((2, 1, 4), 70.0)).assign(
+        log_odds=lambda t: t.accuracy / 10
+    )
+    assert coarse.gap(table, "ours", value="log_odds") == pytest.approx(
+        {"gap": 2, "low": 2, "high": 2}
+    )
 
 
-# --- What is committed --------------------------------------------------------------------------------------
+# --- What is committed ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -297,22 +378,39 @@ def test_another_column():
     [("coarse_glyphs", "glyphs, 340 classes", 3), ("coarse_tiny_imagenet", "Tiny-ImageNet", 1)],
 )
 def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
-    """Tables and the notebook's last table, computed anew from the accuracies of the single draws."""
+    """Tables and the notebook's last table, computed anew from the accuracies of the single
+    draws."""
     folder = project_root() / "reports" / result
     draws, table = pd.read_csv(folder / "draws.csv"), pd.read_csv(folder / "table.csv", index_col=0)
     records = json.loads((folder / "records.json").read_text())
     assert len(records) == 4 * seeds and all(r["commit"] for r in records)
-    assert draws[draws.kind != "all"].groupby(["representation", "probe", "kind", "seed"]).size().eq(20).all()
-    assert set(table.index) == {"infomax", "simclr", "vicreg", "supervised", "untrained"} == set(draws.representation)
+    assert (
+        draws[draws.kind != "all"]
+        .groupby(["representation", "probe", "kind", "seed"])
+        .size()
+        .eq(20)
+        .all()
+    )
+    assert (
+        set(table.index)
+        == {"infomax", "simclr", "vicreg", "supervised", "untrained"}
+        == set(draws.representation)
+    )
     subtrees = draws.groupby(["representation", "probe", "kind", "subtree"]).accuracy.mean()
     means = subtrees.groupby(["representation", "probe", "kind"]).mean()
     for name, row in table.iterrows():
         for probe in ("k-NN", "linear"):
             far, near = (means[name, probe, kind] for kind in ("far", "near"))
-            shown = [row[f"{probe}, far"], row[f"{probe}, near"], float(row[f"{probe}, gap"].split(" [")[0])]
+            shown = [
+                row[f"{probe}, far"],
+                row[f"{probe}, near"],
+                float(row[f"{probe}, gap"].split(" [")[0]),
+            ]
             assert shown == pytest.approx([far, near, far - near], abs=0.0501)  # one decimal
     notebook = (project_root() / "notebooks/09_coarse_vs_fine.ipynb").read_text("utf-8")
     for other, probe in product(("simclr", "supervised"), ("k-NN", "linear")):
         part = draws[draws.probe == probe]
-        size = "{gap:+.2f} [{low:+.2f}, {high:+.2f}]".format(**coarse.gap(part, "infomax", other, "subtree"))
+        size = "{gap:+.2f} [{low:+.2f}, {high:+.2f}]".format(
+            **coarse.gap(part, "infomax", other, "subtree")
+        )
         assert f"{title}, {probe}, points: {size}: " in notebook

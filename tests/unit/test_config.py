@@ -99,22 +99,29 @@ def test_frozen():
     assert made.but(kappa=3).kappa == 3.0
 
 
-# --- Identity -----------------------------------------------------------------------------------------------
+# --- Identity -------------------------------------------------------------------------------------
 
 
 def test_one_value_has_one_name():
-    names = {TrainConfig(kappa=k, epochs=e).name for k in (7, 7.0, "7", "7.0") for e in (5, 5.0, "5")}
+    names = {
+        TrainConfig(kappa=k, epochs=e).name for k in (7, 7.0, "7", "7.0") for e in (5, 5.0, "5")
+    }
     assert len(names) == 1
-    assert TrainConfig(alpha=1).name == TrainConfig().name  # nor does it matter that a default is written down
+    assert (
+        TrainConfig(alpha=1).name == TrainConfig().name
+    )  # nor does it matter that a default is written down
 
 
-@pytest.mark.parametrize("place", [{"data_root": "/elsewhere"}, {"device": "cpu"}, {"runs_dir": "elsewhere/runs"}])
+@pytest.mark.parametrize(
+    "place", [{"data_root": "/elsewhere"}, {"device": "cpu"}, {"runs_dir": "elsewhere/runs"}]
+)
 def test_places_are_no_part_of_the_name(place):
     assert TrainConfig(**place).name == TrainConfig().name
 
 
 def test_images_of_ones_own_are_told_apart_by_their_place(tmp_path, monkeypatch):
-    """Two folders of photographs are two data sets; every other set is the same wherever it lies."""
+    """Two folders of photographs are two data sets; every other set is the same wherever it
+    lies."""
     monkeypatch.chdir(tmp_path)
     one, other = (TrainConfig(dataset="folder", data_root=place) for place in ("mine", "yours"))
     assert one.name != other.name and one.identity()["data_root"] == str(tmp_path / "mine")
@@ -123,7 +130,8 @@ def test_images_of_ones_own_are_told_apart_by_their_place(tmp_path, monkeypatch)
 
 
 def test_a_folder_has_one_name_however_it_is_written(tmp_path, monkeypatch):
-    """From two projects `images` is two folders; from one, all that lead to a folder are that folder."""
+    """From two projects `images` is two folders; from one, all that lead to a folder are that
+    folder."""
     named = {}
     for project in ("one", "two"):
         (tmp_path / project / "images").mkdir(parents=True)
@@ -172,9 +180,10 @@ def test_whatever_decides_the_result_is_part_of_the_name():
 
 def test_what_a_method_or_data_set_ignores_is_no_part_of_the_name():
     supervised = TrainConfig(method="supervised")
-    assert {supervised.but(**c).name for c in ({"kappa": 1}, {"alpha": 2}, {"beta": 2}, {"proj_dim": 64})} == {
-        supervised.name
-    }
+    assert {
+        supervised.but(**c).name
+        for c in ({"kappa": 1}, {"alpha": 2}, {"beta": 2}, {"proj_dim": 64})
+    } == {supervised.name}
     assert supervised.but(lr=0.1).name != supervised.name
     real = TrainConfig(dataset="cifar10")
     assert real.but(n_classes=10).name == real.name
@@ -187,7 +196,7 @@ def test_run_dir(tmp_path, monkeypatch):
     assert TrainConfig().run_dir == here  # the same, whoever calls from where
 
 
-# --- Parameters of a notebook -------------------------------------------------------------------------------
+# --- Parameters of a notebook ---------------------------------------------------------------------
 
 DEFAULTS = "# Parameters of this notebook\nkappa = 10\nks = [1, 5]"
 
@@ -197,10 +206,19 @@ def namespace(*cells: str, **values) -> dict:
 
 
 def test_from_notebook_reads_what_the_notebook_holds():
-    cells = ["import numpy as np", DEFAULTS, "# Parameters\nkappa = 20\nn_train = 500\n", "config = ..."]
-    made = TrainConfig.from_notebook(namespace(*cells, kappa=20, n_train=500, ks=[1, 5], np=None, kapa=3), extra=["ks"])
+    cells = [
+        "import numpy as np",
+        DEFAULTS,
+        "# Parameters\nkappa = 20\nn_train = 500\n",
+        "config = ...",
+    ]
+    made = TrainConfig.from_notebook(
+        namespace(*cells, kappa=20, n_train=500, ks=[1, 5], np=None, kapa=3), extra=["ks"]
+    )
     assert made == TrainConfig(kappa=20, n_train=500)
-    assert TrainConfig.from_notebook({"seed": 4}) == TrainConfig(seed=4)  # no history: a plain script
+    assert TrainConfig.from_notebook({"seed": 4}) == TrainConfig(
+        seed=4
+    )  # no history: a plain script
     with pytest.raises(ParameterError, match="kappa = 'ten'"):
         TrainConfig.from_notebook(namespace(DEFAULTS, kappa="ten"), extra=["ks"])
 
@@ -209,8 +227,16 @@ def test_from_notebook_reads_what_the_notebook_holds():
     ("cells", "wrong", "near"),
     [
         ([DEFAULTS, "# Parameters\nkapa = 10\n", "make()"], "kapa", "kappa"),
-        (["# Parameters\nkappa = 10", "# Parameters\nks = [2]\ndata_rot = 'x'\n", "make()"], "data_rot", "data_root"),
-        (["# Parameters\nkappa = 10\nsede = 1", "# Parameters\nkappa = 3", "make()"], "sede", "seed"),
+        (
+            ["# Parameters\nkappa = 10", "# Parameters\nks = [2]\ndata_rot = 'x'\n", "make()"],
+            "data_rot",
+            "data_root",
+        ),
+        (
+            ["# Parameters\nkappa = 10\nsede = 1", "# Parameters\nkappa = 3", "make()"],
+            "sede",
+            "seed",
+        ),
         ([DEFAULTS, "\n# Parameters\nkss = 3"], "kss", "ks"),
         ([DEFAULTS, "# Parameters\nKAPPA = 3"], "KAPPA", "kappa"),
     ],
@@ -223,8 +249,17 @@ def test_from_notebook_refuses_a_misspelt_parameter(cells, wrong, near):
 
 def test_from_notebook_ignores_other_and_older_cells():
     """In a live notebook a corrected cell is run again; what stood there before doesn't matter."""
-    cells = ["# Parameters\nkapa = 10", "make()", "other = 3", DEFAULTS, "mistake = 1\n# Parameters", "make()"]
-    assert TrainConfig.from_notebook(namespace(*cells, kappa=10), extra=["ks"]) == TrainConfig(kappa=10)
+    cells = [
+        "# Parameters\nkapa = 10",
+        "make()",
+        "other = 3",
+        DEFAULTS,
+        "mistake = 1\n# Parameters",
+        "make()",
+    ]
+    assert TrainConfig.from_notebook(namespace(*cells, kappa=10), extra=["ks"]) == TrainConfig(
+        kappa=10
+    )
 
 
 def test_a_notebook_shows_one_line():
@@ -237,7 +272,7 @@ def test_a_notebook_shows_one_line():
     assert isinstance(error.value, ValueError)
 
 
-# --- Parameter files ----------------------------------------------------------------------------------------
+# --- Parameter files ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

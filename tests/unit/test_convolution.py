@@ -1,4 +1,5 @@
-"""Convolutions of small maps as matrix products: against torch's own in float64, in every layer that a ResNet has."""
+"""Convolutions of small maps as matrix products: against torch's own in float64, in every layer
+that a ResNet has."""
 
 import subprocess
 import sys
@@ -16,21 +17,28 @@ from infomax_nb.models import backbone
 from infomax_nb.small_maps import is_small, of_points, on_small_map
 
 ROOT = Path(__file__).parents[2]
-# Kernel, stride and padding of a ResNet's layers, and maps that they meet: of one pixel, odd, not square.
+# Kernel, stride and padding of a ResNet's layers, and maps that they meet: of one pixel, odd, not
+# square.
 LAYERS = [(3, 1, 1), (3, 2, 1), (1, 1, 0), (1, 2, 0), (7, 2, 3), (2, 2, 0)]
 MAPS = [(1, 1), (2, 2), (1, 2), (3, 2), (3, 3), (4, 4), (5, 4)]
-CASES = [(*layer, *size) for layer in LAYERS for size in MAPS if min(size) + 2 * layer[2] >= layer[0]]
+CASES = [
+    (*layer, *size) for layer in LAYERS for size in MAPS if min(size) + 2 * layer[2] >= layer[0]
+]
 
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def given(kernel: int, height: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def given(
+    kernel: int, height: int, width: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Maps (6, 5, H, W) and a kernel (7, 5, k, k), channels-last."""
     x = torch.randn(6, 5, height, width, generator=seeded(0), dtype=torch.float64)
     weight = torch.randn(7, 5, kernel, kernel, generator=seeded(1), dtype=torch.float64)
-    return tuple(t.to(dtype, memory_format=torch.channels_last).requires_grad_() for t in (x, weight))
+    return tuple(
+        t.to(dtype, memory_format=torch.channels_last).requires_grad_() for t in (x, weight)
+    )
 
 
 def matrices(kernel: int, stride: int, padding: int):
@@ -47,9 +55,13 @@ def with_gradients(function, x, weight) -> list[torch.Tensor]:
     return [out, *torch.autograd.grad((out.double() * factors).sum(), (x, weight))]
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
+)
 @pytest.mark.parametrize("kernel, stride, padding, height, width", CASES)
-def test_values_and_gradients_are_those_of_torchs_own(kernel, stride, padding, height, width, dtype, tolerance):
+def test_values_and_gradients_are_those_of_torchs_own(
+    kernel, stride, padding, height, width, dtype, tolerance
+):
     x, weight = given(kernel, height, width, dtype)
     found = with_gradients(matrices(kernel, stride, padding), x, weight)
     exactly = [t.detach().double().requires_grad_() for t in (x, weight)]
@@ -60,7 +72,9 @@ def test_values_and_gradients_are_those_of_torchs_own(kernel, stride, padding, h
         assert (mine[theirs == 0] == 0).all()  # weights that see padding alone
 
 
-@pytest.mark.parametrize("kernel, stride, padding, height, width", [(3, 1, 1, 2, 2), (3, 2, 1, 1, 1), (1, 2, 0, 3, 3)])
+@pytest.mark.parametrize(
+    "kernel, stride, padding, height, width", [(3, 1, 1, 2, 2), (3, 2, 1, 1, 1), (1, 2, 0, 3, 3)]
+)
 def test_derivatives_agree_with_differences(kernel, stride, padding, height, width):
     inputs = given(kernel, height, width, torch.float64)
     function = matrices(kernel, stride, padding)
@@ -106,7 +120,10 @@ def test_small_maps_of_a_network_are_products(half):
 
 def stock(net: nn.Module) -> nn.Module:
     """The network with the layers as timm has them, in float64."""
-    net.act1, net.maxpool = nn.ReLU(), net.maxpool[0] if isinstance(net.maxpool, nn.Sequential) else net.maxpool
+    net.act1, net.maxpool = (
+        nn.ReLU(),
+        net.maxpool[0] if isinstance(net.maxpool, nn.Sequential) else net.maxpool,
+    )
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             module.__class__ = nn.Conv2d
@@ -115,7 +132,8 @@ def stock(net: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("half, tolerance", [(False, 1e-4), (True, 0.25)])
 @pytest.mark.parametrize(
-    "name, stem, size", [("resnet_small", "imagenet", 32), ("resnet18", "small", 16), ("resnet50", "imagenet", 16)]
+    "name, stem, size",
+    [("resnet_small", "imagenet", 32), ("resnet18", "small", 16), ("resnet50", "imagenet", 16)],
 )
 def test_networks_are_those_of_timm(name, stem, size, half, tolerance):
     """Features and all gradients, of two resolutions together, as a step of training has them.
@@ -141,7 +159,10 @@ def test_networks_are_those_of_timm(name, stem, size, half, tolerance):
 
 
 def test_names_of_weights_are_timms():
-    mine, theirs = backbone("resnet18").state_dict(), timm.create_model("resnet18", num_classes=0).state_dict()
+    mine, theirs = (
+        backbone("resnet18").state_dict(),
+        timm.create_model("resnet18", num_classes=0).state_dict(),
+    )
     assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
 
 
@@ -195,7 +216,9 @@ def test_memory_is_kept_for_the_next_step():
 
 @pytest.mark.parametrize("able", [{}, {"avx512_bf16": True}, {"amx_bf16": True}, {"bf16": True}])
 def test_bfloat16_that_is_emulated_is_named(able, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, **able}, raising=False)
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, **able}, raising=False
+    )
     device._say.cache_clear()
     assert device.resolve("cpu", "bf16") == ("cpu", "bf16")
     said = capsys.readouterr().err

@@ -40,7 +40,7 @@ def somewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-# --- Subsets and batches ------------------------------------------------------------------------------------
+# --- Subsets and batches --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [7, 100, 501])
@@ -67,7 +67,9 @@ def test_stratified_order_is_random():
     rows = stratified(labels, 1000, seed=1)
     for column in (rows, labels[rows]):
         assert abs(stats.spearmanr(np.arange(1000), column).statistic) < 0.1
-    assert len(labels[rows][:10].unique()) < 10  # nor each class in turn: that happens once in 2,756 times
+    assert (
+        len(labels[rows][:10].unique()) < 10
+    )  # nor each class in turn: that happens once in 2,756 times
     chosen = torch.zeros(2000)
     for seed in range(100):
         chosen[stratified(labels, 500, seed)] += 1
@@ -100,7 +102,9 @@ def test_batches():
     assert len(set(sum(first, []))) == 100
     others = [order(numbered(103), 10, seed=s, epoch=e) for s, e in ((1, 3), (2, 2), (2, 1))]
     assert all(o != first for o in others)
-    assert set(sum(others[0], [])) != set(sum(first, []))  # and it is not always the same images that are
+    assert set(sum(others[0], [])) != set(
+        sum(first, [])
+    )  # and it is not always the same images that are
     position = [k for k, _ in sorted(enumerate(sum(first, [])), key=lambda pair: pair[1])]
     assert abs(stats.spearmanr(position, range(100)).statistic) < 0.35
 
@@ -123,10 +127,12 @@ def test_streams_are_distinct_and_reproducible():
     assert all(0 <= s < 2**63 for s in seeds)
 
 
-# --- CIFAR-10 -----------------------------------------------------------------------------------------------
+# --- CIFAR-10 -------------------------------------------------------------------------------------
 
 
-def write_tree(folder, names=("cat", "airplane", "dog"), per_class=4, size=32) -> dict[str, np.ndarray]:
+def write_tree(
+    folder, names=("cat", "airplane", "dog"), per_class=4, size=32
+) -> dict[str, np.ndarray]:
     written = {name: noise(per_class, size, size, 3, seed=k) for k, name in enumerate(names)}
     for name, images in written.items():
         (folder / name).mkdir(parents=True)
@@ -189,7 +195,8 @@ def test_folders_that_cannot_be_used(somewhere, trouble):
 
 @pytest.fixture
 def pickles(somewhere, monkeypatch):
-    """CIFAR-10's Python version with three images a batch; torchvision knows these files' MD5 sums."""
+    """CIFAR-10's Python version with three images a batch; torchvision knows these files' MD5
+    sums."""
     folder = somewhere / CIFAR10.base_folder
     folder.mkdir()
 
@@ -200,21 +207,32 @@ def pickles(somewhere, monkeypatch):
     lists, written = {"train": [], "test": []}, {}
     for k, name in enumerate([*(f"data_batch_{b}" for b in range(1, 6)), "test_batch"]):
         rows, labels = noise(3, 3072, seed=k), [(k + j) % 3 for j in range(3)]
-        batch = {"batch_label": name, "labels": labels, "data": rows, "filenames": [f"{k}_{j}.png" for j in range(3)]}
+        batch = {
+            "batch_label": name,
+            "labels": labels,
+            "data": rows,
+            "filenames": [f"{k}_{j}.png" for j in range(3)],
+        }
         lists["test" if name == "test_batch" else "train"].append(write(name, batch))
         written[name] = (rows, labels)
     names = ["airplane", "automobile", "bird"]
     meta = write("batches.meta", {"num_cases_per_batch": 3, "label_names": names, "num_vis": 3072})
     monkeypatch.setattr(CIFAR10, "train_list", lists["train"])
     monkeypatch.setattr(CIFAR10, "test_list", lists["test"])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
+    monkeypatch.setattr(
+        CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]}
+    )
     return somewhere, folder, written
 
 
 def test_cifar10_pickles(pickles):
-    """A row holds 1,024 red, then green, then blue values, line by line (the publisher's description)."""
+    """A row holds 1,024 red, then green, then blue values, line by line (the publisher's
+    description)."""
     root, _, written = pickles
-    for split, names in (("train", [f"data_batch_{b}" for b in range(1, 6)]), ("test", ["test_batch"])):
+    for split, names in (
+        ("train", [f"data_batch_{b}" for b in range(1, 6)]),
+        ("test", ["test_batch"]),
+    ):
         got = load("cifar10", root, split)
         assert got.classes == ["airplane", "automobile", "bird"]
         assert got.labels.tolist() == [label for name in names for label in written[name][1]]
@@ -249,15 +267,22 @@ def test_a_changed_pickle_is_refused_unread(pickles):
     assert not trap.exists()
 
 
-# --- Fashion-MNIST ------------------------------------------------------------------------------------------
+# --- Fashion-MNIST --------------------------------------------------------------------------------
 
 
 def idx(array: np.ndarray) -> bytes:
-    """MNIST's format: two zero bytes, 8 for uint8, the number of dimensions, their sizes as big-endian int32."""
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape) + array.tobytes()
+    """MNIST's format: two zero bytes, 8 for uint8, the number of dimensions, their sizes as
+    big-endian int32."""
+    return (
+        bytes([0, 0, 8, array.ndim])
+        + struct.pack(f">{array.ndim}i", *array.shape)
+        + array.tobytes()
+    )
 
 
-def write_fashion(folder, packed: bool, n_labels: int = 20) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def write_fashion(
+    folder, packed: bool, n_labels: int = 20
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for prefix, seed in (("train", 0), ("t10k", 1)):
@@ -269,7 +294,18 @@ def write_fashion(folder, packed: bool, n_labels: int = 20) -> dict[str, tuple[n
     return written
 
 
-FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+FASHION = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -282,8 +318,12 @@ def test_fashion_mnist(somewhere, where, packed):
         got = load("fashion_mnist", root, split)
         assert (got.images.dtype, got.labels.dtype) == (torch.uint8, torch.int64)
         assert got.images.shape == (20, 3, 32, 32)
-        assert torch.equal(got.images[:, :, 2:30, 2:30], torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
-        assert int(got.images.long().sum()) == 3 * int(images.sum(dtype=np.int64))  # the border is black
+        assert torch.equal(
+            got.images[:, :, 2:30, 2:30], torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1)
+        )
+        assert int(got.images.long().sum()) == 3 * int(
+            images.sum(dtype=np.int64)
+        )  # the border is black
         assert got.labels.tolist() == labels.tolist()
         assert got.classes == FASHION
     if where == "FashionMNIST/raw" and not packed:
@@ -325,7 +365,7 @@ def test_fashion_mnist_with_fewer_labels_than_images(somewhere):
     assert "13" in sentence(error)
 
 
-# --- STL-10 -------------------------------------------------------------------------------------------------
+# --- STL-10 ---------------------------------------------------------------------------------------
 
 
 def test_stl10(somewhere, monkeypatch):
@@ -336,7 +376,8 @@ def test_stl10(somewhere, monkeypatch):
     names = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
     (folder / "class_names.txt").write_text("\n".join(names) + "\n")
     raw = {
-        name: noise(n, 3, 96, 96, seed=k) for k, (name, n) in enumerate((("train", 4), ("test", 3), ("unlabeled", 5)))
+        name: noise(n, 3, 96, 96, seed=k)
+        for k, (name, n) in enumerate((("train", 4), ("test", 3), ("unlabeled", 5)))
     }
     for name, array in raw.items():
         (folder / f"{name}_X.bin").write_bytes(array.tobytes())
@@ -352,10 +393,12 @@ def test_stl10(somewhere, monkeypatch):
     both = load("stl10", somewhere, "unlabeled")
     assert both.labels.tolist() == [9, 0, 3, 3, -1, -1, -1, -1, -1]
     assert both.labels.dtype == torch.int64
-    assert torch.equal(both.images[4:], torch.from_numpy(raw["unlabeled"].transpose(0, 1, 3, 2).copy()))
+    assert torch.equal(
+        both.images[4:], torch.from_numpy(raw["unlabeled"].transpose(0, 1, 3, 2).copy())
+    )
 
 
-# --- What `load` refuses, finds and resizes -----------------------------------------------------------------
+# --- What `load` refuses, finds and resizes -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -408,7 +451,8 @@ def test_what_load_refuses(somewhere):
         with pytest.raises(ParameterError) as error:
             load(name, somewhere, **arguments)
         assert all(
-            word in sentence(error) for word in [*words, "not allowed" if arguments or name == "cifar11" else ""]
+            word in sentence(error)
+            for word in [*words, "not allowed" if arguments or name == "cifar11" else ""]
         )
 
 
@@ -432,7 +476,9 @@ def test_image_size_of_a_set_in_one_file_resizes_as_pillow(somewhere, size):
     write_fashion(somewhere, packed=False)
     whole, got = load("fashion_mnist", somewhere), load("fashion_mnist", somewhere, image_size=size)
     for before, after in zip(whole.images, got.images, strict=True):
-        image = Image.fromarray(before.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.BICUBIC)
+        image = Image.fromarray(before.permute(1, 2, 0).numpy()).resize(
+            (size, size), Image.Resampling.BICUBIC
+        )
         off = np.abs(after.permute(1, 2, 0).numpy().astype(int) - np.asarray(image))
         assert off.max() <= 1 and (off == 0).mean() > 0.99
     assert got.labels.equal(whole.labels)

@@ -1,7 +1,9 @@
-"""Precision and device: what is float32 stays so, what a run used is part of its name, and faults are told apart.
+"""Precision and device: what is float32 stays so, what a run used is part of its name, and faults
+are told apart.
 
-There may be no GPU. bfloat16 autocast runs on every CPU; `torch.set_float32_matmul_precision("medium")` puts bfloat16
-in float32's place on CPUs that have it, as TF32 does on a GPU; torch's own answers about CUDA are put into its mouth.
+There may be no GPU. bfloat16 autocast runs on every CPU;
+`torch.set_float32_matmul_precision("medium")` puts bfloat16 in float32's place on CPUs that have
+it, as TF32 does on a GPU; torch's own answers about CUDA are put into its mouth.
 """
 
 import json
@@ -57,7 +59,7 @@ def pictures(n: int, size: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=seeded(0))
 
 
-# --- bfloat16 autocast --------------------------------------------------------------------------------------
+# --- bfloat16 autocast ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -65,7 +67,11 @@ def test_every_method_trains_in_bfloat16(method, tmp_path):
     """Close to float32, but not equal: the networks did run in bfloat16."""
     config = TrainConfig(method=method, **TINY, device="cpu", runs_dir=str(tmp_path))
     plain, half = fit(config), fit(config.but(precision="bf16"))
-    assert half.path != plain.path and half.config.precision == "bf16" and half.record["precision"] == "bf16"
+    assert (
+        half.path != plain.path
+        and half.config.precision == "bf16"
+        and half.record["precision"] == "bf16"
+    )
     assert half.metrics.notna().all(axis=None)
     assert half.metrics.loss[0] != plain.metrics.loss[0]
     assert half.metrics.loss[0] == pytest.approx(plain.metrics.loss[0], rel=0.05)
@@ -74,10 +80,14 @@ def test_every_method_trains_in_bfloat16(method, tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_losses_are_float32_under_autocast(name):
-    """Value and gradient against float64, computed from the networks' outputs as they are, bfloat16 numbers."""
+    """Value and gradient against float64, computed from the networks' outputs as they are, bfloat16
+    numbers."""
     torch.manual_seed(0)
     method = build(TrainConfig(method=name, proj_dim=16, epochs=10), 10)
-    views = [torch.randn(16, 3, view.size, view.size, generator=seeded(k)) for k, view in enumerate(method.views(32))]
+    views = [
+        torch.randn(16, 3, view.size, view.size, generator=seeded(k))
+        for k, view in enumerate(method.views(32))
+    ]
     labels = torch.arange(16) % 10
     seen, losses = [], method.losses
 
@@ -92,7 +102,9 @@ def test_losses_are_float32_under_autocast(name):
         loss = method(views, labels)["loss"]
     loss.backward()
     assert loss.dtype == torch.float32
-    assert all(torch.equal(x, x.bfloat16().float()) for each in seen for x in each)  # autocast was on
+    assert all(
+        torch.equal(x, x.bfloat16().float()) for each in seen for x in each
+    )  # autocast was on
     if name == "dino":
         method.criterion.center.zero_()  # as it was before the first step
     exactly = [[x.detach().double().requires_grad_() for x in each] for each in seen]
@@ -104,9 +116,12 @@ def test_losses_are_float32_under_autocast(name):
             assert (mine.grad - theirs.grad).abs().max() <= 1e-4 * theirs.grad.abs().max()
 
 
-@pytest.mark.parametrize("network, layer", [("resnet_small", "layer4.0.conv1"), ("resnet50", "layer4.0.conv2")])
+@pytest.mark.parametrize(
+    "network, layer", [("resnet_small", "layer4.0.conv1"), ("resnet50", "layer4.0.conv2")]
+)
 def test_gradients_of_a_kernel_that_sees_padding_are_zero_in_bfloat16(network, layer):
-    """A view of 16 pixels is one pixel in the last layer: there 3x3 has a centre, and eight weights that see nothing.
+    """A view of 16 pixels is one pixel in the last layer: there 3x3 has a centre, and eight weights
+    that see nothing.
 
     Memory is filled with NaN before, for it is what an unwritten gradient shows.
     """
@@ -114,12 +129,16 @@ def test_gradients_of_a_kernel_that_sees_padding_are_zero_in_bfloat16(network, l
     net = backbone(network)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(module.weight)  # timm's zeros at the end of a block let nothing back through it
+            torch.nn.init.ones_(
+                module.weight
+            )  # timm's zeros at the end of a block let nothing back through it
     weight = net.get_submodule(layer).weight
     images = torch.randn(16, 3, 16, 16)
     for _ in range(3):
         net.zero_grad()
-        spoilt = [torch.full((weight.numel() // part,), torch.nan) for part in (1, 2) for _ in range(8)]
+        spoilt = [
+            torch.full((weight.numel() // part,), torch.nan) for part in (1, 2) for _ in range(8)
+        ]
         del spoilt
         with torch.autocast("cpu", torch.bfloat16):
             out = net(images)
@@ -134,7 +153,9 @@ def test_views_do_not_feel_autocast():
     views = Views(dino_views(96))
     plain = views(pictures(8, 96), seeded(1))
     with torch.autocast("cpu", torch.bfloat16):
-        assert all(torch.equal(a, b) for a, b in zip(plain, views(pictures(8, 96), seeded(1)), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(plain, views(pictures(8, 96), seeded(1)), strict=True)
+        )
 
 
 class Collapsed(nn.Module):
@@ -172,7 +193,11 @@ def test_a_collapse_is_seen_in_bfloat16():
 
 def test_measurements_do_not_feel_autocast():
     x, queries = torch.randn(300, 64, generator=seeded(0)), torch.randn(50, 64, generator=seeded(1))
-    labels, net, tokens = torch.arange(300) % 5, backbone("resnet_small").eval(), backbone("vit_mini").eval()
+    labels, net, tokens = (
+        torch.arange(300) % 5,
+        backbone("resnet_small").eval(),
+        backbone("vit_mini").eval(),
+    )
     method = build(TrainConfig(proj_dim=16), 4).eval()
     held_out = ImageSet(pictures(16), torch.arange(16) % 4, list("abcd"))
     found = {
@@ -181,7 +206,9 @@ def test_measurements_do_not_feel_autocast():
         "maps": lambda: maps(net, pictures(4)),
         "attention": lambda: maps(tokens, pictures(4)),
         "held out": lambda: torch.tensor([*held_out_information(method, held_out).values()]),
-        "diagnostics": lambda: torch.tensor([*diagnostics([x[:50], queries], InfoMaxLoss(10.0)).values()]),
+        "diagnostics": lambda: torch.tensor(
+            [*diagnostics([x[:50], queries], InfoMaxLoss(10.0)).values()]
+        ),
     }
     for name, measure in found.items():
         plain = measure()
@@ -189,12 +216,13 @@ def test_measurements_do_not_feel_autocast():
             assert torch.equal(measure(), plain), name
 
 
-# --- TF32 ---------------------------------------------------------------------------------------------------
+# --- TF32 -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def coarse():
-    """bfloat16 in the place of float32 in products and convolutions, the CPU's counterpart of TF32."""
+    """bfloat16 in the place of float32 in products and convolutions, the CPU's counterpart of
+    TF32."""
     torch.set_float32_matmul_precision("medium")
     torch.backends.mkldnn.conv.fp32_precision = "bf16"
     x = torch.full((512, 512), 1 + 2**-12)
@@ -225,7 +253,8 @@ def test_pixels_are_exact_whatever_float32_is_replaced_by(coarse):
 
 @pytest.mark.parametrize("kappa", [10.0, 1e4])
 def test_entropies_and_their_gradients_are_exact(coarse, kappa):
-    """Eight views that are nearly one: at the largest kappa a rounded product would be off by whole nats."""
+    """Eight views that are nearly one: at the largest kappa a rounded product would be off by whole
+    nats."""
     centre = torch.randn(1, 64, 256, generator=seeded(0))
     given = centre + 1e-2 * torch.randn(8, 64, 256, generator=seeded(1))
     made = {}
@@ -241,7 +270,10 @@ def test_entropies_and_their_gradients_are_exact(coarse, kappa):
 
 def test_features_and_neighbours_are_exact(coarse):
     net, images = backbone("resnet_small").eval(), pictures(200)
-    x, queries = torch.randn(3000, 64, generator=seeded(0)), torch.randn(500, 64, generator=seeded(1))
+    x, queries = (
+        torch.randn(3000, 64, generator=seeded(0)),
+        torch.randn(500, 64, generator=seeded(1)),
+    )
     labels = torch.arange(3000) % 5
     for compute in (
         lambda: features(net, images),
@@ -261,12 +293,18 @@ class Flags(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         product = any(word in str(function) for word in ("aten.mm", "bmm", "addmm", "convolution"))
         if product and all(a.dtype == torch.float32 for a in args if isinstance(a, torch.Tensor)):
-            self.seen.add((torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision))
+            self.seen.add(
+                (
+                    torch.backends.cuda.matmul.fp32_precision,
+                    torch.backends.cudnn.conv.fp32_precision,
+                )
+            )
         return function(*args, **(kwargs or {}))
 
 
 def test_cudas_flags_are_ieee_in_every_product():
-    """Forward and backward, of all that promises exactness: the flags that a GPU would compute with."""
+    """Forward and backward, of all that promises exactness: the flags that a GPU would compute
+    with."""
     torch.set_float32_matmul_precision("high")
     try:
         with Flags() as flags:
@@ -333,7 +371,9 @@ print(json.dumps([before, inside, (flags(), asked())]))
 
 def script(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment})
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}
+    )
 
 
 @pytest.mark.parametrize("override", ["0", "1"])
@@ -353,7 +393,7 @@ def test_flags_are_restored_after_an_error():
     assert torch.backends.cudnn.conv.fp32_precision == before
 
 
-# --- Device and precision of a run --------------------------------------------------------------------------
+# --- Device and precision of a run ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -381,16 +421,24 @@ def test_a_driver_that_is_too_old_is_named(says):
     says(RuntimeError(OLD_DRIVER))
     assert device.resolve() == ("cpu", "32") == device.resolve("auto", "32")
     said = says.err()
-    assert said.count("\n") == 1 and "device = 'auto'" in said and "too old (found version 11040)" in said
+    assert (
+        said.count("\n") == 1
+        and "device = 'auto'" in said
+        and "too old (found version 11040)" in said
+    )
     assert device.resolve("cpu", "bf16") == ("cpu", "bf16") and not says.err()
-    with pytest.raises(ParameterError, match=r"^device = 'cuda' is not allowed.*too old \(found version 11040\)\.$"):
+    with pytest.raises(
+        ParameterError, match=r"^device = 'cuda' is not allowed.*too old \(found version 11040\)\.$"
+    ):
         device.resolve("cuda")
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
+        RuntimeError(
+            "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"
+        ),
         RuntimeError("No CUDA GPUs are available"),
         AssertionError("Torch not compiled with CUDA enabled"),
     ],
@@ -400,7 +448,10 @@ def test_a_machine_without_a_gpu_is_silent(says, error):
     assert device.resolve() == ("cpu", "32") and not says.err()
     with pytest.raises(ParameterError) as refused:
         device.resolve("cuda")
-    assert str(error).split(". ")[0] in str(refused.value) and len(str(refused.value).splitlines()) == 1
+    assert (
+        str(error).split(". ")[0] in str(refused.value)
+        and len(str(refused.value).splitlines()) == 1
+    )
 
 
 def test_a_run_says_so_and_goes_on_or_is_refused(says, tmp_path):
@@ -457,11 +508,17 @@ def test_runs_that_exist_keep_their_names():
     for file, names in FILES.items():
         assert list(runs_of(ROOT / "params" / f"{file}.yaml", recipe=1)) == names  # on any machine
         if len(names) == 1:
-            assert TrainConfig.from_yaml(ROOT / "params" / f"{file}.yaml", device="cpu", recipe=1).name == names[0]
+            assert (
+                TrainConfig.from_yaml(ROOT / "params" / f"{file}.yaml", device="cpu", recipe=1).name
+                == names[0]
+            )
 
 
 def test_what_a_run_uses_is_part_of_its_identity():
-    values = {device: TrainConfig(device=device, precision=p) for device, p in (("cpu", "32"), ("cuda", "auto"))}
+    values = {
+        device: TrainConfig(device=device, precision=p)
+        for device, p in (("cpu", "32"), ("cuda", "auto"))
+    }
     assert not {"device", "precision"} & {*values["cpu"].identity()}
     assert values["cuda"].identity().items() >= {"device": "cuda", "precision": "bf16"}.items()
     half = TrainConfig(device="cpu", precision="bf16").identity()
@@ -474,14 +531,21 @@ def test_what_a_run_uses_is_part_of_its_identity():
 
 
 def test_auto_is_found_out_where_a_run_starts():
-    named = on_a_gpu("print(json.dumps([TrainConfig().name, TrainConfig(precision='32').name, TrainConfig().device]))")
-    wanted = [TrainConfig(device="cuda").name, TrainConfig(device="cuda", precision="32").name, "auto"]
+    named = on_a_gpu(
+        "print(json.dumps([TrainConfig().name, TrainConfig(precision='32').name, TrainConfig().device]))"
+    )
+    wanted = [
+        TrainConfig(device="cuda").name,
+        TrainConfig(device="cuda", precision="32").name,
+        "auto",
+    ]
     assert named == wanted
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
-    """The same configuration as three runs: on the CPU, from before there was a precision, and one of CUDA."""
+    """The same configuration as three runs: on the CPU, from before there was a precision, and one
+    of CUDA."""
     folder = tmp_path_factory.mktemp("runs")
     config = TrainConfig(**TINY, device="cpu", runs_dir=str(folder))
     plain, old = fit(config), fit(config.but(seed=1))
@@ -490,7 +554,11 @@ def three(tmp_path_factory):
     rewrite(old, {**values, "device": "auto"}, {})
     gpu = config.but(device="cuda")
     shutil.copytree(plain.path, gpu.run_dir)
-    rewrite(Run(gpu.run_dir), gpu.resolved().model_dump(), {"device": "cuda", "precision": "bf16", "gpu": "a GPU"})
+    rewrite(
+        Run(gpu.run_dir),
+        gpu.resolved().model_dump(),
+        {"device": "cuda", "precision": "bf16", "gpu": "a GPU"},
+    )
     return plain, old, Run(gpu.run_dir)
 
 
@@ -506,7 +574,9 @@ def test_a_gpus_run_is_read_on_a_machine_without(three):
     assert gpu.finished and (gpu.config.device, gpu.config.precision) == ("cuda", "bf16")
     assert gpu.config.name == gpu.path.name != plain.path.name
     images = pictures(4)
-    assert torch.equal(features(gpu.method().backbone, images), features(plain.method().backbone, images))
+    assert torch.equal(
+        features(gpu.method().backbone, images), features(plain.method().backbone, images)
+    )
     assert fit(gpu.config).path == gpu.path  # finished: nothing is computed
 
 
@@ -517,7 +587,9 @@ def test_runs_are_compared_on_one_device_in_one_precision(three):
     assert {*siblings(config.but(device="cuda"), "seed").run} == {gpu.path.name}
     assert len(siblings(config, "seed", "device", "precision")) == 3
     found = collect(config.runs_dir).set_index("run")[["device", "precision"]]
-    assert found.loc[old.path.name].tolist() == ["cpu", "32"] and found.loc[gpu.path.name].tolist() == ["cuda", "bf16"]
+    assert found.loc[old.path.name].tolist() == ["cpu", "32"] and found.loc[
+        gpu.path.name
+    ].tolist() == ["cuda", "bf16"]
 
 
 def test_runs_from_before_are_the_cpus_on_a_gpu_machine_too(three):
@@ -548,7 +620,11 @@ def test_the_record_says_what_was_used(three):
     assert {k: record[k] for k in ("device", "precision", "gpu", "driver", "cuda", "cudnn")} == {
         "device": "cpu", "precision": "32", "gpu": None, "driver": None, "cuda": None, "cudnn": None
     }  # fmt: skip
-    assert record["cpu"] and record["cores"] == os.cpu_count() and record["threads"] == torch.get_num_threads()
+    assert (
+        record["cpu"]
+        and record["cores"] == os.cpu_count()
+        and record["threads"] == torch.get_num_threads()
+    )
     stored = yaml.safe_load((plain.path / "config.yaml").read_text())
     assert (stored["device"], stored["precision"]) == ("cpu", "32")
 
@@ -565,7 +641,7 @@ print(json.dumps([environment()["gpu"], cpu["gpu"], cpu["cudnn"], gpu["gpu"], gp
     assert on_a_gpu(code) == [None, None, None, "NVIDIA H100", 92000, "bf16"]
 
 
-# --- Jobs and the table --------------------------------------------------------------------------------------
+# --- Jobs and the table ---------------------------------------------------------------------------
 
 
 def test_a_jobs_name_does_not_depend_on_the_machine():
@@ -585,10 +661,13 @@ def test_the_table_takes_runs_of_any_device_but_mixes_none(three):
     assert table1.measured(config.but(device="cpu", precision="bf16")).empty
     said, nothing = table1.records([config, config.but(kappa=3)])
     assert said["gpu"] == "a GPU" and nothing == {}
-    assert plan.recorded(config)["gpu"] == "a GPU" and plan.recorded(config.but(device="cpu"))["gpu"] is None
+    assert (
+        plan.recorded(config)["gpu"] == "a GPU"
+        and plan.recorded(config.but(device="cpu"))["gpu"] is None
+    )
 
 
-# --- Faults --------------------------------------------------------------------------------------------------
+# --- Faults ---------------------------------------------------------------------------------------
 
 
 def allocators_error() -> RuntimeError:
@@ -604,7 +683,9 @@ MEMORY = {
     "allocator": allocators_error,
 }
 FAULTS = {
-    "access": lambda: torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    "access": lambda: torch.AcceleratorError(
+        "CUDA error: an illegal memory access was encountered"
+    ),
     "older": lambda: RuntimeError("CUDA error: an illegal memory access was encountered"),
     "shape": lambda: RuntimeError("the memory format is not supported"),
 }
@@ -621,7 +702,9 @@ def raising(error: Exception):
 def test_memory_that_runs_out_in_training_is_one_sentence(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(InfoMax, "losses", raising(MEMORY[kind]()))
     where = "cuda" if kind == "torch" else "cpu"
-    with pytest.raises(RunError, match=f"^out of memory on {where} while training: use a batch_size below 16.$"):
+    with pytest.raises(
+        RunError, match=f"^out of memory on {where} while training: use a batch_size below 16.$"
+    ):
         fit(TrainConfig(**TINY, device="cpu", runs_dir=str(tmp_path)))
 
 
@@ -639,7 +722,8 @@ def test_other_faults_are_left_alone(kind, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("make", [*MEMORY.values(), FAULTS["access"], FAULTS["older"]])
 def test_a_fault_that_comes_late_is_no_full_disk_and_no_damaged_file(make, tmp_path):
-    """An error of a kernel is raised where somebody next waits for the device: while a checkpoint is written."""
+    """An error of a kernel is raised where somebody next waits for the device: while a checkpoint
+    is written."""
     fault = make()
 
     def write(path):
@@ -664,11 +748,15 @@ def test_memory_that_runs_out_in_evaluation_is_one_sentence():
     with pytest.raises(RunError) as error:
         features(Greedy(), pictures(3))
     said = str(error.value)
-    assert said.startswith("out of memory on cpu while the features of 3 images of 32 pixels were computed: ")
+    assert said.startswith(
+        "out of memory on cpu while the features of 3 images of 32 pixels were computed: "
+    )
     assert "n_train" in said and len(said.splitlines()) == 1
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits its own memory as Linux does")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="limits its own memory as Linux does"
+)
 def test_memory_that_runs_out_in_loading_is_one_sentence():
     code = """
 import resource
@@ -689,10 +777,14 @@ except RunError as error:
     ), done.stderr
 
 
-@pytest.mark.parametrize(("value", "word"), [(torch.inf, "infinite"), (-torch.inf, "infinite"), (torch.nan, "NaN")])
+@pytest.mark.parametrize(
+    ("value", "word"), [(torch.inf, "infinite"), (-torch.inf, "infinite"), (torch.nan, "NaN")]
+)
 def test_a_loss_that_is_no_number_stops_the_run(value, word, tmp_path, monkeypatch):
     losses = Supervised.losses
-    monkeypatch.setattr(Supervised, "losses", lambda *given: {"loss": losses(*given)["loss"] * 0 + value})
+    monkeypatch.setattr(
+        Supervised, "losses", lambda *given: {"loss": losses(*given)["loss"] * 0 + value}
+    )
     with pytest.raises(FloatingPointError, match=f"the loss became {word} in epoch 1"):
         fit(TrainConfig(method="supervised", **TINY, device="cpu", runs_dir=str(tmp_path)))
 
@@ -704,10 +796,12 @@ def test_weights_that_the_last_step_spoilt_stop_the_run(tmp_path):
         fit(TrainConfig(method="supervised", **one, device="cpu", runs_dir=str(tmp_path)))
 
 
-# --- Checkpoints by the clock --------------------------------------------------------------------------------
+# --- Checkpoints by the clock ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("seconds", "written"), [(None, [1, 4]), ("0", [1, 2, 3, 4]), ("3600", [1, 4])])
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(None, [1, 4]), ("0", [1, 2, 3, 4]), ("3600", [1, 4])]
+)
 def test_checkpoints_are_written_by_the_clock(seconds, written, tmp_path, monkeypatch):
     """After the first epoch, once an interval, and at the end; four epochs of milliseconds."""
     saved, save = [], torch.save
@@ -727,7 +821,10 @@ def test_checkpoints_are_written_by_the_clock(seconds, written, tmp_path, monkey
 @pytest.mark.parametrize("said", ["soon", "-1", "nan", "inf"])
 def test_an_interval_that_is_none_is_refused_before_any_work(said, tmp_path, monkeypatch):
     monkeypatch.setenv("INFOMAX_SAVE_SECONDS", said)
-    with pytest.raises(ParameterError, match=f"^INFOMAX_SAVE_SECONDS = '{said}' is not allowed: it must be a number"):
+    with pytest.raises(
+        ParameterError,
+        match=f"^INFOMAX_SAVE_SECONDS = '{said}' is not allowed: it must be a number",
+    ):
         fit(TrainConfig(**TINY, device="cpu", runs_dir=str(tmp_path)))
     assert not [*tmp_path.iterdir()]
 
@@ -760,7 +857,7 @@ def test_metrics_ahead_of_the_checkpoint_end_the_same(tmp_path):
     assert (resumed.path / "metrics.csv").read_bytes() == (whole.path / "metrics.csv").read_bytes()
 
 
-# --- Sizes of a ViT ------------------------------------------------------------------------------------------
+# --- Sizes of a ViT -------------------------------------------------------------------------------
 
 
 @cache
@@ -774,7 +871,8 @@ SIZES = [*range(16, 130, 2), 192, 208, 224, 256, 304, 320, 512]
 @pytest.mark.parametrize("network", [*PATCHES, "resnet_small"])
 @pytest.mark.parametrize("method", METHODS)
 def test_images_and_views_are_whole_patches(method, network):
-    """What is refused is just what the views that are drawn, or the images, can't be divided into."""
+    """What is refused is just what the views that are drawn, or the images, can't be divided
+    into."""
     for size in SIZES:
         sides = {size, *(view.size for view in built(method).views(size))}
         fits = all(side % PATCHES.get(network, 1) == 0 for side in sides)
@@ -782,13 +880,17 @@ def test_images_and_views_are_whole_patches(method, network):
             TrainConfig(method=method, backbone=network, image_size=size)
             assert fits, size
         except ParameterError as error:
-            assert not fits and str(error).startswith(f"image_size = {size} is not allowed: it must be a multiple of ")
+            assert not fits and str(error).startswith(
+                f"image_size = {size} is not allowed: it must be a multiple of "
+            )
             step = int(str(error).split("a multiple of ")[1].split()[0].strip(",."))
             TrainConfig(method=method, backbone=network, image_size=4 * step)  # as it says
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("network", "size"), [("vit_tiny", 32), ("vit_tiny", 224), ("vit_mini", 24), ("vit_mini", 72)])
+@pytest.mark.parametrize(
+    ("network", "size"), [("vit_tiny", 32), ("vit_tiny", 224), ("vit_mini", 24), ("vit_mini", 72)]
+)
 def test_a_vit_sees_all_views_of_the_sizes_that_are_allowed(method, network, size):
     net = backbone(network, size=size).eval()
     for view in built(method).views(size):
@@ -796,12 +898,18 @@ def test_a_vit_sees_all_views_of_the_sizes_that_are_allowed(method, network, siz
 
 
 def test_the_paper_s_example_is_refused_before_any_work(tmp_path):
-    with pytest.raises(ParameterError, match="^image_size = 48 is not allowed: it must be a multiple of 32"):
+    with pytest.raises(
+        ParameterError, match="^image_size = 48 is not allowed: it must be a multiple of 32"
+    ):
         TrainConfig(backbone="vit_tiny", image_size=48)
     net, images = backbone("vit_tiny", size=32), pictures(2, 40)
     for measure in (features, maps):
-        with pytest.raises(ParameterError, match="^image_size = 40 is not allowed: it must be a multiple of 16"):
+        with pytest.raises(
+            ParameterError, match="^image_size = 40 is not allowed: it must be a multiple of 16"
+        ):
             measure(net, images)
     method = build(TrainConfig(method="simclr", backbone="vit_tiny", image_size=48), 4)
-    with pytest.raises(ParameterError, match="^image_size = 24 is not allowed"):  # the measure's own local views
+    with pytest.raises(
+        ParameterError, match="^image_size = 24 is not allowed"
+    ):  # the measure's own local views
         held_out_information(method, ImageSet(pictures(4, 48), torch.arange(4), list("abcd")))

@@ -1,4 +1,5 @@
-"""Closed forms against elementary formulas, SciPy, mpmath and quadrature; estimators against peers and Gaussians."""
+"""Closed forms against elementary formulas, SciPy, mpmath and quadrature; estimators against peers
+and Gaussians."""
 
 import math
 from functools import cache
@@ -19,7 +20,7 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
-# --- closed forms -------------------------------------------------------------------------------------------
+# --- closed forms ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kappa", [0.1, 1, 10, 100])
@@ -35,14 +36,20 @@ def test_vmf_entropy_is_scipys(dim, kappa):
         stats.vonmises_fisher(np.eye(dim)[0], kappa).entropy(), abs=1e-9
     )
     if dim == 2:
-        assert estimators.vmf_entropy(2, kappa) == pytest.approx(stats.vonmises(kappa).entropy(), abs=1e-9)
+        assert estimators.vmf_entropy(2, kappa) == pytest.approx(
+            stats.vonmises(kappa).entropy(), abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("dim, kappa", [(128, 0.1), (512, 10), (512, 1e4), (4096, 1)])
 def test_vmf_entropy_where_bessel_functions_underflow(dim, kappa):
     with mpmath.workdps(60):
         nu, k = mpmath.mpf(dim) / 2 - 1, mpmath.mpf(kappa)
-        log_c = nu * mpmath.log(k) - (nu + 1) * mpmath.log(2 * mpmath.pi) - mpmath.log(mpmath.besseli(nu, k))
+        log_c = (
+            nu * mpmath.log(k)
+            - (nu + 1) * mpmath.log(2 * mpmath.pi)
+            - mpmath.log(mpmath.besseli(nu, k))
+        )
         expected = -log_c - k * mpmath.besseli(nu + 1, k) / mpmath.besseli(nu, k)
     assert estimators.vmf_entropy(dim, kappa) == pytest.approx(float(expected), rel=1e-11)
 
@@ -57,7 +64,8 @@ def test_log_area_is_the_integral_of_a_flat_kernel():
 
 
 def trapezoid(kappa0, kappa, nodes=1024):
-    """(E log p(y|x)/p(y), E log q(y|x)/q(y)) on the circle by sums over equal angles, the convolution included."""
+    """(E log p(y|x)/p(y), E log q(y|x)/q(y)) on the circle by sums over equal angles, the
+    convolution included."""
     angles, step = 2 * np.pi * np.arange(nodes) / nodes, 2 * np.pi / nodes
     p = stats.vonmises.pdf(angles, kappa0)
     q = stats.vonmises.pdf(angles[:, None] - angles, kappa) @ p * step
@@ -71,8 +79,12 @@ def test_mutual_information_and_its_smoothed_bound_by_quadrature_on_the_circle(k
     for kappa in np.geomspace(0.1, 1000, 5):
         by_sums, smoothed = trapezoid(kappa0, kappa)
         assert truth == pytest.approx(by_sums, abs=1e-12)
-        assert estimators.smoothed_information(2, kappa0, kappa) == pytest.approx(smoothed, abs=1e-11)
-        assert 0 < truth - smoothed < previous, "a lower bound for every kappa, and better for a larger one"
+        assert estimators.smoothed_information(2, kappa0, kappa) == pytest.approx(
+            smoothed, abs=1e-11
+        )
+        assert 0 < truth - smoothed < previous, (
+            "a lower bound for every kappa, and better for a larger one"
+        )
         previous = truth - smoothed
     assert previous < 1e-3
 
@@ -82,21 +94,30 @@ def test_smoothed_information_in_three_dimensions_by_sampling(kappa):
     """q(y|x) as the mean of kernels around many views, at views that it does not hold."""
     x = torch.eye(3, dtype=torch.float64)[:1]
     views = estimators.vmf_sample(x.expand(6000, 3), 10, generator())
-    log_q = (kappa * views[:2000] @ views[2000:].T).logsumexp(1) - math.log(4000) + log_vmf_normalizer(3, kappa)
+    log_q = (
+        (kappa * views[:2000] @ views[2000:].T).logsumexp(1)
+        - math.log(4000)
+        + log_vmf_normalizer(3, kappa)
+    )
     sampled = log_q + math.log(4 * math.pi)
     tolerance = 5 * float(sampled.std()) / math.sqrt(2000)
-    assert estimators.smoothed_information(3, 10, kappa) == pytest.approx(float(sampled.mean()), abs=tolerance)
+    assert estimators.smoothed_information(3, 10, kappa) == pytest.approx(
+        float(sampled.mean()), abs=tolerance
+    )
 
 
 def test_information_between_two_views_by_quadrature():
-    """Two views of one x on the circle: their density given each other is p * p, their distance's distribution, too."""
+    """Two views of one x on the circle: their density given each other is p * p, their distance's
+    distribution, too."""
     angles, step = 2 * np.pi * np.arange(2048) / 2048, 2 * np.pi / 2048
     p = stats.vonmises.pdf(angles, 4)
     both = stats.vonmises.pdf(angles[:, None] - angles, 4) @ p * step
     exact = step * both @ np.log(2 * np.pi * both)
     _, views = estimators.vmf_views(4000, 2, 4, 2, generator())
     spread = math.sqrt(step * both @ np.log(2 * np.pi * both) ** 2 - exact**2)
-    assert estimators.views_information(views, 4) == pytest.approx(exact, abs=4 * spread / math.sqrt(4000))
+    assert estimators.views_information(views, 4) == pytest.approx(
+        exact, abs=4 * spread / math.sqrt(4000)
+    )
 
 
 def test_many_views_give_x_away():
@@ -106,7 +127,7 @@ def test_many_views_give_x_away():
     assert found[0] < found[1] < found[2] and found[2] == pytest.approx(truth, abs=0.1)
 
 
-# --- samples ------------------------------------------------------------------------------------------------
+# --- samples --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dim, kappa", [(2, 5), (3, 10), (16, 50), (128, 100)])
@@ -117,7 +138,9 @@ def test_samples_lie_around_their_own_means(dim, kappa):
     cosine = (x * y).sum(1)
     with mpmath.workdps(30):
         mean = float(mpmath.besseli(dim / 2, kappa) / mpmath.besseli(dim / 2 - 1, kappa))
-    assert float(cosine.mean()) == pytest.approx(mean, abs=4 * float(cosine.std()) / math.sqrt(20_000))
+    assert float(cosine.mean()) == pytest.approx(
+        mean, abs=4 * float(cosine.std()) / math.sqrt(20_000)
+    )
     # What is not along x points nowhere: any fixed direction, taken across x, has mean zero.
     across = (y - cosine[:, None] * x)[:, 0]
     assert abs(float(across.mean())) < 4 * float(across.std()) / math.sqrt(20_000)
@@ -134,12 +157,13 @@ def test_a_seed_makes_the_sample():
     assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
 
 
-# --- Eq. 2 --------------------------------------------------------------------------------------------------
+# --- Eq. 2 ----------------------------------------------------------------------------------------
 
 
 @cache
 def entropies(dim, kappa0, n, replicates):
-    """Eq. 2 at the kernel chosen on one sample: of other samples, each beside the same sum with the true density."""
+    """Eq. 2 at the kernel chosen on one sample: of other samples, each beside the same sum with the
+    true density."""
     mean = torch.eye(dim)[:1].expand(n, dim)
     rng, found = generator(), []
     z = estimators.vmf_sample(mean, kappa0, rng).float()
@@ -164,7 +188,8 @@ def test_eq2_is_an_entropy_in_three_dimensions(kappa0):
 
 @pytest.mark.parametrize("dim, kappa0, expected", [(16, 50, 0.61), (128, 100, 8.9)])
 def test_eq2_is_biased_in_many_dimensions(dim, kappa0, expected):
-    """The bias is that of the notebook's text; it is far from the noise and hardly smaller than with 512 points."""
+    """The bias is that of the notebook's text; it is far from the noise and hardly smaller than
+    with 512 points."""
     many, few = (np.subtract(*entropies(dim, kappa0, n, 2)) for n in (8192, 512))
     assert many.mean() == pytest.approx(expected, rel=0.05) and many.mean() > 10 * many.std()
     assert many.mean() < few.mean() < 2 * many.mean()
@@ -174,10 +199,12 @@ def test_best_kappa_is_a_grids():
     z = estimators.vmf_sample(torch.eye(3)[:1].expand(500, 3), 20, generator())
     grid = np.geomspace(1, 1000, 200)
     best = grid[np.argmin([float(global_entropy(z, k)) for k in grid])]
-    assert estimators.best_kappa(lambda k: -float(global_entropy(z, k))) == pytest.approx(best, rel=0.1)
+    assert estimators.best_kappa(lambda k: -float(global_entropy(z, k))) == pytest.approx(
+        best, rel=0.1
+    )
 
 
-# --- bounds and KSG -----------------------------------------------------------------------------------------
+# --- bounds and KSG -------------------------------------------------------------------------------
 
 
 def test_the_three_bounds_on_a_hand_made_table_of_scores():
@@ -194,11 +221,14 @@ def test_the_three_bounds_on_a_hand_made_table_of_scores():
 def test_info_nce_cannot_exceed_log_n():
     scores = 100 * torch.eye(64)
     assert float(estimators.info_nce(scores)) == pytest.approx(math.log(64), abs=1e-5)
-    assert float(estimators.mine(scores)) == pytest.approx(100) and float(estimators.nwj(scores)) > 99
+    assert (
+        float(estimators.mine(scores)) == pytest.approx(100) and float(estimators.nwj(scores)) > 99
+    )
 
 
 def test_eq4_on_pairs_is_info_nce_with_the_kernel_as_critic():
-    """Both directions, and the other rows of the same side among the negatives: notebook 10's statement, in float64."""
+    """Both directions, and the other rows of the same side among the negatives: notebook 10's
+    statement, in float64."""
     x, (y,) = estimators.vmf_views(50, 16, 10, 1, generator())
     ours = mutual_information(*InfoMaxLoss(10).entropies([x, y]), 2, 100)["mi_density"]
     z, own = torch.cat([x, y]), torch.arange(100).roll(50)
@@ -228,9 +258,14 @@ def test_ksg_is_scikit_learns_in_one_dimension(k):
     rng = generator()
     x = rng.standard_normal(700)
     y = x + 0.5 * rng.standard_normal(700)
-    x, y = x / x.std(), y / y.std()  # scikit-learn scales, which the maximum of two distances depends on
+    x, y = (
+        x / x.std(),
+        y / y.std(),
+    )  # scikit-learn scales, which the maximum of two distances depends on
     peer = mutual_info_regression(x[:, None], y, n_neighbors=k, random_state=0)[0]
-    assert estimators.ksg(torch.tensor(x)[:, None], torch.tensor(y)[:, None], k) == pytest.approx(peer, abs=1e-3)
+    assert estimators.ksg(torch.tensor(x)[:, None], torch.tensor(y)[:, None], k) == pytest.approx(
+        peer, abs=1e-3
+    )
 
 
 def test_ksg_of_gaussians_is_the_closed_form():
@@ -238,11 +273,13 @@ def test_ksg_of_gaussians_is_the_closed_form():
     rng = generator()
     x, noise = rng.standard_normal((2, 3000, 2))
     y = 0.8 * x + 0.6 * noise
-    assert estimators.ksg(torch.tensor(x), torch.tensor(y)) == pytest.approx(-math.log(1 - 0.64), abs=0.08)
+    assert estimators.ksg(torch.tensor(x), torch.tensor(y)) == pytest.approx(
+        -math.log(1 - 0.64), abs=0.08
+    )
     assert estimators.ksg(torch.tensor(x), torch.tensor(noise)) == pytest.approx(0, abs=0.05)
 
 
-# --- bad input ----------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("k", [0, 10, -1])
@@ -252,7 +289,9 @@ def test_ksg_names_a_bad_k(k):
         estimators.ksg(x, x, k)
 
 
-@pytest.mark.parametrize("dim, kappa, name", [(1, 1, "dim"), (3, 0, "kappa"), (3, -2, "kappa"), (2.5, 1, "dim")])
+@pytest.mark.parametrize(
+    "dim, kappa, name", [(1, 1, "dim"), (3, 0, "kappa"), (3, -2, "kappa"), (2.5, 1, "dim")]
+)
 def test_closed_forms_name_what_is_bad(dim, kappa, name):
     with pytest.raises(ValueError, match=f"{name} = .* is not allowed"):
         estimators.vmf_mutual_information(dim, kappa)

@@ -27,7 +27,13 @@ def generator(seed: int = 0) -> torch.Generator:
 def network() -> nn.Module:
     """Convolution, BatchNorm that has seen data, pooling: 12 features."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(
+        nn.Conv2d(3, 12, 3, 2, 1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
     net.train()
     for _ in range(5):
         net(torch.randn(16, 3, 16, 16) * 2 + 1)
@@ -42,10 +48,12 @@ def image_set(n: int, seed: int, classes: int = 6) -> ImageSet:
     return ImageSet(images.clamp(0, 255).byte(), labels, [str(k) for k in range(classes)])
 
 
-# --- k-NN ---------------------------------------------------------------------------------------------------
+# --- k-NN -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n_bank", "k", "temperature"), [(1500, 200, 0.1), (1500, 60, 0.5), (120, 200, 0.1)])
+@pytest.mark.parametrize(
+    ("n_bank", "k", "temperature"), [(1500, 200, 0.1), (1500, 60, 0.5), (120, 200, 0.1)]
+)
 def test_knn_ranks_as_scikit_learns_neighbours_vote(n_bank, k, temperature):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(10, 24))
@@ -54,7 +62,9 @@ def test_knn_ranks_as_scikit_learns_neighbours_vote(n_bank, k, temperature):
     queries = centres[truth] + 3 * rng.normal(size=(300, 24))
     bank *= rng.uniform(0.1, 5, (n_bank, 1))  # lengths don't matter
 
-    distance, index = NearestNeighbors(n_neighbors=min(k, n_bank), metric="cosine").fit(bank).kneighbors(queries)
+    distance, index = (
+        NearestNeighbors(n_neighbors=min(k, n_bank), metric="cosine").fit(bank).kneighbors(queries)
+    )
     votes = np.zeros((300, 10))
     np.add.at(votes, (np.arange(300)[:, None], labels[index]), np.exp((1 - distance) / temperature))
     assert (np.sort(votes)[:, -5:] > 0).all()  # else the order of the fifth is no question
@@ -68,18 +78,26 @@ def test_knn_ranks_as_scikit_learns_neighbours_vote(n_bank, k, temperature):
     assert 0.2 < (reference[:, 0] == truth).mean() < 0.9  # neither trivial nor hopeless
 
 
-@pytest.mark.parametrize(("images", "k"), [(60_000, 200), (1000, 200), (999, 199), (144, 28), (5, 1), (2, 1)])
+@pytest.mark.parametrize(
+    ("images", "k"), [(60_000, 200), (1000, 200), (999, 199), (144, 28), (5, 1), (2, 1)]
+)
 def test_no_more_neighbours_vote_than_make_sense(images, k):
     """The usual 200, and at most a fifth of the images that there are."""
     assert usual_k(images) == k
-    bank, queries = torch.randn(images, 8, generator=generator()), torch.randn(3, 8, generator=generator(1))
+    bank, queries = (
+        torch.randn(images, 8, generator=generator()),
+        torch.randn(3, 8, generator=generator(1)),
+    )
     labels = torch.arange(images) % 3
     assert torch.equal(knn(bank, labels, queries, 3), knn(bank, labels, queries, 3, k))
 
 
 def test_knn_in_chunks_equals_one_by_one():
     """Enough classes that the memory bound cuts the queries into several chunks."""
-    bank, queries = torch.randn(400, 8, generator=generator()), torch.randn(70, 8, generator=generator(1))
+    bank, queries = (
+        torch.randn(400, 8, generator=generator()),
+        torch.randn(70, 8, generator=generator(1)),
+    )
     labels = torch.arange(400)  # 200 neighbours x 6,000 classes: 41 queries a chunk
     got = knn(bank, labels, queries, 6000, 200)
     cosine = nn.functional.normalize(queries.double()) @ nn.functional.normalize(bank.double()).T
@@ -87,12 +105,19 @@ def test_knn_in_chunks_equals_one_by_one():
 
 
 def test_nearest():
-    bank, queries = torch.randn(50, 6, generator=generator()), torch.randn(9, 6, generator=generator(1))
-    index = NearestNeighbors(n_neighbors=4, metric="cosine").fit(bank.numpy()).kneighbors(queries.numpy())[1]
+    bank, queries = (
+        torch.randn(50, 6, generator=generator()),
+        torch.randn(9, 6, generator=generator(1)),
+    )
+    index = (
+        NearestNeighbors(n_neighbors=4, metric="cosine")
+        .fit(bank.numpy())
+        .kneighbors(queries.numpy())[1]
+    )
     assert nearest(bank * torch.rand(50, 1), queries, 4).tolist() == index.tolist()
 
 
-# --- Numbers ------------------------------------------------------------------------------------------------
+# --- Numbers --------------------------------------------------------------------------------------
 
 
 def test_topk_accuracy_by_hand():
@@ -112,18 +137,22 @@ def test_effective_rank_equals_numpys_singular_values(shape):
 
 def test_effective_rank_of_known_cases():
     assert effective_rank(torch.cat([torch.eye(7), -torch.eye(7)])) == pytest.approx(7, abs=1e-6)
-    assert effective_rank(torch.linspace(-1, 1, 50)[:, None] * torch.ones(5)) == pytest.approx(1, abs=1e-3)
+    assert effective_rank(torch.linspace(-1, 1, 50)[:, None] * torch.ones(5)) == pytest.approx(
+        1, abs=1e-3
+    )
     assert effective_rank(torch.full((30, 5), 0.1)) == pytest.approx(1, abs=1e-3)
 
 
 def test_pixels():
     images = image_set(4, 0).images
     assert torch.allclose(
-        features(torch.nn.Flatten(), images), vision.normalize(images / 255, MEAN, STD).flatten(1), atol=1e-5
+        features(torch.nn.Flatten(), images),
+        vision.normalize(images / 255, MEAN, STD).flatten(1),
+        atol=1e-5,
     )
 
 
-# --- Features -----------------------------------------------------------------------------------------------
+# --- Features -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -142,7 +171,9 @@ def test_features_are_those_of_each_image_alone(training):
         alone = torch.cat([net(vision.normalize(image[None] / 255, MEAN, STD)) for image in images])
     torch.testing.assert_close(got, alone, rtol=0, atol=1e-5)
     net.train()
-    assert (net(vision.normalize(images / 255, MEAN, STD)) - got).abs().max() > 1e-2  # a batch's own statistics differ
+    assert (
+        net(vision.normalize(images / 255, MEAN, STD)) - got
+    ).abs().max() > 1e-2  # a batch's own statistics differ
 
 
 def test_features_leave_a_frozen_part_frozen():
@@ -152,12 +183,13 @@ def test_features_leave_a_frozen_part_frozen():
     assert (net.training, net[1].training) == (True, False)
 
 
-# --- The evaluation after an epoch --------------------------------------------------------------------------
+# --- The evaluation after an epoch ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_online_evaluation_equals_a_plain_loop(interrupted):
-    """Three evaluations: Adam's state and the head go on from one to the next, also through a checkpoint."""
+    """Three evaluations: Adam's state and the head go on from one to the next, also through a
+    checkpoint."""
     train, test, net, seed = image_set(700, 10), image_set(200, 20), network(), 5
     state = torch.get_rng_state()
     evaluation = OnlineEvaluation(train, test, 12, seed, torch.device("cpu"))
@@ -187,23 +219,42 @@ def test_online_evaluation_equals_a_plain_loop(interrupted):
         with torch.no_grad():
             ranked = head(queries).argsort(1, descending=True)
         right = (ranked == test.labels[:, None]).float()
-        assert got[epoch]["linear_top1"] == pytest.approx(100 * right[:, :1].sum(1).mean().item(), abs=1e-4)
-        assert got[epoch]["linear_top5"] == pytest.approx(100 * right[:, :5].sum(1).mean().item(), abs=1e-4)
+        assert got[epoch]["linear_top1"] == pytest.approx(
+            100 * right[:, :1].sum(1).mean().item(), abs=1e-4
+        )
+        assert got[epoch]["linear_top5"] == pytest.approx(
+            100 * right[:, :5].sum(1).mean().item(), abs=1e-4
+        )
     torch.testing.assert_close(evaluation.head.weight, head.weight, rtol=0, atol=1e-5)
 
     votes = knn(x, train.labels, queries, 6)
-    assert got[2]["knn_top1"] == pytest.approx(100 * (votes[:, 0] == test.labels).float().mean().item(), abs=1e-4)
+    assert got[2]["knn_top1"] == pytest.approx(
+        100 * (votes[:, 0] == test.labels).float().mean().item(), abs=1e-4
+    )
     assert got[2]["knn_top5"] >= got[2]["knn_top1"] > 30
     assert got[2]["effective_rank"] == pytest.approx(effective_rank(queries), rel=1e-4)
-    assert set(got[2]) == {"linear_top1", "linear_top5", "knn_top1", "knn_top5", "knn_few_top1", "effective_rank"}
+    assert set(got[2]) == {
+        "linear_top1",
+        "linear_top5",
+        "knn_top1",
+        "knn_top5",
+        "knn_few_top1",
+        "effective_rank",
+    }
     fewest = min(np.bincount(train.labels))
     votes = with_sklearn(x, train.labels, queries, 6, k=fewest)
-    assert got[2]["knn_few_top1"] == pytest.approx(100 * (votes == test.labels.numpy()).mean(), abs=1e-4)
+    assert got[2]["knn_few_top1"] == pytest.approx(
+        100 * (votes == test.labels.numpy()).mean(), abs=1e-4
+    )
 
 
 def with_sklearn(bank, labels, queries, n_classes, k, temperature=0.1):
     """Cosine neighbours of scikit-learn, votes weighted by exp(similarity / temperature)."""
-    distance, index = NearestNeighbors(n_neighbors=k, metric="cosine").fit(bank.double()).kneighbors(queries.double())
+    distance, index = (
+        NearestNeighbors(n_neighbors=k, metric="cosine")
+        .fit(bank.double())
+        .kneighbors(queries.double())
+    )
     votes = np.zeros((len(queries), n_classes))
     for row in range(len(queries)):
         np.add.at(votes[row], labels.numpy()[index[row]], np.exp((1 - distance[row]) / temperature))
@@ -214,7 +265,9 @@ def test_knn_equals_scikit_learns_neighbours():
     draw = generator(3)
     bank, queries = torch.randn(2000, 32, generator=draw), torch.randn(500, 32, generator=draw)
     labels = torch.randint(0, 7, (2000,), generator=draw)
-    assert np.array_equal(knn(bank, labels, queries, 7)[:, 0].numpy(), with_sklearn(bank, labels, queries, 7, 200))
+    assert np.array_equal(
+        knn(bank, labels, queries, 7)[:, 0].numpy(), with_sklearn(bank, labels, queries, 7, 200)
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' peak memory")

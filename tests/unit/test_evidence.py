@@ -1,4 +1,5 @@
-"""The plan's runs: what is in them, and the queue that runs them, small, by the command that is used in earnest."""
+"""The plan's runs: what is in them, and the queue that runs them, small, by the command that is
+used in earnest."""
 
 import json
 import os
@@ -51,7 +52,13 @@ TOY = {
 }
 RUNS = {
     "a": [
-        {"name": "kappa10", "epochs": 8, "keep_epochs": [2, 8], "keep_network": True, "probe": True},
+        {
+            "name": "kappa10",
+            "epochs": 8,
+            "keep_epochs": [2, 8],
+            "keep_network": True,
+            "probe": True,
+        },
         {"name": "broken", "n_train": 99_999},
         {"name": "blown", "lr": 1e30},
     ],
@@ -80,24 +87,33 @@ def command(folder: Path, *words: str, module: str = "queue", params: str = "toy
 
 
 def test_the_lines_are_the_plans():
-    """Counted by hand from the table of docs/plan.md: runs of each line, in its order, with its seeds."""
+    """Counted by hand from the table of docs/plan.md: runs of each line, in its order, with its
+    seeds."""
     runs = planned(Places())
     assert Counter(run.line for run in runs) == {
         "0": 24, "a": 6, "b": 3, "c": 18, "d": 15, "e": 12, "f": 24, "g": 6, "h": 2,
     }  # fmt: skip
     queue = chosen(runs, None)
-    assert [run.line for run in queue] == sorted(run.line for run in queue) and "0" not in {r.line for r in queue}
+    assert [run.line for run in queue] == sorted(run.line for run in queue) and "0" not in {
+        r.line for r in queue
+    }
     assert len({run.results for run in runs}) == len(runs) == len({run.name for run in runs})
     assert len({run.config.precision for run in queue}) == 1
     configs = [run.config for run in queue if not run.not_built]
     assert len({config.name for config in configs}) == len(configs)
-    assert all(config.lr == 1e-3 and config.batch_size == 128 and config.n_train is None for config in configs)
+    assert all(
+        config.lr == 1e-3 and config.batch_size == 128 and config.n_train is None
+        for config in configs
+    )
     epochs = {run.line: {r.config.epochs for r in queue if r.line == run.line} for run in queue}
     assert epochs == {
         "a": {60}, "b": {40}, "c": {60, 40}, "d": {60}, "e": {70}, "f": {10}, "g": {60, 200}, "h": {200},
     }  # fmt: skip
     assert [run.label for run in queue if run.line == "c"][:7] == [
-        *(f"{name}_seed1" for name in ("kappa10", "kappa20", "beta0.1", "beta0.75", "simclr", "supervised")),
+        *(
+            f"{name}_seed1"
+            for name in ("kappa10", "kappa20", "beta0.1", "beta0.75", "simclr", "supervised")
+        ),
         "beta1.25_from20_seed1",
     ]
     assert [run.label for run in queue if run.line == "d"][:5] == [
@@ -115,7 +131,9 @@ def test_branches_name_their_trunk_and_it_keeps_their_epoch():
         assert run.start in trunk.config.keep_epochs and run.branching == trunk.kept(run.start)
         own = {"start_from", "start_epoch", "keep_epochs", "epochs", "beta", "decay_epochs"}
         assert run.config.model_dump(exclude=own) == trunk.config.model_dump(exclude=own)
-        assert run.config.decay_epochs == (10 if run.label.startswith(("kappa10_rate", "kappa20_rate")) else 0)
+        assert run.config.decay_epochs == (
+            10 if run.label.startswith(("kappa10_rate", "kappa20_rate")) else 0
+        )
     betas = sorted((run.config.beta, run.config.seed) for run in branches if run.line in "bc")
     assert betas == [(beta, seed) for beta in (1.25, 1.5, 2.0) for seed in (0, 1, 2)]
 
@@ -124,7 +142,11 @@ def test_runs_are_evaluated_when_the_plan_says():
     """`late.scheduled` is the plan's; the fields of the runs must say the same."""
     for run in planned(Places()):
         config = run.config
-        after = [e for e in range(1, config.epochs + 1) if e <= config.eval_first or e % config.eval_every == 0]
+        after = [
+            e
+            for e in range(1, config.epochs + 1)
+            if e <= config.eval_first or e % config.eval_every == 0
+        ]
         assert after == scheduled(config.epochs), run.name
 
 
@@ -158,16 +180,21 @@ def groups_niceness(processes: list[psutil.Process]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A checkout whose queue was killed like by a power cut while it trained its first run, and then did the rest."""
+    """A checkout whose queue was killed like by a power cut while it trained its first run, and
+    then did the rest."""
     copy = checkout(tmp_path_factory.mktemp("evidence") / "copy")
     toy(copy / "toy")
     with (copy / "killed.log").open("w") as log:
-        first = subprocess.Popen(command(copy, "--cores", "1"), cwd=copy, env=environment(copy), stdout=log, stderr=log)
+        first = subprocess.Popen(
+            command(copy, "--cores", "1"), cwd=copy, env=environment(copy), stdout=log, stderr=log
+        )
     try:
         _until(lambda: _epochs(copy) >= 5, "it did not come to its fifth epoch")
     finally:
         tree = [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]
-        (copy / "nice.json").write_text(json.dumps([process.nice() for process in tree] + groups_niceness(tree[:1])))
+        (copy / "nice.json").write_text(
+            json.dumps([process.nice() for process in tree] + groups_niceness(tree[:1]))
+        )
         for process in tree:
             process.kill()
         first.wait()
@@ -175,7 +202,11 @@ def folder(tmp_path_factory):
     history = next(state["history"] for state in saved.values() if "history" in state)
     (copy / "epochs.json").write_text(json.dumps([_epochs(copy), len(history)]))
     done = subprocess.run(
-        command(copy, "--cores", "2"), cwd=copy, env=environment(copy), capture_output=True, text=True
+        command(copy, "--cores", "2"),
+        cwd=copy,
+        env=environment(copy),
+        capture_output=True,
+        text=True,
     )
     (copy / "first.log").write_text(done.stdout + done.stderr)
     (copy / "status").write_text(str(done.returncode))
@@ -197,7 +228,11 @@ def _until(happened, otherwise: str) -> None:
 
 def _run(folder: Path, *words: str, module="queue") -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(folder, *words, module=module), cwd=folder, env=environment(folder), capture_output=True, text=True
+        command(folder, *words, module=module),
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
     )
 
 
@@ -223,7 +258,8 @@ def test_runs_begin_in_order_and_a_branch_when_its_trunk_is_there(folder):
 
 
 def test_what_cannot_be_run_is_named_and_the_others_go_on(folder):
-    """A run that fails, one without data, one that is not built, the branch of one that failed; exit status 1."""
+    """A run that fails, one without data, one that is not built, the branch of one that failed;
+    exit status 1."""
     assert (folder / "status").read_text() == "1"
     log = (folder / "first.log").read_text()
     assert "a_broken_seed0: failed: n_train = 99999 is not allowed" in log
@@ -235,7 +271,10 @@ def test_what_cannot_be_run_is_named_and_the_others_go_on(folder):
 
 def test_a_loss_that_becomes_nan_is_a_result(folder):
     kept = Run(folder / "reports/late_a/blown_seed0")
-    assert re.search(r"became (NaN|infinite) in epoch 1", kept.record["failed"]) and kept.record["threads"] == 1
+    assert (
+        re.search(r"became (NaN|infinite) in epoch 1", kept.record["failed"])
+        and kept.record["threads"] == 1
+    )
     assert kept.config.lr == 1e30 and len(kept.metrics) == 0
 
 
@@ -245,7 +284,10 @@ def test_results_say_nothing_of_this_machine_and_hold_the_network(folder):
     names = {path.name for path in results.iterdir()}
     assert names == {"config.yaml", "metrics.csv", "record.json", "predictions.npz", "backbone.pt"}
     for name in ("config.yaml", "record.json", "metrics.csv"):
-        assert str(folder) not in (results / name).read_text() and "nowhere" not in (results / name).read_text()
+        assert (
+            str(folder) not in (results / name).read_text()
+            and "nowhere" not in (results / name).read_text()
+        )
     run = Run(folder / "runs" / Run(results).record["name"])
     network = torch.load(results / "backbone.pt", weights_only=True)
     trained = run.method().get_submodule("backbone").state_dict()
@@ -254,7 +296,10 @@ def test_results_say_nothing_of_this_machine_and_hold_the_network(folder):
         assert torch.allclose(value.float(), trained[name].float(), rtol=1e-3, atol=1e-6), name
     assert (results / "backbone.pt").stat().st_size < 3e6
     predicted = np.load(results / "predictions.npz")
-    assert predicted["epochs"].tolist() == Run(results).metrics.dropna(subset="knn_top1").epoch.tolist()
+    assert (
+        predicted["epochs"].tolist()
+        == Run(results).metrics.dropna(subset="knn_top1").epoch.tolist()
+    )
     assert 0 <= Run(results).record["probe_top1"] <= 100
     assert "probe_top1" not in Run(folder / "reports/late_b/branch_seed0").record
 
@@ -278,7 +323,9 @@ def test_the_status_shows_what_is_finished_and_what_is_not(folder, tmp_path):
 def test_what_is_kept_is_not_trained_again_but_for_a_trunks_checkpoint(folder):
     """With the runs gone, as on another machine, and one branch still to be done."""
     results = folder / "reports"
-    before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if "late_b" not in str(path)}
+    before = {
+        path: path.stat().st_mtime_ns for path in results.rglob("*") if "late_b" not in str(path)
+    }
     old = Run(results / "late_b/branch_seed0").metrics
     shutil.rmtree(folder / "runs")
     shutil.rmtree(results / "late_b/branch_seed0")
@@ -310,9 +357,14 @@ def test_a_signal_stops_the_queue_and_its_runs(folder):
     """They save what they have and end; the queue says that the same command goes on."""
     toy(folder / "signal", {"a": [{"name": "long", "epochs": 500}]})
     told = command(folder, "--cores", "1", params="signal")
-    process = subprocess.Popen(told, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        told, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True
+    )
     try:
-        _until(lambda: process.poll() is not None or psutil.Process(process.pid).children(), "nothing was started")
+        _until(
+            lambda: process.poll() is not None or psutil.Process(process.pid).children(),
+            "nothing was started",
+        )
         (child,) = psutil.Process(process.pid).children()
         again = _run(folder, "--cores", "1")
         assert again.returncode == 1 and "Another `make evidence` is at work" in again.stderr
@@ -335,18 +387,24 @@ def _results(run: Planned, seconds: float, **metrics) -> None:
     last.to_csv(run.results / "metrics.csv", index=False)
     commit = _git(ROOT, "rev-parse", "HEAD") if (ROOT / ".git").exists() else ""
     record = {"train_seconds": seconds, "evaluation_seconds": 0.0, "commit": commit, "data": {}}
-    (run.results / "record.json").write_text(json.dumps({**record, "seal": Run(run.results).seal(record)}))
+    (run.results / "record.json").write_text(
+        json.dumps({**record, "seal": Run(run.results).seal(record)})
+    )
 
 
 def test_hours_come_from_the_epochs_so_far(tmp_path):
     """40 s of 4 epochs: 10 s an epoch of that kind; twice as many images cost twice as much."""
-    lines = {"a": [{"name": "done"}, {"name": "same", "epochs": 9}, {"name": "double", "n_train": 256}]}
+    lines = {
+        "a": [{"name": "done"}, {"name": "same", "epochs": 9}, {"name": "double", "n_train": 256}]
+    }
     runs = planned(Places(toy(tmp_path / "toy", lines), tmp_path, str(tmp_path / "runs")))
     _results(runs[0], 40.0)
     states = {"a_done_seed0": State("finished", 4), "a_same_seed0": State("running", 3)}
     states["a_double_seed0"] = State("waiting")
     left = hours_left(runs, states, runs)
-    assert left == pytest.approx({"a_done_seed0": 0, "a_same_seed0": 60 / 3600, "a_double_seed0": 80 / 3600})
+    assert left == pytest.approx(
+        {"a_done_seed0": 0, "a_same_seed0": 60 / 3600, "a_double_seed0": 80 / 3600}
+    )
 
 
 # --- Precision --------------------------------------------------------------------------------
@@ -363,12 +421,15 @@ def _pairs(tmp_path: Path, differences: list[float]) -> list[Planned]:
 
 
 def test_the_precisions_verdict_is_two_one_sided_tests(tmp_path):
-    """±0.2 about 0.1 over 12 seeds: t = 1.796, so the 90% interval is 0.1 ± 1.796 · 0.2089 / √12, inside ±0.5."""
+    """±0.2 about 0.1 over 12 seeds: t = 1.796, so the 90% interval is 0.1 ± 1.796 · 0.2089 / √12,
+    inside ±0.5."""
     runs = _pairs(tmp_path / "near", [0.3, -0.1] * 6)
     table = verdict(runs).set_index("measure")
     assert runs[0].results.parent.name == "late_precision" and set(table.answer) == {"equivalent"}
     half = 1.7959 * np.std([0.3, -0.1] * 6, ddof=1) / np.sqrt(12)
-    assert table.loc["linear_top1", ["low", "high"]].tolist() == pytest.approx([0.1 - half, 0.1 + half], abs=1e-4)
+    assert table.loc["linear_top1", ["low", "high"]].tolist() == pytest.approx(
+        [0.1 - half, 0.1 + half], abs=1e-4
+    )
     assert table.loc["knn_top1", "mean"] == pytest.approx(-0.1)
     assert set(verdict(_pairs(tmp_path / "far", [1.0, 1.2] * 6)).answer) == {"not equivalent"}
     assert set(verdict(_pairs(tmp_path / "wide", [2.0, -2.0] * 6)).answer) == {"undecided"}
@@ -385,11 +446,14 @@ def test_without_all_its_runs_there_is_no_verdict(tmp_path):
 
 def _git(folder: Path, *words: str) -> str:
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    return subprocess.run(["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_a_commit_without_the_plan_before_it_is_no_evidence(tmp_path):
-    """In a history of its own: before the plan, with it, with changes, after the plan was changed in silence."""
+    """In a history of its own: before the plan, with it, with changes, after the plan was changed
+    in silence."""
     _git(tmp_path, "init", "-q")
     (tmp_path / "code.py").write_text("")
     commits = {"before": _committed(tmp_path)}
@@ -411,7 +475,9 @@ def test_a_commit_without_the_plan_before_it_is_no_evidence(tmp_path):
     lacks_plan_in.cache_clear()
     assert lacks_plan_in(tmp_path, commits["silent"]) == ""
     assert "docs/plan.md has changed since" in lacks_plan_in(tmp_path, commits["plan"])
-    plan.write_text("Margin: 2 points.\n\n## Changes since\n\nThe margin, since it was a misprint.\n")
+    plan.write_text(
+        "Margin: 2 points.\n\n## Changes since\n\nThe margin, since it was a misprint.\n"
+    )
     _committed(tmp_path)
     lacks_plan_in.cache_clear()
     assert lacks_plan_in(tmp_path, commits["plan"]) == ""
@@ -429,11 +495,18 @@ def _committed(folder: Path) -> str:
 RECORDS = sorted((ROOT / "reports").glob("late_*/*/record.json"))
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.parent.name}/{path.parent.name}")
+@pytest.mark.parametrize(
+    "path", RECORDS, ids=lambda path: f"{path.parent.parent.name}/{path.parent.name}"
+)
 def test_committed_results_came_after_the_plan(path):
-    """Each record is whole, names data, precision, threads and commit, and the plan is an ancestor of that commit."""
+    """Each record is whole, names data, precision, threads and commit, and the plan is an ancestor
+    of that commit."""
     record = Run(path.parent).record
-    assert record["data"]["digest"] and record["precision"] in ("32", "bf16") and record["threads"] == 1
+    assert (
+        record["data"]["digest"]
+        and record["precision"] in ("32", "bf16")
+        and record["threads"] == 1
+    )
     assert re.fullmatch("[0-9a-f]{40}", record["commit"])
     assert no_evidence(record) == ""
 
@@ -457,9 +530,16 @@ def test_make_passes_on_what_it_is_given(target, tmp_path):
     given = ["DATA_ROOT=my data", "REPORTS=other/reports", "ONLY=a,b", "CORES=3"]
     told = ["make", "-s", "-o", ".venv/.ready", target, *given]
     env = {**os.environ, "LINES": "50"}  # a terminal's height
-    words = subprocess.run(told, cwd=tmp_path, capture_output=True, text=True, check=True, env=env).stdout.split("\n")
-    assert words[words.index("--data-root") + 1] == "my data" and words[words.index("--reports") + 1] == "other/reports"
-    assert "50" not in words and ("--cores" not in words or words[words.index("--cores") + 1] == "3")
+    words = subprocess.run(
+        told, cwd=tmp_path, capture_output=True, text=True, check=True, env=env
+    ).stdout.split("\n")
+    assert (
+        words[words.index("--data-root") + 1] == "my data"
+        and words[words.index("--reports") + 1] == "other/reports"
+    )
+    assert "50" not in words and (
+        "--cores" not in words or words[words.index("--cores") + 1] == "3"
+    )
     lines = {"precision-check": "0"}.get(target, "a,b")
     assert words[words.index("--lines") + 1] == lines
 
@@ -471,12 +551,17 @@ def test_the_verdict_on_bf16_is_that_of_the_committed_runs():
     page = (ROOT / "docs" / "evidence.md").read_text("utf-8")
     for measure, row in table.iterrows():
         last = {
-            name: [pd.read_csv(folder / f"{name}_seed{seed}" / "metrics.csv")[measure].iloc[-1] for seed in range(12)]
+            name: [
+                pd.read_csv(folder / f"{name}_seed{seed}" / "metrics.csv")[measure].iloc[-1]
+                for seed in range(12)
+            ]
             for name in ("bf16", "float32")
         }
         apart = np.subtract(last["bf16"], last["float32"])
         low, high = stats.t.interval(0.90, 11, apart.mean(), stats.sem(apart))
-        assert (row["mean"], row.low, row.high) == pytest.approx((apart.mean(), low, high), abs=1e-9)
+        assert (row["mean"], row.low, row.high) == pytest.approx(
+            (apart.mean(), low, high), abs=1e-9
+        )
         assert row.answer == ("equivalent" if low > -0.5 and high < 0.5 else "undecided")
         said = f"{apart.mean():.2f}", f"{low:.2f} to {high:.2f}"
         assert all(number.replace("-", "−") in page for number in said)

@@ -1,6 +1,8 @@
-"""The notebooks' exercises: what a student is asked, what `check` accepts and refuses, and that no hint gives it away.
+"""The notebooks' exercises: what a student is asked, what `check` accepts and refuses, and that no
+hint gives it away.
 
-The answers are those of docs/instructors.md. Where one can be computed quickly it is computed here, in another way.
+The answers are those of docs/instructors.md. Where one can be computed quickly it is computed here,
+in another way.
 """
 
 import ast
@@ -34,7 +36,8 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 PAGE = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
 ANSWERS = {
-    name: ast.literal_eval(answer) for name, answer in re.findall(r'(?m)^\*\*.*?`check\("([\d-]+)", (.+?)\)`: ', PAGE)
+    name: ast.literal_eval(answer)
+    for name, answer in re.findall(r'(?m)^\*\*.*?`check\("([\d-]+)", (.+?)\)`: ', PAGE)
 }
 NUMBERS = [name for name, exercise in EXERCISES.items() if not exercise.words]
 WORDS = [name for name, exercise in EXERCISES.items() if exercise.words]
@@ -45,14 +48,21 @@ def listed(answer) -> list:
 
 
 def cells(notebook: Path) -> list[str]:
-    return ["".join(cell["source"]) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
+    return [
+        "".join(cell["source"])
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    ]
 
 
-# --- What stands in the notebooks ---------------------------------------------------------------------------
+# --- What stands in the notebooks -----------------------------------------------------------------
 
 
 def test_every_notebook_has_three_exercises_that_check_knows():
-    assert list(EXERCISES) == [f"{number}-{k}" for number in NOTEBOOKS for k in (1, 2, 3)] == list(ANSWERS)
+    assert (
+        list(EXERCISES)
+        == [f"{number}-{k}" for number in NOTEBOOKS for k in (1, 2, 3)]
+        == list(ANSWERS)
+    )
 
 
 @pytest.mark.parametrize("number", NOTEBOOKS)
@@ -62,12 +72,17 @@ def test_goals_exercises_and_hints(number):
     assert asked.count("\n## Exercises\n") == 1
     asked = asked.partition("\n## Exercises\n")[2]
     assert re.findall(r"(?m)^(\d)\. \*\*[^*]+\*\*", asked) == ["1", "2", "3"]
-    assert f'check("{number}-1", answer)' in asked and "from infomax_nb.exercises import check" in asked
+    assert (
+        f'check("{number}-1", answer)' in asked
+        and "from infomax_nb.exercises import check" in asked
+    )
     assert hints.startswith("<details><summary>") and hints.endswith("</details>")
     assert re.findall(r"(?m)^(\d)\. ", hints) == ["1", "2", "3"]
     for k in (1, 2, 3):
         exercise = EXERCISES[f"{number}-{k}"]
-        assert f"*Check `{number}-{k}`: {exercise.asks}.*" in asked  # what is asked for, as `check` says it
+        assert (
+            f"*Check `{number}-{k}`: {exercise.asks}.*" in asked
+        )  # what is asked for, as `check` says it
         assert f"\n{k}. {exercise.hint}\n" in hints
 
 
@@ -76,32 +91,54 @@ def test_tolerances_are_said():
         asked = EXERCISES[name]
         said = {float(number) for number in re.findall(r"within (\d+(?:\.\d+)?)", asked.asks)}
         assert said == {within for within in asked.within if within}, name
-        assert (0 in asked.within) == ("exactly" in asked.asks or "the last within" in asked.asks), name
+        assert (0 in asked.within) == (
+            "exactly" in asked.asks or "the last within" in asked.asks
+        ), name
 
 
 def given_away(text: str, name: str) -> list[float]:
     """Numbers of an answer, of three digits and more, that stand in the text, rounded or not."""
-    said = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text) if len(number) > 2]
+    said = [
+        float(number.replace(",", ""))
+        for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)
+        if len(number) > 2
+    ]
     found = zip(map(abs, listed(ANSWERS[name])), EXERCISES[name].within, strict=True)
-    long = [(answer, within) for answer, within in found if len(f"{answer:g}".replace(".", "").lstrip("0")) > 2]
-    return [answer for answer, within in long if any(abs(answer - s) <= min(within, 0.01 * answer) for s in said)]
+    long = [
+        (answer, within)
+        for answer, within in found
+        if len(f"{answer:g}".replace(".", "").lstrip("0")) > 2
+    ]
+    return [
+        answer
+        for answer, within in long
+        if any(abs(answer - s) <= min(within, 0.01 * answer) for s in said)
+    ]
 
 
 def test_nothing_gives_an_answer_away():
-    """No notebook holds a number of an answer, and no hint a number or a word that would be right."""
+    """No notebook holds a number of an answer, and no hint a number or a word that would be
+    right."""
     for name, asked in EXERCISES.items():
         if asked.words:
-            assert not any(re.search(rf"\b{re.escape(word)}\b", asked.hint) for word in listed(ANSWERS[name])), name
+            assert not any(
+                re.search(rf"\b{re.escape(word)}\b", asked.hint) for word in listed(ANSWERS[name])
+            ), name
             continue
         told = cells(NOTEBOOKS[name[:2]])
         for text in (told[-2].partition("\n## Exercises\n")[2], told[-1], asked.asks):
             assert not given_away(text, name), name
-        hinted = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", asked.hint)]
+        hinted = [
+            float(number.replace(",", ""))
+            for number in re.findall(r"\d[\d,]*(?:\.\d+)?", asked.hint)
+        ]
         right = zip(map(abs, listed(ANSWERS[name])), asked.within, strict=True)
-        assert not [h for answer, within in right for h in hinted if abs(h - answer) <= within], name
+        assert not [h for answer, within in right for h in hinted if abs(h - answer) <= within], (
+            name
+        )
 
 
-# --- What is accepted and refused ---------------------------------------------------------------------------
+# --- What is accepted and refused -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -142,7 +179,7 @@ def test_a_tolerance_includes_its_ends():
     assert check("07-2", 0.294) and check("07-2", 0.274) and not check("07-2", 0.2941)
 
 
-# --- What is not an answer ----------------------------------------------------------------------------------
+# --- What is not an answer ------------------------------------------------------------------------
 
 
 def refusal(*given) -> str:
@@ -160,8 +197,32 @@ def test_unknown_exercises(name):
 
 @pytest.mark.parametrize(
     "answer",
-    [None, math.nan, math.inf, -math.inf, "6.93", "six", True, 1j, {}, {1.0}, [], [1.0, 2.0], [[1.0]], "", b"1", print]
-    + [np.array([1.0, 2.0]), np.array("a"), torch.tensor(math.nan), torch.ones(1, 1), pd.Series([1.0, None]), np.True_],
+    [
+        None,
+        math.nan,
+        math.inf,
+        -math.inf,
+        "6.93",
+        "six",
+        True,
+        1j,
+        {},
+        {1.0},
+        [],
+        [1.0, 2.0],
+        [[1.0]],
+        "",
+        b"1",
+        print,
+    ]
+    + [
+        np.array([1.0, 2.0]),
+        np.array("a"),
+        torch.tensor(math.nan),
+        torch.ones(1, 1),
+        pd.Series([1.0, None]),
+        np.True_,
+    ],
 )
 def test_no_number(answer):
     said = refusal("00-1", answer)
@@ -169,7 +230,9 @@ def test_no_number(answer):
     assert said.endswith(" is not allowed: exercise 00-1 asks for the bound in nats, within 0.01.")
 
 
-@pytest.mark.parametrize("answer", [5.0, [1, 2], [1, 2, 3, 4], ["1", "2", "3"], [1, 2, None], [1, 2, math.nan]])
+@pytest.mark.parametrize(
+    "answer", [5.0, [1, 2], [1, 2, 3, 4], ["1", "2", "3"], [1, 2, None], [1, 2, math.nan]]
+)
 def test_no_list_of_three(answer):
     assert EXERCISES["05-3"].asks in refusal("05-3", answer)
 
@@ -181,8 +244,20 @@ def test_no_word_of_the_list(answer):
 
 @pytest.mark.parametrize(
     "kind",
-    [float, np.float32, np.array, torch.tensor, lambda x: torch.tensor(x, requires_grad=True), lambda x: [x]]
-    + [lambda x: np.array([x]), lambda x: torch.tensor([x]), lambda x: pd.Series([x]), lambda x: (x,)],
+    [
+        float,
+        np.float32,
+        np.array,
+        torch.tensor,
+        lambda x: torch.tensor(x, requires_grad=True),
+        lambda x: [x],
+    ]
+    + [
+        lambda x: np.array([x]),
+        lambda x: torch.tensor([x]),
+        lambda x: pd.Series([x]),
+        lambda x: (x,),
+    ],
 )
 def test_kinds_of_numbers(kind):
     assert check("00-1", kind(ANSWERS["00-1"])) and not check("00-1", kind(ANSWERS["00-1"] + 1))
@@ -193,7 +268,7 @@ def test_a_notebook_shows_one_line():
     assert [repr(check("00-1", ANSWERS["00-1"])), bool(check("00-1", 0))] == ["00-1: right.", False]
 
 
-# --- The answers, computed in another way -------------------------------------------------------------------
+# --- The answers, computed in another way ---------------------------------------------------------
 
 
 def peak(dim: int, kappa: float) -> float:
@@ -203,7 +278,8 @@ def peak(dim: int, kappa: float) -> float:
 
 
 def apart(shared: int, ratio: float) -> float:
-    """Degrees between the middles of a group's images in notebook 00's toy, by angles and gradients written out."""
+    """Degrees between the middles of a group's images in notebook 00's toy, by angles and gradients
+    written out."""
     own = torch.arange(24).reshape(6, 4)
     own[1::2, :shared] = own[::2, 4 - shared :].clone()
     flat, image = own.flatten(), torch.arange(24) // 4
@@ -215,13 +291,17 @@ def apart(shared: int, ratio: float) -> float:
     for _ in range(200):
         z = (x / x.norm(dim=1, keepdim=True))[flat]
         k = 10 * z @ z.T
-        every, positive = (k.masked_fill(~m, -math.inf).logsumexp(1).mean() for m in (other, other & same))
+        every, positive = (
+            k.masked_fill(~m, -math.inf).logsumexp(1).mean() for m in (other, other & same)
+        )
         (gradient,) = torch.autograd.grad(every - ratio * positive, x)
         velocity = 0.9 * velocity + gradient
         x = (x - 0.5 * velocity).detach().requires_grad_()
     middle = (x / x.norm(dim=1, keepdim=True))[own].mean(1)
     middle = middle / middle.norm(dim=1, keepdim=True)
-    return float(torch.rad2deg((middle[::2] * middle[1::2]).sum(1).clamp(-1, 1).acos()).mean().detach())
+    return float(
+        torch.rad2deg((middle[::2] * middle[1::2]).sum(1).clamp(-1, 1).acos()).mean().detach()
+    )
 
 
 def merging(shared: int) -> float:
@@ -229,7 +309,8 @@ def merging(shared: int) -> float:
 
 
 def counted_with_itself() -> float:
-    """128 images of 8 coinciding views, images orthogonal, a kernel so sharp that nothing else counts."""
+    """128 images of 8 coinciding views, images orthogonal, a kernel so sharp that nothing else
+    counts."""
     similarity = np.kron(np.eye(128), np.ones((8, 8)))
     kernel = np.exp(500 * (similarity - 1))
     own = np.kron(np.eye(128), np.ones((8, 8)))
@@ -242,18 +323,22 @@ def symbols():
 
 
 def lost_by_raw_pixels() -> float:
-    """The nearest image's class, and votes of 400 with exp(similarity / 0.1), by sorting in NumPy."""
+    """The nearest image's class, and votes of 400 with exp(similarity / 0.1), by sorting in
+    NumPy."""
     train, test = symbols()
     rows, queries = (s.images.permute(0, 2, 3, 1).float().numpy() / 255 for s in (train, test))
     rows, queries = ((x - IMAGENET_MEAN) / IMAGENET_STD for x in (rows, queries))
     rows, queries = (
-        x.reshape(len(x), -1) / np.linalg.norm(x.reshape(len(x), -1), axis=1)[:, None] for x in (rows, queries)
+        x.reshape(len(x), -1) / np.linalg.norm(x.reshape(len(x), -1), axis=1)[:, None]
+        for x in (rows, queries)
     )
     similar, labels = queries @ rows.T, train.labels.numpy()
     near = np.argpartition(-similar, 400, axis=1)[:, :400]
     weights = np.exp(np.take_along_axis(similar, near, 1) / 0.1)
     votes = np.stack([(weights * (labels[near] == k)).sum(1) for k in range(48)], 1)
-    right = [chosen == test.labels.numpy() for chosen in (labels[similar.argmax(1)], votes.argmax(1))]
+    right = [
+        chosen == test.labels.numpy() for chosen in (labels[similar.argmax(1)], votes.argmax(1))
+    ]
     return 100 * float(right[0].mean() - right[1].mean())
 
 
@@ -284,8 +369,13 @@ def centred_pixels() -> float:
 
 def linkages() -> list[float]:
     means, paths = pixels()
-    trees = [linkage(pairs(distances(means)), name) for name in ("average", "single", "complete", "ward")]
-    return [adjusted_rand_score([path[0] for path in paths], fcluster(tree, 8, "maxclust")) for tree in trees]
+    trees = [
+        linkage(pairs(distances(means)), name) for name in ("average", "single", "complete", "ward")
+    ]
+    return [
+        adjusted_rand_score([path[0] for path in paths], fcluster(tree, 8, "maxclust"))
+        for tree in trees
+    ]
 
 
 def height_is_half_the_distance() -> str:
@@ -299,29 +389,41 @@ def priors() -> list[float]:
     masks = test.masks[stratified(test.labels, 1000, 0)].double().numpy()
     at = np.arange(32) - 15.5
     gaussians = [np.exp(-(at[:, None] ** 2 + at**2) / 2 / (32 / part) ** 2) for part in (8, 2)]
-    return [float(((masks * g).sum((1, 2)) / g.sum() / masks.mean((1, 2))).mean()) for g in gaussians]
+    return [
+        float(((masks * g).sum((1, 2)) / g.sum() / masks.mean((1, 2))).mean()) for g in gaussians
+    ]
 
 
 def projectors() -> list[int]:
     methods = [build(TrainConfig(proj_dim=d), 48) for d in (128, 4096)]
-    last = [[m for m in method.projector.modules() if isinstance(m, torch.nn.Linear)][-1] for method in methods]
+    last = [
+        [m for m in method.projector.modules() if isinstance(m, torch.nn.Linear)][-1]
+        for method in methods
+    ]
     backbone = sum(p.numel() for p in methods[0].backbone.parameters())
     return [layer.weight.numel() + layer.bias.numel() for layer in last] + [backbone]
 
 
 def committed_seeds() -> float:
     metrics = pd.read_csv(ROOT / "reports" / "methods_glyphs" / "metrics.csv")
-    return float(metrics[(metrics.method == "infomax") & (metrics.epoch == metrics.epoch.max())].knn_top1.mean())
+    return float(
+        metrics[
+            (metrics.method == "infomax") & (metrics.epoch == metrics.epoch.max())
+        ].knn_top1.mean()
+    )
 
 
 def who_falls() -> str:
     metrics = pd.read_csv(ROOT / "reports" / "methods_lr" / "metrics.csv")
-    last = metrics[metrics.epoch == metrics.epoch.max()].pivot(index="method", columns="lr", values="linear_top1")
+    last = metrics[metrics.epoch == metrics.epoch.max()].pivot(
+        index="method", columns="lr", values="linear_top1"
+    )
     return (last[3e-3] - last[1e-3]).idxmin()
 
 
 def of_ten() -> list[float]:
-    """C(n - r, c - 1) / C(n - 1, c - 1) for the worst and the best ranks that top-1 and top-5 leave open."""
+    """C(n - r, c - 1) / C(n - 1, c - 1) for the worst and the best ranks that top-1 and top-5 leave
+    open."""
     first = {r: math.comb(1000 - r, 9) / math.comb(999, 9) for r in (1, 2, 5, 6, 1000)}
     return [52.12 * first[1] + 25.69 * first[a] + 22.19 * first[b] for a, b in ((5, 1000), (2, 6))]
 
@@ -345,14 +447,18 @@ COMPUTED = {
     "01-2": committed_seeds,
     "01-3": lambda: [-peak(128, 10), -peak(128, 10) - math.log(7 / 1023)],
     "02-1": lost_by_raw_pixels,
-    "03-3": lambda: [math.degrees(math.acos(1 + math.log(0.5) / kappa)) for kappa in (0.6931472, 1, 10, 20)],
+    "03-3": lambda: [
+        math.degrees(math.acos(1 + math.log(0.5) / kappa)) for kappa in (0.6931472, 1, 10, 20)
+    ],
     "05-2": lambda: 10 * 2**2.5,
     "05-3": projectors,
     "06-2": priors,
     "07-1": height_is_half_the_distance,
     "07-2": centred_pixels,
     "07-3": linkages,
-    "08-2": lambda: sum(v.size**2 for v in dino_views(32)) / sum(v.size**2 for v in dino_views(32)[:2]),
+    "08-2": lambda: (
+        sum(v.size**2 for v in dino_views(32)) / sum(v.size**2 for v in dino_views(32)[:2])
+    ),
     "08-3": who_falls,
     "09-2": of_ten,
     "10-1": window,

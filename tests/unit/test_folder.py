@@ -32,14 +32,24 @@ from infomax_nb.train.run import Run
 from infomax_nb.views.batch import Views
 from infomax_nb.views.recipes import dino_views
 
-SMALL = {"dataset": "folder", "image_size": 32, "batch_size": 16, "proj_dim": 16, "epochs": 1, "device": "cpu"}
+SMALL = {
+    "dataset": "folder",
+    "image_size": 32,
+    "batch_size": 16,
+    "proj_dim": 16,
+    "epochs": 1,
+    "device": "cpu",
+}
 ORIENTATION = 0x0112
 
 
 def pixels(wide: int, high: int, seed: int, channels: int = 3) -> np.ndarray:
-    """A smooth picture (high, wide, channels), uint8: unlike noise, it survives a JPEG's compression."""
+    """A smooth picture (high, wide, channels), uint8: unlike noise, it survives a JPEG's
+    compression."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8)).resize((wide, high), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8)).resize(
+        (wide, high), Image.Resampling.BICUBIC
+    )
     return np.asarray(coarse)[..., :channels].copy()
 
 
@@ -49,7 +59,9 @@ def square(rgb: np.ndarray, size: int) -> np.ndarray:
     short, left, top = min(high, wide), (wide - min(high, wide)) / 2, (high - min(high, wide)) / 2
     image = Image.fromarray(rgb)
     box = (left, top, left + short, top + short)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)).transpose(2, 0, 1)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)).transpose(
+        2, 0, 1
+    )
 
 
 def on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -63,8 +75,8 @@ def decoded(path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-# Each writer saves a file and returns what a person sees in it, (H, W, 3), known without `picture`. Lossless formats
-# give back what was written; a JPEG, what Pillow decodes of it.
+# Each writer saves a file and returns what a person sees in it, (H, W, 3), known without `picture`.
+# Lossless formats give back what was written; a JPEG, what Pillow decodes of it.
 
 
 def jpeg(path, rgb, seed, **options):
@@ -138,9 +150,13 @@ def grey_alpha_png(path, rgb, seed):
 
 def sixteen(rgb, seed) -> tuple[np.ndarray, np.ndarray]:
     """Grey values over all of 0..65535, and what they are in 0..255: 257 = 65535 / 255."""
-    fine = rgb[..., 0].astype(np.uint32) * 257 + np.random.default_rng(seed).integers(-128, 129, rgb.shape[:2])
+    fine = rgb[..., 0].astype(np.uint32) * 257 + np.random.default_rng(seed).integers(
+        -128, 129, rgb.shape[:2]
+    )
     fine = fine.clip(0, 65535)
-    return fine.astype(np.uint16), np.repeat(((fine + 128) // 257).astype(np.uint8)[..., None], 3, 2)
+    return fine.astype(np.uint16), np.repeat(
+        ((fine + 128) // 257).astype(np.uint8)[..., None], 3, 2
+    )
 
 
 def sixteen_png(path, rgb, seed):
@@ -175,7 +191,10 @@ def transparent_webp(path, rgb, seed):
 
 def gif(path, rgb, seed):
     """Two frames; the first one is the picture."""
-    frames = [Image.fromarray(part).convert("P", palette=Image.Palette.ADAPTIVE) for part in (rgb, 255 - rgb)]
+    frames = [
+        Image.fromarray(part).convert("P", palette=Image.Palette.ADAPTIVE)
+        for part in (rgb, 255 - rgb)
+    ]
     frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])
     return np.asarray(frames[0].convert("RGB"))
 
@@ -222,7 +241,15 @@ def write(folder, n: int, first: int = 0) -> dict[str, np.ndarray]:
 
 def rubbish(folder) -> None:
     """What lies in people's folders beside images."""
-    for name in (".DS_Store", "._1.jpg", ".hidden.png", "Thumbs.db", "notes.txt", "film.mp4", "jpg"):
+    for name in (
+        ".DS_Store",
+        "._1.jpg",
+        ".hidden.png",
+        "Thumbs.db",
+        "notes.txt",
+        "film.mp4",
+        "jpg",
+    ):
         (folder / name).write_bytes(b"no image")
     for hidden in (".thumbnails", ".ipynb_checkpoints"):
         (folder / hidden).mkdir()
@@ -230,7 +257,8 @@ def rubbish(folder) -> None:
 
 
 def as_seen(got: ImageSet, written: dict[str, np.ndarray], paths: list[str], size: int) -> None:
-    """Each image is the reference of its path; what is blended with white may be rounded another way."""
+    """Each image is the reference of its path; what is blended with white may be rounded another
+    way."""
     assert len(got) == len(paths) and got.images.dtype == torch.uint8
     for image, path in zip(got.images, paths, strict=True):
         error = np.abs(image.numpy().astype(int) - square(written[path], size)).max()
@@ -251,7 +279,7 @@ def refusal(*arguments, **options) -> str:
     return str(error.value)
 
 
-# --- Formats, sizes, names ------------------------------------------------------------------------------------
+# --- Formats, sizes, names ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -266,7 +294,8 @@ def test_a_picture_is_what_a_person_sees(tmp_path, kind):
 
 
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
-    """Every value there is: white is white, one 257th of it one step, a half is rounded to the nearest."""
+    """Every value there is: white is white, one 257th of it one step, a half is rounded to the
+    nearest."""
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     for name in ("all.png", "all.tif"):
         Image.fromarray(values).save(tmp_path / name)
@@ -284,7 +313,8 @@ def test_a_tiff_is_turned_once(tmp_path):
 
 
 def test_a_large_photograph_is_turned_too(tmp_path):
-    """A camera's JPEG, decoded at a fraction of its size, with the orientation of a telephone held upright."""
+    """A camera's JPEG, decoded at a fraction of its size, with the orientation of a telephone held
+    upright."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(pixels(1600, 1200, 3)).save(tmp_path / "a.jpg", exif=exif, quality=95)
@@ -303,7 +333,8 @@ def test_values_whose_white_is_unknown_are_refused(tmp_path, mode):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """300 images of 17 kinds and nine sizes without labels, and what lies beside images: the folder, path -> pixels."""
+    """300 images of 17 kinds and nine sizes without labels, and what lies beside images: the
+    folder, path -> pixels."""
     folder = tmp_path_factory.mktemp("my photos") / 'a "folder", ä'
     written = write(folder, 300)
     rubbish(folder)
@@ -312,8 +343,13 @@ def mixed(tmp_path_factory):
 
 def parts(paths: list[str]) -> dict[str, list[str]]:
     """The 80/20 division, with scikit-learn's other function for it."""
-    rows = train_test_split(range(len(paths)), test_size=0.2, stratify=[0] * len(paths), random_state=0)
-    return {split: [paths[k] for k in sorted(r)] for split, r in zip(("train", "test"), rows, strict=True)}
+    rows = train_test_split(
+        range(len(paths)), test_size=0.2, stratify=[0] * len(paths), random_state=0
+    )
+    return {
+        split: [paths[k] for k in sorted(r)]
+        for split, r in zip(("train", "test"), rows, strict=True)
+    }
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -336,8 +372,12 @@ def test_a_folder_of_class_folders_of_mixed_images(tmp_path):
     (tmp_path / "readme.txt").write_text("three classes")
     train, test = (load("folder", tmp_path, split, image_size=24) for split in ("train", "test"))
     assert train.classes == test.classes == sorted(["dogs & cats", "Ärger", "z"])
-    assert train.labels.bincount().tolist() == [16] * 3 and test.labels.bincount().tolist() == [4] * 3
-    by_path = {square(seen, 24).tobytes(): path for path, seen in written.items() if "rgba" not in path}
+    assert (
+        train.labels.bincount().tolist() == [16] * 3 and test.labels.bincount().tolist() == [4] * 3
+    )
+    by_path = {
+        square(seen, 24).tobytes(): path for path, seen in written.items() if "rgba" not in path
+    }
     known = [
         (by_path.get(image.numpy().tobytes()), k)
         for s in (train, test)
@@ -349,21 +389,33 @@ def test_a_folder_of_class_folders_of_mixed_images(tmp_path):
 
 @pytest.mark.parametrize("parts", [("train", "val"), ("",)])
 def test_a_table_groups_the_classes(tmp_path, parts):
-    """Names that pandas would read as numbers or as missing are names; another table is another data set."""
+    """Names that pandas would read as numbers or as missing are names; another table is another
+    data set."""
     names = ["01", "NA", "oak", "pine"]
     for part in parts:
         for c, name in enumerate(names):
             write(tmp_path / part / name, 10, 10 * c)
-    config = TrainConfig(**{**SMALL, "data_root": str(tmp_path), "runs_dir": str(tmp_path.with_name("runs"))})
+    config = TrainConfig(
+        **{**SMALL, "data_root": str(tmp_path), "runs_dir": str(tmp_path.with_name("runs"))}
+    )
     plain = load("folder", tmp_path, "train", image_size=24)
     assert plain.coarse is None
     digests = [fingerprint(config)["digest"]]
     for trees in ("oak,tree\npine,tree\n", "oak,tree\npine,1\n"):
         (tmp_path / "superclasses.csv").write_text(f"class,superclass\nNA,1\n{trees}01,tree\n")
-        train, test = (load("folder", tmp_path, split, image_size=24) for split in ("train", "test"))
-        assert train.classes == test.classes == names and train.coarse_names == test.coarse_names == ["1", "tree"]
+        train, test = (
+            load("folder", tmp_path, split, image_size=24) for split in ("train", "test")
+        )
+        assert (
+            train.classes == test.classes == names
+            and train.coarse_names == test.coarse_names == ["1", "tree"]
+        )
         own = ["tree", "1", "tree", "tree" if "pine,tree" in trees else "1"]
-        assert [train.coarse_names[k] for k in train.coarse] == [test.coarse_names[k] for k in test.coarse] == own
+        assert (
+            [train.coarse_names[k] for k in train.coarse]
+            == [test.coarse_names[k] for k in test.coarse]
+            == own
+        )
         assert torch.equal(train.images, plain.images) and torch.equal(train.labels, plain.labels)
         digests.append(fingerprint(config)["digest"])
     assert len(set(digests)) == 3
@@ -377,19 +429,30 @@ def test_a_table_groups_the_classes(tmp_path, parts):
             load("folder", tmp_path, "train", image_size=24)
 
 
-# --- Layouts --------------------------------------------------------------------------------------------------
+# --- Layouts --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", ["straight", "parts", "one class", "one class in parts", "albums and an image"])
+@pytest.mark.parametrize(
+    "layout", ["straight", "parts", "one class", "one class in parts", "albums and an image"]
+)
 def test_without_two_class_folders_there_are_no_labels(tmp_path, layout):
     where = {"straight": [""], "parts": ["train", "test"], "one class": ["cats"]}
-    where |= {"one class in parts": ["train/cats", "test/cats"], "albums and an image": ["", "2021"]}
+    where |= {
+        "one class in parts": ["train/cats", "test/cats"],
+        "albums and an image": ["", "2021"],
+    }
     written = {place: write(tmp_path / place, 10, 10 * k) for k, place in enumerate(where[layout])}
-    divided = {name: part for name in ("train", "test") for place, part in written.items() if place.startswith(name)}
+    divided = {
+        name: part
+        for name in ("train", "test")
+        for place, part in written.items()
+        if place.startswith(name)
+    }
     if not divided:
         every = {path: seen for part in written.values() for path, seen in part.items()}
         divided = {
-            s: {p: every[p] for p in ps} for s, ps in parts(sorted(every, key=lambda p: (len(p.split("/")), p))).items()
+            s: {p: every[p] for p in ps}
+            for s, ps in parts(sorted(every, key=lambda p: (len(p.split("/")), p))).items()
         }
     for split, expected in divided.items():
         got = load("folder", tmp_path, split, image_size=32)
@@ -402,7 +465,8 @@ def test_without_two_class_folders_there_are_no_labels(tmp_path, layout):
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
 def test_a_few_images_without_labels(tmp_path, n):
-    """A part of one image is a part: NumPy takes a tensor of one row for a number, so its path came in its place."""
+    """A part of one image is a part: NumPy takes a tensor of one row for a number, so its path came
+    in its place."""
     paths = tinted(tmp_path, n)
     parts = [load("folder", tmp_path, split, image_size=8) for split in ("train", "test")]
     assert [len(part) for part in parts] == [n - -(-n // 5), -(-n // 5)]
@@ -411,7 +475,11 @@ def test_a_few_images_without_labels(tmp_path, n):
 
 
 def test_val_is_the_test_split_where_there_is_no_other(tmp_path):
-    written = {p: write(tmp_path / p / c, 4, k) for k, p in enumerate(("train", "val", "test")) for c in ("a", "b")}
+    written = {
+        p: write(tmp_path / p / c, 4, k)
+        for k, p in enumerate(("train", "val", "test"))
+        for c in ("a", "b")
+    }
     got = load("folder", tmp_path, "test", image_size=32)
     as_seen(got[got.labels == 1], written["test"], sorted(written["test"]), 32)
     shutil.rmtree(tmp_path / "test")
@@ -436,10 +504,12 @@ def test_folders_without_a_right_result(tmp_path):
     (tmp_path / "plain 0.jpg").unlink()
     assert load("folder", tmp_path).classes == ["cats", "dogs"]
     assert "not found" in refusal("folder", tmp_path / "cats" / "plain 0.jpg" / "deeper")
-    assert "plain 0.jpg" in refusal("folder", tmp_path / "cats" / "plain 0.jpg")  # a file is no folder
+    assert "plain 0.jpg" in refusal(
+        "folder", tmp_path / "cats" / "plain 0.jpg"
+    )  # a file is no folder
 
 
-# --- Links, companions, parts -------------------------------------------------------------------------------
+# --- Links, companions, parts ---------------------------------------------------------------------
 
 
 def tinted(folder, n: int = 5, first: int = 0) -> list[str]:
@@ -459,7 +529,8 @@ def listed(root, split: str) -> tuple[list[str], list[str], list[str]]:
 
 
 def both(root) -> tuple[list[str], dict[str, str]]:
-    """The classes, and real path -> class, of both splits; no file is in both, none is there twice."""
+    """The classes, and real path -> class, of both splits; no file is in both, none is there
+    twice."""
     (classes, train, a), (again, test, b) = (listed(root, split) for split in ("train", "test"))
     real = [os.path.realpath(path) for path in train + test]
     assert classes == again and len({os.stat(path).st_ino for path in real}) == len(real)
@@ -489,8 +560,11 @@ def test_links_that_lead_back_add_nothing(tmp_path):
     assert both(root) == (["cat", "dog"], truth)
 
 
-def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(tmp_path, monkeypatch):
-    """Folders without an image, each with links to all the others: the search for one must not go in circles."""
+def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(
+    tmp_path, monkeypatch
+):
+    """Folders without an image, each with links to all the others: the search for one must not go
+    in circles."""
     n = 15
     outside = tmp_path / "outside"
     for k in range(n):
@@ -509,7 +583,8 @@ def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(tm
 
 
 def test_links_across_classes_label_nothing_anew(tmp_path):
-    """A file is of the class that it lies in, whatever links to it; a second name of a class is no class."""
+    """A file is of the class that it lies in, whatever links to it; a second name of a class is no
+    class."""
     cats, dogs = tinted(tmp_path / "cat", 10), tinted(tmp_path / "dog", 10, 50)
     (tmp_path / "cat" / "more").symlink_to("../dog")
     (tmp_path / "dog" / "more").symlink_to("../cat")
@@ -560,14 +635,33 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     (tmp_path / "dog" / "lost.png").symlink_to("nothing")
     (tmp_path / "dog" / "ring.png").symlink_to("ring.png")
     nowhere = ("lost.png", "ring.png")
-    at = {split: [path for path in listed(tmp_path, split)[1] if path.endswith(nowhere)] for split in ("train", "test")}
+    at = {
+        split: [path for path in listed(tmp_path, split)[1] if path.endswith(nowhere)]
+        for split in ("train", "test")
+    }
     assert sum(map(len, at.values())) == 2
     for split, paths in at.items():
         assert not paths or refusal("folder", tmp_path, split, image_size=8).split()[1] in paths
 
 
-LEFT_BEHIND = ["@eaDir", "__MACOSX", ".thumbnails", ".AppleDouble", ".ipynb_checkpoints", "Thumbs", "thumbnails"]
-LEFT_BEHIND += ["#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information", "lost+found", "CVS", "_thumbs"]
+LEFT_BEHIND = [
+    "@eaDir",
+    "__MACOSX",
+    ".thumbnails",
+    ".AppleDouble",
+    ".ipynb_checkpoints",
+    "Thumbs",
+    "thumbnails",
+]
+LEFT_BEHIND += [
+    "#recycle",
+    "$RECYCLE.BIN",
+    "$Recycle.Bin",
+    "System Volume Information",
+    "lost+found",
+    "CVS",
+    "_thumbs",
+]
 LEFT_BEHIND += ["~snapshot", "FOUND.000", "LOST.DIR", "@SynoResource", "CANONMSC"]
 LEFT_BEHIND += [".Trash-1000", "@Recycle", "Network Trash Folder", "RECYCLER", "_vti_cnf", "THMBNL"]
 
@@ -585,10 +679,27 @@ def test_what_servers_macs_and_cameras_leave_is_left_out(tmp_path, name):
     assert both(tmp_path)[0] == []  # one class, and no second one by its companions
 
 
-PARTS = [("Training", "Testing"), ("TRAIN", "VAL"), ("seg_train", "seg_test"), ("train_set", "test_set")]
-PARTS += [("train", "validation"), ("train", "valid"), ("Train", "Dev"), ("images/train", "images/val")]
-PARTS += [("archive/seg_train/seg_train", "archive/seg_test/seg_test"), ("train/images", "valid/images")]
-PARTS += [("trainset", "testset"), ("mnist_train", "mnist_test"), ("Training Images", "Test-Images")]
+PARTS = [
+    ("Training", "Testing"),
+    ("TRAIN", "VAL"),
+    ("seg_train", "seg_test"),
+    ("train_set", "test_set"),
+]
+PARTS += [
+    ("train", "validation"),
+    ("train", "valid"),
+    ("Train", "Dev"),
+    ("images/train", "images/val"),
+]
+PARTS += [
+    ("archive/seg_train/seg_train", "archive/seg_test/seg_test"),
+    ("train/images", "valid/images"),
+]
+PARTS += [
+    ("trainset", "testset"),
+    ("mnist_train", "mnist_test"),
+    ("Training Images", "Test-Images"),
+]
 PARTS += [("trainA", "testA"), ("catsTrain", "catsTest"), ("TrainData", "TestData")]
 PARTS += [("train2017", "val2017"), ("a/b/c/Train", "a/b/c/Test"), ("training_data", "evaluation")]
 
@@ -597,7 +708,9 @@ PARTS += [("train2017", "val2017"), ("a/b/c/Train", "a/b/c/Test"), ("training_da
 def test_parts_under_other_names(tmp_path, names):
     truth = {}
     for k, (split, part) in enumerate(zip(("train", "test"), names, strict=True)):
-        truth[split] = [path for c in "ab" for path in tinted(tmp_path / part / c, 5, 20 * k + 10 * (c == "b"))]
+        truth[split] = [
+            path for c in "ab" for path in tinted(tmp_path / part / c, 5, 20 * k + 10 * (c == "b"))
+        ]
     for split, paths in truth.items():
         assert listed(tmp_path, split) == (["a", "b"], paths, ["a"] * 5 + ["b"] * 5)
     both(tmp_path)
@@ -612,9 +725,19 @@ def test_what_lies_beside_parts_with_the_same_classes(tmp_path):
     assert listed(tmp_path, "train")[0] == ["a", "b"] and len(listed(tmp_path, "test")[1]) == 10
 
 
-MIXED = [("train", "bus"), ("test", "control"), ("valid", "invalid"), ("train", "test", "control"), ("Dev", "prod")]
+MIXED = [
+    ("train", "bus"),
+    ("test", "control"),
+    ("valid", "invalid"),
+    ("train", "test", "control"),
+    ("Dev", "prod"),
+]
 MIXED += [("trainA", "trainB", "testA", "testB")]
-MIXED += [("train1", "train2"), ("cats_train", "cats_test", "dogs_train", "dogs_test"), ("Training", "training")]
+MIXED += [
+    ("train1", "train2"),
+    ("cats_train", "cats_test", "dogs_train", "dogs_test"),
+    ("Training", "training"),
+]
 
 
 @pytest.mark.parametrize("names", MIXED, ids=str)
@@ -634,12 +757,16 @@ def test_parts_or_classes_is_asked(tmp_path, names):
 
 
 def test_parts_whose_names_go_on_differently_are_asked_about(tmp_path):
-    """With the same classes in both they are no two classes, and which part of which set they are is not sure."""
+    """With the same classes in both they are no two classes, and which part of which set they are
+    is not sure."""
     for k, part in enumerate(("train_augmented", "test_clean")):
         tinted(tmp_path / part / "a", 5, 20 * k), tinted(tmp_path / part / "b", 5, 20 * k + 10)
     for split in ("train", "test"):
         said = refusal("folder", tmp_path, split)
-        assert "(train_augmented, test_clean)" in said and "parts must be called train and test" in said
+        assert (
+            "(train_augmented, test_clean)" in said
+            and "parts must be called train and test" in said
+        )
 
 
 def test_names_that_only_sound_like_parts(tmp_path):
@@ -649,7 +776,7 @@ def test_names_that_only_sound_like_parts(tmp_path):
     assert both(tmp_path)[0] == names
 
 
-# --- Names ------------------------------------------------------------------------------------------------------
+# --- Names ----------------------------------------------------------------------------------------
 
 
 NAMES_IN_BYTES = {
@@ -674,7 +801,7 @@ def test_names_of_classes_can_be_printed_and_saved(tmp_path):
         assert name == NAMES_IN_BYTES[os.fsencode(path).split(b"/")[-2]]
 
 
-# --- Damage ---------------------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -711,7 +838,8 @@ def test_a_damaged_image_is_refused_by_its_name(one_damaged):
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_damaged_image_is_skipped_by_choice(one_damaged, monkeypatch, capfd, streams):
-    """The other 299 are there, in the split that they are in without the damage, and the one is named once."""
+    """The other 299 are there, in the split that they are in without the damage, and the one is
+    named once."""
     folder, written, bad, split = one_damaged
     monkeypatch.setattr(data, "MEMORY", 0 if streams else data.MEMORY)
     sizes = []
@@ -719,7 +847,9 @@ def test_a_damaged_image_is_skipped_by_choice(one_damaged, monkeypatch, capfd, s
         got = load("folder", folder, name, image_size=32, damaged="skip")
         as_seen(got[torch.arange(len(got))], written, [path for path in paths if path != bad], 32)
         said, sizes = capfd.readouterr().err, [*sizes, len(got)]
-        assert said == (f"1 of {len(paths)} images are damaged and skipped:\n  {bad}\n" if name == split else "")
+        assert said == (
+            f"1 of {len(paths)} images are damaged and skipped:\n  {bad}\n" if name == split else ""
+        )
     assert sum(sizes) == 299
 
 
@@ -738,16 +868,21 @@ def test_what_is_skipped_must_leave_something(tmp_path):
     assert load("folder", tmp_path, damaged="skip", image_size=32).classes == []
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
-    assert "all train images of the set are damaged" in refusal("folder", tmp_path, damaged="skip", image_size=32)
+    assert "all train images of the set are damaged" in refusal(
+        "folder", tmp_path, damaged="skip", image_size=32
+    )
 
 
 def test_other_sets_of_files_skip_too(tmp_path, capfd):
-    """CIFAR-10 as folders keeps its own size, which the first image tells: here, the first that can be read."""
+    """CIFAR-10 as folders keeps its own size, which the first image tells: here, the first that can
+    be read."""
     for part in ("train", "test"):
         for c, name in enumerate(("cat", "dog")):
             for k in range(3):
                 (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels(20, 20, 10 * c + k)).save(tmp_path / part / name / f"{k}.png")
+                Image.fromarray(pixels(20, 20, 10 * c + k)).save(
+                    tmp_path / part / name / f"{k}.png"
+                )
     cut(tmp_path / "train" / "cat" / "0.png")
     assert "0.png" in refusal("cifar10", tmp_path)
     got = load("cifar10", tmp_path, damaged="skip")
@@ -755,7 +890,7 @@ def test_other_sets_of_files_skip_too(tmp_path, capfd):
     assert str(tmp_path / "train" / "cat" / "0.png") in capfd.readouterr().err
 
 
-# --- Without labels -------------------------------------------------------------------------------------------
+# --- Without labels -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -767,7 +902,16 @@ def trained(mixed, tmp_path_factory):
 
 def test_a_run_without_labels_has_entropies_and_no_accuracies(trained):
     assert trained.finished and trained.record["images"] == 64
-    expected = {"epoch", "loss", "h_global", "h_local", "mi_written", "mi_density", "nn_positive", "grad_over_kappa"}
+    expected = {
+        "epoch",
+        "loss",
+        "h_global",
+        "h_local",
+        "mi_written",
+        "mi_density",
+        "nn_positive",
+        "grad_over_kappa",
+    }
     assert set(trained.metrics) == expected | {"effective_rank"}
     assert np.isfinite(trained.metrics.to_numpy()).all()
     row = trained.metrics.iloc[-1]
@@ -789,7 +933,9 @@ def test_labels_that_are_not_there_are_asked_for_in_one_sentence(trained):
     for ask in (lambda c: fit(c.but(method="supervised")), lambda c: datasets(c, labelled=True)):
         with pytest.raises(ParameterError) as error:
             ask(trained.config)
-        assert "labels are needed" in str(error.value) and trained.config.data_root in str(error.value)
+        assert "labels are needed" in str(error.value) and trained.config.data_root in str(
+            error.value
+        )
         assert len(str(error.value).splitlines()) == 1
     assert not trained.config.but(method="supervised").run_dir.exists()
 
@@ -797,14 +943,26 @@ def test_labels_that_are_not_there_are_asked_for_in_one_sentence(trained):
 @pytest.mark.parametrize("method", ["simclr", "vicreg", "barlow_twins", "byol", "dino"])
 def test_every_other_method_trains_without_labels(trained, method):
     metrics = fit(trained.config.but(method=method, n_train=32)).metrics
-    assert set(metrics) == {"epoch", "loss", "effective_rank"} and np.isfinite(metrics.to_numpy()).all()
+    assert (
+        set(metrics) == {"epoch", "loss", "effective_rank"}
+        and np.isfinite(metrics.to_numpy()).all()
+    )
 
 
 def test_a_command_line_skips_and_says_so(one_damaged, tmp_path, monkeypatch, capfd):
     folder, _, bad, split = one_damaged
     file = tmp_path / "own.yaml"
     file.write_text("".join(f"{name}: {value}\n" for name, value in SMALL.items()))
-    command = ["train", str(file), "-p", "data_root", str(folder), "-p", "runs_dir", str(tmp_path / "runs")]
+    command = [
+        "train",
+        str(file),
+        "-p",
+        "data_root",
+        str(folder),
+        "-p",
+        "runs_dir",
+        str(tmp_path / "runs"),
+    ]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -820,16 +978,25 @@ def test_a_command_line_skips_and_says_so(one_damaged, tmp_path, monkeypatch, ca
 
 def test_figures_show_what_there_is(trained):
     shown = plots.curves(trained.metrics, ["linear_top1", "knn_top1"])
-    assert [axis.get_ylabel() for axis in shown.axes] == [plots.LABELS[c] for c in ("mi_density", "effective_rank")]
+    assert [axis.get_ylabel() for axis in shown.axes] == [
+        plots.LABELS[c] for c in ("mi_density", "effective_rank")
+    ]
     labelled = trained.metrics.assign(linear_top1=1.0, knn_top1=2.0)
     shown = plots.curves(labelled, ["linear_top1", "knn_top1"])
-    assert [axis.get_ylabel() for axis in shown.axes] == [plots.LABELS[c] for c in ("linear_top1", "knn_top1")]
+    assert [axis.get_ylabel() for axis in shown.axes] == [
+        plots.LABELS[c] for c in ("linear_top1", "knn_top1")
+    ]
     plots.plt.close("all")
 
 
 def test_neighbours_of_a_small_folder():
     bank = torch.randn(4, 6)
-    assert nearest(bank, bank, 9).shape == (4, 4) and nearest(bank, bank, 9)[:, 0].tolist() == [0, 1, 2, 3]
+    assert nearest(bank, bank, 9).shape == (4, 4) and nearest(bank, bank, 9)[:, 0].tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_information_on_few_images(trained):
@@ -841,7 +1008,9 @@ def test_information_on_few_images(trained):
     with torch.no_grad():
         views = method.project(Views(dino_views(32))(test.images[rows], generator))
         h_global, h_local = InfoMaxLoss(10.0).entropies(views)
-    assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(float(h_local))
+    assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(
+        float(h_local)
+    )
     assert got["mi_density"] == pytest.approx(float(h_global - h_local) + np.log(479 / 7))
 
 

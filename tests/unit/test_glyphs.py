@@ -1,4 +1,5 @@
-"""The embedded data: what its images, masks and labels are, told by other means than the generator's."""
+"""The embedded data: what its images, masks and labels are, told by other means than the
+generator's."""
 
 from itertools import pairwise
 
@@ -19,13 +20,21 @@ def ink(symbol: str, size: int = 24) -> np.ndarray:
     """The symbol's bitmap, cut to its ink and stretched to a square, 0..1."""
     page = Image.new("L", (400, 400))
     ImageDraw.Draw(page).text((100, 100), symbol, fill=255, font=ImageFont.truetype(FONT, 120))
-    return np.asarray(page.crop(page.getbbox()).resize((size, size), Image.Resampling.BOX), float) / 255
+    return (
+        np.asarray(page.crop(page.getbbox()).resize((size, size), Image.Resampling.BOX), float)
+        / 255
+    )
 
 
 def cut(mask: np.ndarray, size: int = 24) -> np.ndarray:
     """A mask, treated the same way."""
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(picture.crop(picture.getbbox()).resize((size, size), Image.Resampling.BOX), float) / 255
+    return (
+        np.asarray(
+            picture.crop(picture.getbbox()).resize((size, size), Image.Resampling.BOX), float
+        )
+        / 255
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +92,21 @@ def test_shapes_and_balance(split, size):
 
 def test_masks_are_where_the_symbols_are(drawn):
     images, masks, _ = drawn
-    inside = np.array([image.mean(0)[mask].mean() for image, mask in zip(images, masks, strict=True)])
-    outside = np.array([image.mean(0)[~mask].mean() for image, mask in zip(images, masks, strict=True)])
+    inside = np.array(
+        [image.mean(0)[mask].mean() for image, mask in zip(images, masks, strict=True)]
+    )
+    outside = np.array(
+        [image.mean(0)[~mask].mean() for image, mask in zip(images, masks, strict=True)]
+    )
     assert (inside < outside - 25).mean() > 0.99
     share = masks.mean((1, 2))
     assert share.min() > 0.005
     assert share.max() < 0.8  # a filled square of the largest size has 0.88 ** 2
     # A mask that is shifted by three pixels is a worse one.
     shifted = np.roll(masks, 3, axis=2)
-    for_shifted = np.array([image.mean(0)[mask].mean() for image, mask in zip(images, shifted, strict=True)])
+    for_shifted = np.array(
+        [image.mean(0)[mask].mean() for image, mask in zip(images, shifted, strict=True)]
+    )
     assert (inside < for_shifted).mean() > 0.99
 
 
@@ -103,13 +118,18 @@ def test_labels_name_the_symbol_that_is_drawn(drawn):
     distance = (cuts**2).sum(1)[:, None] - 2 * cuts @ templates.T + (templates**2).sum(1)
     right = distance.argmin(1) == labels
     assert right.mean() > 0.75  # chance is 2%; tilted by 12 degrees a template fits less well
-    assert min(right[labels == k].mean() for k in range(48)) > 0.1  # no class has another one's label
+    assert (
+        min(right[labels == k].mean() for k in range(48)) > 0.1
+    )  # no class has another one's label
 
 
 def test_textured_glyphs_have_the_texture_outside_of_the_mask():
     images, masks, labels = glyphs.make("test", 10, textured=True)
     spread = np.array(
-        [[image[:, m].std(1).mean() for m in (mask, ~mask)] for image, mask in zip(images, masks, strict=True)]
+        [
+            [image[:, m].std(1).mean() for m in (mask, ~mask)]
+            for image, mask in zip(images, masks, strict=True)
+        ]
     )
     assert (spread[:, 0] < spread[:, 1]).mean() > 0.97
     assert np.bincount(labels).tolist() == [glyphs.PER_CLASS["test"]] * 10

@@ -1,4 +1,5 @@
-"""A run is the run: its images, its weights, its folder and its processes are those that its record names."""
+"""A run is the run: its images, its weights, its folder and its processes are those that its record
+names."""
 
 import hashlib
 import json
@@ -25,15 +26,34 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run, siblings
 
-SMALL = {"n_classes": 4, "n_train": 64, "batch_size": 16, "proj_dim": 8, "epochs": 2, "device": "cpu"}
-OWN = {"dataset": "folder", "image_size": 16, "batch_size": 8, "proj_dim": 8, "epochs": 1, "device": "cpu"}
+SMALL = {
+    "n_classes": 4,
+    "n_train": 64,
+    "batch_size": 16,
+    "proj_dim": 8,
+    "epochs": 2,
+    "device": "cpu",
+}
+OWN = {
+    "dataset": "folder",
+    "image_size": 16,
+    "batch_size": 8,
+    "proj_dim": 8,
+    "epochs": 1,
+    "device": "cpu",
+}
 VARIABLES = (
     "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT",
     "TORCHELASTIC_RUN_ID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS",
     "SLURM_STEP_NUM_NODES", "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_NODEID",
 )  # fmt: skip
 # What sbatch gives to a script, for which nobody has called srun.
-ALLOCATION = {"SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
+ALLOCATION = {
+    "SLURM_JOB_ID": "17",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "0",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +84,7 @@ def train_command(*arguments, **changes) -> list[str]:
     return [sys.executable, "-m", "infomax_nb.train", *map(str, arguments), *given]
 
 
-# --- The images -----------------------------------------------------------------------------------------------
+# --- The images -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -145,8 +165,11 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(own_run, tmp_path):
 
 
 def test_a_run_from_before_the_recipes_keeps_its_name_and_is_read(tmp_path):
-    """Its config.yaml names no recipe, and its name is the digest of what differs from the defaults of then."""
-    config = TrainConfig(dataset="cifar10", method="simclr", device="cpu", runs_dir=str(tmp_path), recipe=1)
+    """Its config.yaml names no recipe, and its name is the digest of what differs from the defaults
+    of then."""
+    config = TrainConfig(
+        dataset="cifar10", method="simclr", device="cpu", runs_dir=str(tmp_path), recipe=1
+    )
     digest = hashlib.sha256(b'{"dataset": "cifar10", "method": "simclr"}').hexdigest()[:10]
     assert config.name == f"cifar10-simclr-resnet_small-{digest}"
     assert config.but(recipe=2).name != config.name
@@ -155,7 +178,9 @@ def test_a_run_from_before_the_recipes_keeps_its_name_and_is_read(tmp_path):
     (config.run_dir / "config.yaml").write_text(yaml.safe_dump(values))
     assert Run(config.run_dir).config.recipe == 1
     assert Run(config.run_dir).config.name == config.name
-    with pytest.raises(ParameterError, match=r"^recipe = 1 is not allowed: it is 2 for new runs\.$"):
+    with pytest.raises(
+        ParameterError, match=r"^recipe = 1 is not allowed: it is 2 for new runs\.$"
+    ):
         fit(config)
 
 
@@ -200,11 +225,14 @@ def test_a_folders_run_from_before_fingerprints_is_refused(own_run):
 
 
 def test_a_public_sets_run_from_before_says_unknown(tmp_path, monkeypatch):
-    """CIFAR-10 in folders; a run without a fingerprint is reused, and its export says what is not known."""
+    """CIFAR-10 in folders; a run without a fingerprint is reused, and its export says what is not
+    known."""
     for split in ("train", "test"):
         write_images(tmp_path / "data" / "cifar10" / split, 12, seed=len(split))
     config = TrainConfig(
-        **{**OWN, "dataset": "cifar10"}, data_root=str(tmp_path / "data"), runs_dir=str(tmp_path / "runs")
+        **{**OWN, "dataset": "cifar10"},
+        data_root=str(tmp_path / "data"),
+        runs_dir=str(tmp_path / "runs"),
     )
     run = fit(config)
     assert run.data_digest == fingerprint(config)["digest"] and run.record["data"]["files"] == 48
@@ -224,7 +252,9 @@ def test_runs_on_other_images_are_no_siblings(tmp_path, capsys):
     for split in ("train", "test"):
         write_images(place / split, 12, seed=len(split))
     config = TrainConfig(
-        **{**OWN, "dataset": "cifar10"}, data_root=str(tmp_path / "data"), runs_dir=str(tmp_path / "runs")
+        **{**OWN, "dataset": "cifar10"},
+        data_root=str(tmp_path / "data"),
+        runs_dir=str(tmp_path / "runs"),
     )
     fit(config)
     same = fit(config.but(seed=1))
@@ -245,9 +275,12 @@ def test_pixels_do_not_depend_on_order_and_do_on_labels(tmp_path):
     assert pixels_digest(mixed) != pixels_digest(data)
 
 
-@pytest.mark.skipif("INFOMAX_DATA" not in os.environ, reason="INFOMAX_DATA names no folder with CIFAR-10")
+@pytest.mark.skipif(
+    "INFOMAX_DATA" not in os.environ, reason="INFOMAX_DATA names no folder with CIFAR-10"
+)
 def test_the_lossless_cifar10_is_known():
-    """Mean and deviation per channel of the published training images, in 0..1 (as torchvision's users know them)."""
+    """Mean and deviation per channel of the published training images, in 0..1 (as torchvision's
+    users know them)."""
     root = os.environ["INFOMAX_DATA"]
     assert KNOWN[pixels_digest(load("cifar10", root, "test"))] == "CIFAR-10, lossless"
     pixels = load("cifar10", root, "train").images.transpose(0, 1).flatten(1).double() / 255
@@ -271,7 +304,7 @@ def test_a_record_without_its_seal_is_no_run_from_before(own_run):
         fit(config)
 
 
-# --- The weights ----------------------------------------------------------------------------------------------
+# --- The weights ----------------------------------------------------------------------------------
 
 
 def test_another_runs_weights_are_noticed(tmp_path):
@@ -287,7 +320,7 @@ def test_another_runs_weights_are_noticed(tmp_path):
     assert run.method() is not None  # of runs of old nobody can tell
 
 
-# --- Preemption -----------------------------------------------------------------------------------------------
+# --- Preemption -----------------------------------------------------------------------------------
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
@@ -298,13 +331,16 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
 
 
 def test_a_preempted_run_leaves_nothing_for_the_next_one(tmp_path):
-    """A SLURM job gets SIGUSR1; another configuration then trains in the same folder, beside a foreign checkpoint."""
+    """A SLURM job gets SIGUSR1; another configuration then trains in the same folder, beside a
+    foreign checkpoint."""
     slurm = environment(**{**ALLOCATION, "SLURM_NTASKS": "1"})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**SMALL, "epochs": 60}))
     (tmp_path / "next.yaml").write_text(yaml.safe_dump({**SMALL, "kappa": 2.0, "seed": 3}))
     work = tmp_path / "work"
     work.mkdir()
-    first = subprocess.Popen(train_command("../run.yaml", runs_dir=tmp_path / "runs"), cwd=work, env=slurm)
+    first = subprocess.Popen(
+        train_command("../run.yaml", runs_dir=tmp_path / "runs"), cwd=work, env=slurm
+    )
     running = TrainConfig(**{**SMALL, "epochs": 60}, runs_dir=str(tmp_path / "runs")).run_dir
     wait_for(running / "checkpoint.ckpt", first)
     first.send_signal(signal.SIGUSR1)
@@ -316,20 +352,28 @@ def test_a_preempted_run_leaves_nothing_for_the_next_one(tmp_path):
     shutil.copy(running / "checkpoint.ckpt", work / "hpc_ckpt_3.ckpt")
     command = train_command("../next.yaml", runs_dir=tmp_path / "runs")
     second = Run(
-        Path(subprocess.run(command, cwd=work, env=slurm, check=True, capture_output=True, text=True).stdout.strip())
+        Path(
+            subprocess.run(
+                command, cwd=work, env=slurm, check=True, capture_output=True, text=True
+            ).stdout.strip()
+        )
     )
     assert {path.name for path in work.iterdir()} == {"hpc_ckpt_3.ckpt"}
 
     empty = tmp_path / "empty"
     empty.mkdir()
     command = train_command("../next.yaml", runs_dir=tmp_path / "alone")
-    third = subprocess.run(command, cwd=empty, env=environment(), check=True, capture_output=True, text=True)
+    third = subprocess.run(
+        command, cwd=empty, env=environment(), check=True, capture_output=True, text=True
+    )
     by_itself = Run(Path(third.stdout.strip()))
     assert second.config.kappa == 2 and second.config.seed == 3
-    assert (second.path / "metrics.csv").read_bytes() == (by_itself.path / "metrics.csv").read_bytes()
+    assert (second.path / "metrics.csv").read_bytes() == (
+        by_itself.path / "metrics.csv"
+    ).read_bytes()
 
 
-# --- Processes ------------------------------------------------------------------------------------------------
+# --- Processes ------------------------------------------------------------------------------------
 
 STEP = {
     **ALLOCATION,
@@ -338,8 +382,20 @@ STEP = {
     "SLURM_PROCID": "3",
     "SLURM_LOCALID": "1",
 }
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "3", "LOCAL_RANK": "1"}
-CHILD = {"LOCAL_RANK": "1", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9", "WORLD_SIZE": "2"}
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "x",
+    "WORLD_SIZE": "4",
+    "LOCAL_WORLD_SIZE": "2",
+    "RANK": "3",
+    "LOCAL_RANK": "1",
+}
+CHILD = {
+    "LOCAL_RANK": "1",
+    "NODE_RANK": "0",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "9",
+    "WORLD_SIZE": "2",
+}
 
 
 @pytest.mark.parametrize(
@@ -377,7 +433,11 @@ def test_what_was_started_and_what_was_asked_for(monkeypatch, variables, asked, 
         (STEP, 1, "devices = 1 is not allowed here: srun has started 2"),
         (TORCHRUN, 3, "devices = 3 is not allowed here: torchrun has started 2"),
         ({**STEP, "SLURM_STEP_NUM_TASKS": "3"}, None, "not equally many on each node"),
-        ({**STEP, "SLURM_STEP_NUM_TASKS": "x"}, None, "SLURM_STEP_NUM_TASKS = 'x' in the environment"),
+        (
+            {**STEP, "SLURM_STEP_NUM_TASKS": "x"},
+            None,
+            "SLURM_STEP_NUM_TASKS = 'x' in the environment",
+        ),
     ],
 )
 def test_processes_that_cannot_be_had_are_refused(monkeypatch, variables, asked, words):
@@ -392,9 +452,13 @@ def test_devices_of_a_notebook_are_refused_in_one_sentence(tmp_path):
     """An interactive session cannot be started a second time."""
     config = {**SMALL, "runs_dir": str(tmp_path)}
     code = f"from infomax_nb import train, config\ntrain.fit(config.TrainConfig(**{config}), devices=2)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
     last = done.stderr.strip().splitlines()[-1]
-    assert "ParameterError: devices = 2 is not allowed in a notebook" in last and not list(tmp_path.iterdir())
+    assert "ParameterError: devices = 2 is not allowed in a notebook" in last and not list(
+        tmp_path.iterdir()
+    )
 
 
 @pytest.mark.parametrize("number", ["0", "-1"])
@@ -408,14 +472,24 @@ def test_the_command_line_refuses_devices_in_one_sentence(tmp_path, number):
 
 @pytest.mark.parametrize(
     "variables",
-    [ALLOCATION, {**ALLOCATION, "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "0"}],
+    [
+        ALLOCATION,
+        {
+            **ALLOCATION,
+            "SLURM_STEP_NUM_TASKS": "1",
+            "SLURM_STEP_NUM_NODES": "1",
+            "SLURM_LOCALID": "0",
+        },
+    ],
     ids=["allocation", "step of one task"],
 )
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_slurm_job_trains_on_what_was_asked_for(tmp_path, variables, devices):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**SMALL, "epochs": 1}))
     command = train_command(tmp_path / "run.yaml", "--devices", devices, runs_dir=tmp_path / "runs")
-    done = subprocess.run(command, env=environment(**variables), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment(**variables), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert Run(Path(done.stdout.strip())).record["devices"] == devices
     assert devices == 1 or "world_size" not in done.stderr
@@ -427,7 +501,7 @@ def test_lightnings_defaults_from_the_environment_are_refused(tmp_path, monkeypa
         fit(TrainConfig(**SMALL, runs_dir=str(tmp_path)))
 
 
-# --- Where things are -----------------------------------------------------------------------------------------
+# --- Where things are -----------------------------------------------------------------------------
 
 
 def test_a_run_in_ones_home_and_without_git(tmp_path):

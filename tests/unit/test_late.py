@@ -1,4 +1,5 @@
-"""The rules of docs/plan.md, on simulated curves: rates against closed forms, and what is not there.
+"""The rules of docs/plan.md, on simulated curves: rates against closed forms, and what is not
+there.
 
 Rates are compared within four binomial standard errors of the number of simulations.
 """
@@ -12,7 +13,16 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from infomax_nb.evaluation.curves import compare, early, final, gain, hits, late, scheduled, shared_variance
+from infomax_nb.evaluation.curves import (
+    compare,
+    early,
+    final,
+    gain,
+    hits,
+    late,
+    scheduled,
+    shared_variance,
+)
 from infomax_nb.evaluation.verdicts import equivalent, paired_interval
 from pipeline.evidence.rules import (
     FAILS,
@@ -40,7 +50,8 @@ END = [52, 54, 56, 58, 60]
 
 
 def curves(first, middle, end) -> pd.DataFrame:
-    """Curves (epochs, seeds) that are level in the three windows; NaN where nothing is evaluated."""
+    """Curves (epochs, seeds) that are level in the three windows; NaN where nothing is
+    evaluated."""
     values = np.full((60, len(first)), np.nan)
     values[np.array(EVALUATED) - 1] = 50.0
     values[:5] = first
@@ -128,7 +139,9 @@ def test_the_images_variance_is_the_component_of_a_two_way_analysis_of_variance(
     of_rest = (rest**2).sum() / ((images - 1) * (n - 1))
     assert shared_variance(table) == pytest.approx((of_images - of_rest) / n / images)
     assert shared_variance(table[:1]) == 0
-    assert shared_variance([[1, -1], [-1, 1]]) == 0  # seeds that contradict each other share nothing
+    assert (
+        shared_variance([[1, -1], [-1, 1]]) == 0
+    )  # seeds that contradict each other share nothing
 
 
 def by_image(values: np.ndarray) -> pd.DataFrame:
@@ -159,7 +172,9 @@ def test_the_variance_widens_interval_and_equivalence():
     differences = [0.1, -0.2, 0.3]
     own = stats.sem(differences) ** 2
     found = paired_interval(differences, 0.90, shared=0.04)
-    assert found["high"] - found["mean"] == pytest.approx(stats.t.ppf(0.95, 2) * math.sqrt(own + 0.04))
+    assert found["high"] - found["mean"] == pytest.approx(
+        stats.t.ppf(0.95, 2) * math.sqrt(own + 0.04)
+    )
     assert equivalent(differences) == "equivalent"
     assert equivalent(differences, shared=0.2) == "undecided"
 
@@ -169,7 +184,8 @@ def test_the_variance_widens_interval_and_equivalence():
 
 @pytest.mark.parametrize("effect", [0.0, 1.0, 2.3])
 def test_a_difference_is_found_at_the_stated_rate(effect):
-    """2.3 standard deviations are found in 80%, none in 5%: noncentral t with two degrees of freedom."""
+    """2.3 standard deviations are found in 80%, none in 5%: noncentral t with two degrees of
+    freedom."""
     rng = np.random.default_rng(4)
     tries = 800
     found = [ahead(flat(rng.normal(effect, 1, 3)), NOTHING, margin=0).answer for _ in range(tries)]
@@ -179,7 +195,9 @@ def test_a_difference_is_found_at_the_stated_rate(effect):
 
 
 def test_the_plans_numbers_for_three_and_twelve_seeds():
-    assert power(2.297) == pytest.approx(0.80, abs=0.001) and power(2.8) == pytest.approx(0.90, abs=0.006)
+    assert power(2.297) == pytest.approx(0.80, abs=0.001) and power(2.8) == pytest.approx(
+        0.90, abs=0.006
+    )
     assert power(4.0, level=0.05 / 3) == pytest.approx(0.80, abs=0.005)
     assert equivalence_power(0.38, 1, 3) == pytest.approx(0.80, abs=0.01)
     plan = (Path(__file__).parents[2] / "docs" / "plan.md").read_text("utf-8")
@@ -195,7 +213,8 @@ def test_equivalence_is_found_at_the_stated_rate(deviation, margin, seeds):
     tries = 600
     zero = flat([0.0] * seeds)
     answers = [
-        catches_up(flat(rng.normal(0, deviation, seeds)), zero, margin=margin, seeds=seeds).answer for _ in range(tries)
+        catches_up(flat(rng.normal(0, deviation, seeds)), zero, margin=margin, seeds=seeds).answer
+        for _ in range(tries)
     ]
     assert near(answers.count(HOLDS) / tries, equivalence_power(deviation, margin, seeds), tries)
 
@@ -207,7 +226,8 @@ def test_a_difference_at_the_margin_passes_for_none_in_at_most_one_of_twenty():
 
 
 def stall(rng, lead: float, lag: float) -> str:
-    """Verdict on a lead early and a lag late, standard deviation 1; before the last 20 epochs far ahead."""
+    """Verdict on a lead early and a lag late, standard deviation 1; before the last 20 epochs far
+    ahead."""
     first, end = rng.normal(lead, 1, 3), rng.normal(-lag, 1, 3)
     return stalls_late(curves(first, end + 50 + rng.normal(0, 1, 3), end), NOTHING).answer
 
@@ -238,7 +258,9 @@ def test_a_stall_at_the_margin_is_refuted_in_at_most_one_of_twenty():
 
 def branched(rng, effects_of) -> dict:
     """`helps` of independent branches with these mean gains, standard deviation 1."""
-    return helps({beta: flat(rng.normal(effect, 1, 3)) for beta, effect in effects_of.items()}, NOTHING)
+    return helps(
+        {beta: flat(rng.normal(effect, 1, 3)) for beta, effect in effects_of.items()}, NOTHING
+    )
 
 
 def test_branches_that_do_nothing_help_somewhere_in_one_of_twenty():
@@ -246,7 +268,9 @@ def test_branches_that_do_nothing_help_somewhere_in_one_of_twenty():
     rng = np.random.default_rng(10)
     tries = 500
     found = [branched(rng, {1.25: 0, 1.5: 0, 2: 0}) for _ in range(tries)]
-    assert near(sum(f["somewhere"].answer == HOLDS for f in found) / tries, 1 - (1 - 0.05 / 3) ** 3, tries)
+    assert near(
+        sum(f["somewhere"].answer == HOLDS for f in found) / tries, 1 - (1 - 0.05 / 3) ** 3, tries
+    )
     assert sum(f["consistently"].answer == HOLDS for f in found) <= 2  # 0.05³
 
 
@@ -254,9 +278,15 @@ def test_branches_that_help_do_so_at_the_stated_rate():
     rng = np.random.default_rng(11)
     tries = 400
     found = [branched(rng, {1.25: 2.8, 1.5: 2.8, 2: 2.8}) for _ in range(tries)]
-    assert near(sum(f["consistently"].answer == HOLDS for f in found) / tries, power(2.8) ** 3, tries)
+    assert near(
+        sum(f["consistently"].answer == HOLDS for f in found) / tries, power(2.8) ** 3, tries
+    )
     found = [branched(rng, {1.25: 4.0, 1.5: -50, 2: -50}) for _ in range(tries)]
-    assert near(sum(f["somewhere"].answer == HOLDS for f in found) / tries, power(4.0, level=0.05 / 3), tries)
+    assert near(
+        sum(f["somewhere"].answer == HOLDS for f in found) / tries,
+        power(4.0, level=0.05 / 3),
+        tries,
+    )
     assert all(f["consistently"].answer == FAILS for f in found)
 
 
@@ -269,7 +299,10 @@ def test_answers_follow_from_the_interval():
     """[1.83, 2.17] in two verdicts; and [−1.7, 2.0]."""
     assert ahead(UP, NOTHING).answer == HOLDS and ahead(UP, NOTHING, sign=-1).answer == FAILS
     assert catches_up(UP, NOTHING).answer == FAILS and keeps_up(UP, NOTHING).answer == HOLDS
-    assert keeps_up(NOTHING, UP).answer == FAILS and keeps_up(NOTHING, flat([0.5, 0.6, 0.4])).answer == HOLDS
+    assert (
+        keeps_up(NOTHING, UP).answer == FAILS
+        and keeps_up(NOTHING, flat([0.5, 0.6, 0.4])).answer == HOLDS
+    )
     wide = flat([1.2, 0.2, -0.9])
     for claim in (ahead, catches_up, keeps_up):
         assert claim(wide, NOTHING).answer == UNDECIDED
@@ -277,7 +310,10 @@ def test_answers_follow_from_the_interval():
 
 
 def test_a_probe_that_contradicts_takes_the_answer_away():
-    assert ahead(UP, NOTHING, probe=0.3).answer == HOLDS and ahead(UP, NOTHING, probe=-0.3).answer == UNDECIDED
+    assert (
+        ahead(UP, NOTHING, probe=0.3).answer == HOLDS
+        and ahead(UP, NOTHING, probe=-0.3).answer == UNDECIDED
+    )
     assert ahead(NOTHING, UP, probe=1.2).answer == UNDECIDED
     assert ahead(UP, NOTHING, probe=math.nan).answer == UNDECIDED  # planned, and not there
     level = flat([0.1, 0.0, -0.1])
@@ -350,9 +386,13 @@ def test_collapse_is_an_accuracy_below_the_branchs_start_or_a_small_rank():
 
 
 def test_both_measures_must_agree():
-    yes, no, open_, later = (Verdict(a, pd.DataFrame()) for a in (HOLDS, FAILS, UNDECIDED, UNFINISHED))
+    yes, no, open_, later = (
+        Verdict(a, pd.DataFrame()) for a in (HOLDS, FAILS, UNDECIDED, UNFINISHED)
+    )
     assert agreed(yes, yes).answer == HOLDS and agreed(no, no).answer == FAILS
-    assert agreed(yes, no).answer == agreed(yes, open_).answer == agreed(open_, no).answer == UNDECIDED
+    assert (
+        agreed(yes, no).answer == agreed(yes, open_).answer == agreed(open_, no).answer == UNDECIDED
+    )
     assert agreed(yes, later).answer == agreed(later, no).answer == UNFINISHED
     both = agreed(ahead(UP, NOTHING), ahead(UP, NOTHING)).numbers
     assert both.loc[("knn", "difference"), "mean"] == pytest.approx(2)
@@ -362,28 +402,36 @@ def test_holm_and_p_values():
     adjusted = holm({"a": 0.04, "b": 0.01, "c": 0.03})
     assert adjusted == pytest.approx({"b": 0.03, "c": 0.06, "a": 0.06})
     found = compare(UP, NOTHING)
-    assert p_value(found) == pytest.approx(stats.ttest_1samp([2.0, 2.1, 1.9], 0, alternative="greater").pvalue)
+    assert p_value(found) == pytest.approx(
+        stats.ttest_1samp([2.0, 2.1, 1.9], 0, alternative="greater").pvalue
+    )
 
 
-# --- Factors and trajectories -----------------------------------------------------------------------
+# --- Factors and trajectories ---------------------------------------------------------------------
 
 
 def test_effects_are_the_coefficients_of_a_linear_model():
     """Accuracy = 40 + 3·views + 1·κ + 0.5·views·κ with levels ±1: effects are twice these."""
-    columns = pd.MultiIndex.from_product([[2, 8], [2.0, 10.0], [0, 1]], names=["views", "kappa", "recipe"])
+    columns = pd.MultiIndex.from_product(
+        [[2, 8], [2.0, 10.0], [0, 1]], names=["views", "kappa", "recipe"]
+    )
     views, kappa = (
-        [-1 if value == 2 else 1 for value in columns.get_level_values(name)] for name in ("views", "kappa")
+        [-1 if value == 2 else 1 for value in columns.get_level_values(name)]
+        for name in ("views", "kappa")
     )
     means = 40 + 3 * np.array(views) + np.array(kappa) + 0.5 * np.array(views) * np.array(kappa)
     cells = pd.DataFrame([means, means + 7], columns=columns)  # a seed that is better everywhere
     found = effects(cells)
     assert len(found.columns) == 7
     assert found["views"].tolist() == [6, 6] and found["kappa"].tolist() == [2, 2]
-    assert found["views × kappa"].tolist() == [1, 1] and found["views × kappa × recipe"].tolist() == [0, 0]
+    assert found["views × kappa"].tolist() == [1, 1] and found[
+        "views × kappa × recipe"
+    ].tolist() == [0, 0]
 
 
 def test_an_untrained_network_does_not_pass_for_a_coarse_one():
-    """Two runs on one path, near = 0.6 far, at different speeds: the gaps at the end differ, the offset is 0."""
+    """Two runs on one path, near = 0.6 far, at different speeds: the gaps at the end differ, the
+    offset is 0."""
     epochs = np.array(scheduled(60))
     fast, slow = 80 * (1 - np.exp(-epochs / 10)), 80 * (1 - np.exp(-epochs / 40))
     far = [pd.DataFrame({0: curve, 1: curve}, index=epochs) for curve in (fast, slow)]

@@ -1,4 +1,5 @@
-"""The objective against other ways of computing it: mpmath, double loops, finite differences, lightly, one process."""
+"""The objective against other ways of computing it: mpmath, double loops, finite differences,
+lightly, one process."""
 
 import math
 import subprocess
@@ -13,7 +14,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from infomax_nb.losses import InfoMaxLoss, global_entropy, local_entropy, log_vmf_normalizer, mutual_information
+from infomax_nb.losses import (
+    InfoMaxLoss,
+    global_entropy,
+    local_entropy,
+    log_vmf_normalizer,
+    mutual_information,
+)
 from infomax_nb.objective import log_sum_exp
 from infomax_nb.objective.diagnostics import diagnostics
 
@@ -30,7 +37,8 @@ def log_c(dim: int, kappa: float) -> mpmath.mpf:
 
 
 def double_loop(rows: np.ndarray, ids, kappa: float) -> tuple[float, float]:
-    """(H_global, H_local) of Eq. 2 and 3 in float64, pair by pair, C_D inside the sums' logarithm."""
+    """(H_global, H_local) of Eq. 2 and 3 in float64, pair by pair, C_D inside the sums'
+    logarithm."""
     n, dim = rows.shape
     every, own = [], []
     for i in range(n):
@@ -49,7 +57,9 @@ def unit(x: Tensor) -> np.ndarray:
     return x / np.sqrt((x * x).sum(-1, keepdims=True))
 
 
-def random_views(n_views: int, images: int, dim: int, seed: int = 0, spread: float = 0.7, dtype=torch.float32):
+def random_views(
+    n_views: int, images: int, dim: int, seed: int = 0, spread: float = 0.7, dtype=torch.float32
+):
     """Views of one image lie around a common direction, with lengths far from one."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.randn(images, dim, generator=generator, dtype=torch.float64)
@@ -63,7 +73,8 @@ def image_ids(n_views: int, images: int) -> Tensor:
 
 
 def dense_loss(views, kappa: float, alpha: float, beta: float) -> Tensor:
-    """Eq. 4 with the whole N x N matrix and torch's own autograd; the constants, which carry no gradient, left out."""
+    """Eq. 4 with the whole N x N matrix and torch's own autograd; the constants, which carry no
+    gradient, left out."""
     z = torch.cat([v / v.norm(dim=1, keepdim=True) for v in views])
     ids = image_ids(len(views), len(views[0]))
     s = (kappa * z @ z.T).masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
@@ -71,7 +82,7 @@ def dense_loss(views, kappa: float, alpha: float, beta: float) -> Tensor:
     return alpha * s.logsumexp(1).mean() - beta * own.logsumexp(1).mean()
 
 
-# --- Eq. 1's normaliser -------------------------------------------------------------------------------------
+# --- Eq. 1's normaliser ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dim", [2, 3, 4, 16, 128, 511, 512, 1024, 4096, 8192])
@@ -85,12 +96,15 @@ def test_log_vmf_normalizer_equals_60_digit_reference(dim, kappa):
 
 @pytest.mark.parametrize("kappa", [0.3, 10.0, 300.0])
 def test_kernel_on_the_ordinary_sphere_has_mass_one(kappa):
-    """D = 3 in closed form, kappa / (4 pi sinh kappa): the one dimension where no Bessel function is needed."""
+    """D = 3 in closed form, kappa / (4 pi sinh kappa): the one dimension where no Bessel function
+    is needed."""
     log_sinh = kappa + math.log1p(-math.exp(-2 * kappa)) - LN2
-    assert log_vmf_normalizer(3, kappa) == pytest.approx(math.log(kappa / (4 * math.pi)) - log_sinh, abs=1e-11)
+    assert log_vmf_normalizer(3, kappa) == pytest.approx(
+        math.log(kappa / (4 * math.pi)) - log_sinh, abs=1e-11
+    )
 
 
-# --- Eq. 2 to 4 ---------------------------------------------------------------------------------------------
+# --- Eq. 2 to 4 -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kappa", PAPER_KAPPAS)
@@ -112,7 +126,9 @@ def test_entropies_and_loss_equal_a_double_loop(n_views, images, dim, kappa):
     close(local_entropy(z, ids, kappa), h_local)
     shuffle = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))
     close(local_entropy(z[shuffle], ids[shuffle] * 3 - 7, kappa), h_local)  # any ids in any order
-    for got, reference in zip(InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True):
+    for got, reference in zip(
+        InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True
+    ):
         close(got, reference)
     for alpha, beta in [(1, 1), (1, 0.1), (0.75, 1), (2, 0), (0, 1.5)]:
         close(InfoMaxLoss(kappa, alpha, beta)(views), -(alpha * h_global - beta * h_local))
@@ -123,7 +139,9 @@ def test_sharp_kernels_equal_a_double_loop(kappa):
     """Here a cosine's float32 rounding, times kappa, is what limits the digits."""
     views = random_views(4, 10, 16, spread=0.3)
     h_global, h_local = double_loop(unit(torch.cat(views)), image_ids(4, 10).tolist(), kappa)
-    for got, reference in zip(InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True):
+    for got, reference in zip(
+        InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True
+    ):
         assert abs(got.item() - reference) <= 2e-7 * max(kappa, abs(reference))
 
 
@@ -133,7 +151,9 @@ def test_local_entropy_with_unequal_numbers_of_views(monkeypatch, kappa):
     ids = torch.tensor([4, 0, 4, 2, 0, 2, 2, 2, 0, 9, 9, 4, 2, 0, 2, 2, 2])
     rows = unit(torch.randn(len(ids), 5, generator=torch.Generator().manual_seed(1)))
     z = torch.from_numpy(rows)
-    assert local_entropy(z, ids, kappa).item() == pytest.approx(double_loop(rows, ids.tolist(), kappa)[1], abs=1e-10)
+    assert local_entropy(z, ids, kappa).item() == pytest.approx(
+        double_loop(rows, ids.tolist(), kappa)[1], abs=1e-10
+    )
     # One image with more views than the direct computation takes.
     rows = unit(torch.randn(70, 3, generator=torch.Generator().manual_seed(2)))
     reference = double_loop(rows, [0] * 70, kappa)
@@ -156,14 +176,18 @@ def test_gradients(monkeypatch, kappa, tile, keep):
     loss = InfoMaxLoss(kappa, alpha=0.8, beta=1.3)
     assert torch.autograd.gradcheck(lambda *v: loss(v), views, atol=1e-7)
     got = torch.autograd.grad(loss(views), views)
-    for mine, dense in zip(got, torch.autograd.grad(dense_loss(views, kappa, 0.8, 1.3), views), strict=True):
+    for mine, dense in zip(
+        got, torch.autograd.grad(dense_loss(views, kappa, 0.8, 1.3), views), strict=True
+    ):
         assert dense.abs().max() > 1e-3
         torch.testing.assert_close(mine, dense, rtol=0, atol=1e-10)
 
     z = torch.from_numpy(unit(torch.cat(views))).requires_grad_()
     unequal = torch.tensor([0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 0, 1, 2, 2, 0])
     assert torch.autograd.gradcheck(lambda z: global_entropy(z, kappa), z, atol=1e-7)
-    assert torch.autograd.gradcheck(lambda z: local_entropy(z, image_ids(3, 5), kappa), z, atol=1e-7)
+    assert torch.autograd.gradcheck(
+        lambda z: local_entropy(z, image_ids(3, 5), kappa), z, atol=1e-7
+    )
     assert torch.autograd.gradcheck(lambda z: local_entropy(z, unequal, kappa), z, atol=1e-7)
 
 
@@ -181,7 +205,7 @@ def test_two_views_are_lightlys_ntxent(kappa, dim):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
 
 
-# --- Edges of the range -------------------------------------------------------------------------------------
+# --- Edges of the range ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -201,18 +225,25 @@ def test_exact_duplicates(kappa, dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("kappa", [10.0, 1e4])
 def test_half_precision_is_accumulated_in_float32(kappa, dtype):
-    views = [v.requires_grad_() for v in random_views(3, 40, 32, spread=1.0 if kappa == 10 else 3.0, dtype=dtype)]
+    views = [
+        v.requires_grad_()
+        for v in random_views(3, 40, 32, spread=1.0 if kappa == 10 else 3.0, dtype=dtype)
+    ]
     same = [v.detach().double().requires_grad_() for v in views]
     reference = InfoMaxLoss(kappa)(same)
     reference.backward()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = InfoMaxLoss(kappa)(views)
     loss.backward()
-    assert loss.item() == pytest.approx(reference.item(), abs=1e-6 * max(kappa, abs(reference.item())))
+    assert loss.item() == pytest.approx(
+        reference.item(), abs=1e-6 * max(kappa, abs(reference.item()))
+    )
     eps = max(torch.finfo(dtype).eps, 1e-6 * kappa)
     for v, w in zip(views, same, strict=True):
         assert v.grad.dtype == dtype
-        torch.testing.assert_close(v.grad.double(), w.grad, rtol=eps, atol=eps * w.grad.abs().max().item())
+        torch.testing.assert_close(
+            v.grad.double(), w.grad, rtol=eps, atol=eps * w.grad.abs().max().item()
+        )
 
 
 @pytest.mark.parametrize("kappa", [10.0, 1e4])
@@ -233,10 +264,12 @@ def test_zero_vector_gets_zero_gradient(kappa, dtype):
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
 def test_lengths_do_not_matter(factor):
     views = random_views(2, 12, 16)
-    assert InfoMaxLoss()([v * factor for v in views]).item() == pytest.approx(InfoMaxLoss()(views).item(), abs=1e-5)
+    assert InfoMaxLoss()([v * factor for v in views]).item() == pytest.approx(
+        InfoMaxLoss()(views).item(), abs=1e-5
+    )
 
 
-# --- What a run logs ----------------------------------------------------------------------------------------
+# --- What a run logs ------------------------------------------------------------------------------
 
 
 def test_mutual_information_in_both_normalisations():
@@ -252,7 +285,8 @@ def test_mutual_information_in_both_normalisations():
     assert got == pytest.approx({"mi_written": written, "mi_density": density})
     assert got["mi_written"] < 0
 
-    # Views that coincide, of images that are orthogonal: nothing is left to gain, and the bound is reached.
+    # Views that coincide, of images that are orthogonal: nothing is left to gain, and the bound is
+    # reached.
     apart = InfoMaxLoss(100.0).entropies([torch.eye(6, dtype=torch.float64)] * 4)
     got = mutual_information(*apart, n_views=4, n_total=24)
     assert got == pytest.approx({"mi_written": 0, "mi_density": math.log(23 / 3)}, abs=1e-12)
@@ -282,7 +316,7 @@ def test_diagnostics(monkeypatch, tile, kappa):
     assert got["grad_over_kappa"] == pytest.approx(along.norm().item() / kappa, rel=1e-9)
 
 
-# --- Bad inputs ---------------------------------------------------------------------------------------------
+# --- Bad inputs -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [-1, 0, math.nan, math.inf, "ten", None, True])
@@ -355,7 +389,10 @@ def test_bad_dim(bad):
         ([torch.ones(4, 3, dtype=torch.uint8)] * 2, ["torch.uint8", "floating"]),
         ([torch.ones(4, 3, dtype=torch.bool)] * 2, ["torch.bool", "floating"]),
         ([torch.ones(4, 3, dtype=torch.complex64)] * 2, ["torch.complex64", "floating"]),
-        ([torch.ones(4, 3), torch.ones(4, 3).double()], ["torch.float32", "torch.float64", "one floating dtype"]),
+        (
+            [torch.ones(4, 3), torch.ones(4, 3).double()],
+            ["torch.float32", "torch.float64", "one floating dtype"],
+        ),
         ([torch.ones(4, 3), torch.ones(4, 3, device="meta")], ["cpu", "meta", "one device"]),
         ([torch.ones(1, 3), torch.ones(1, 3)], ["one image", "B = 1", "two images"]),
     ],
@@ -373,8 +410,12 @@ def test_supcons_layout_as_the_refusal_says():
     z = torch.stack(random_views(2, 24, 16), 1)
     with pytest.raises(ValueError, match="unbind"):
         InfoMaxLoss(10.0)(z)
-    h_global, h_local = double_loop(unit(torch.cat(list(z.unbind(1)))), image_ids(2, 24).tolist(), 10.0)
-    assert InfoMaxLoss(10.0)(list(z.unbind(1))).item() == pytest.approx(h_local - h_global, abs=1e-5)
+    h_global, h_local = double_loop(
+        unit(torch.cat(list(z.unbind(1)))), image_ids(2, 24).tolist(), 10.0
+    )
+    assert InfoMaxLoss(10.0)(list(z.unbind(1))).item() == pytest.approx(
+        h_local - h_global, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -387,14 +428,23 @@ def test_what_has_diverged_shows_in_the_loss(bad):
 
 @pytest.mark.parametrize(("n_views", "n_total"), [(1, 8), (0, 8), (8, 8), (2, 1)])
 def test_bad_numbers_of_views(n_views, n_total):
-    with pytest.raises(ValueError, match=f"n_views = {n_views} of n_total = {n_total} is not allowed"):
+    with pytest.raises(
+        ValueError, match=f"n_views = {n_views} of n_total = {n_total} is not allowed"
+    ):
         mutual_information(1.0, 0.5, n_views, n_total)
 
 
-@pytest.mark.parametrize("bad", [torch.eye(4).long(), torch.eye(4).bool(), torch.eye(4) + 0j, np.eye(4), [[1.0, 0.0]]])
+@pytest.mark.parametrize(
+    "bad", [torch.eye(4).long(), torch.eye(4).bool(), torch.eye(4) + 0j, np.eye(4), [[1.0, 0.0]]]
+)
 def test_rows_that_are_no_floating_tensor(bad):
-    for call in (lambda z: global_entropy(z, 10), lambda z: local_entropy(z, torch.tensor([0, 0, 1, 1]), 10)):
-        with pytest.raises(ValueError, match=r"z is of .*: it must be a tensor \(N, D\) of floating-point numbers"):
+    for call in (
+        lambda z: global_entropy(z, 10),
+        lambda z: local_entropy(z, torch.tensor([0, 0, 1, 1]), 10),
+    ):
+        with pytest.raises(
+            ValueError, match=r"z is of .*: it must be a tensor \(N, D\) of floating-point numbers"
+        ):
             call(bad)
 
 
@@ -416,11 +466,13 @@ def test_bad_rows():
         local_entropy(eye, pairs[:3], 10)
 
 
-# --- Several processes --------------------------------------------------------------------------------------
+# --- Several processes ----------------------------------------------------------------------------
 
 SHARES = [(5, 3), (1, 7), (4, 4)]
 DISTRIBUTED = [
-    (s, kappa, tile, keep) for s in SHARES for kappa, tile, keep in [(10.0, 512, 99), (10.0, 4, 99), (60.0, 4, 0)]
+    (s, kappa, tile, keep)
+    for s in SHARES
+    for kappa, tile, keep in [(10.0, 512, 99), (10.0, 4, 99), (60.0, 4, 0)]
 ]
 
 
@@ -449,13 +501,17 @@ def _one_of_two(rank: int, folder: str) -> None:
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gloo")
     mp.spawn(_one_of_two, (str(folder),), nprocs=2)
-    return [dict(zip(DISTRIBUTED, torch.load(folder / f"{rank}.pt"), strict=True)) for rank in range(2)]
+    return [
+        dict(zip(DISTRIBUTED, torch.load(folder / f"{rank}.pt"), strict=True)) for rank in range(2)
+    ]
 
 
 @pytest.mark.parametrize("case", DISTRIBUTED, ids=str)
 def test_two_processes_equal_one_with_the_whole_batch(two_processes, case):
     model = projection()
-    loss = InfoMaxLoss(case[1], alpha=0.7, beta=1.1)([model(v) for v in random_views(3, 8, 6, dtype=torch.float64)])
+    loss = InfoMaxLoss(case[1], alpha=0.7, beta=1.1)(
+        [model(v) for v in random_views(3, 8, 6, dtype=torch.float64)]
+    )
     loss.backward()
     for results in two_processes:
         value, gradients = results[case]
@@ -465,7 +521,7 @@ def test_two_processes_equal_one_with_the_whole_batch(two_processes, case):
             torch.testing.assert_close(got, parameter.grad, rtol=0, atol=1e-9)
 
 
-# --- Memory -------------------------------------------------------------------------------------------------
+# --- Memory ---------------------------------------------------------------------------------------
 
 _MEMORY = """
 import resource, sys, torch
@@ -495,8 +551,11 @@ print(peak_mb())
 
 @pytest.mark.parametrize("kappa", [10, 60])
 def test_memory_grows_linearly(kappa):
-    """The peak of forward and backward at N = 4,096, 8,192, 16,384, where the N x N matrix has 1,024 MB."""
-    out = subprocess.run([sys.executable, "-c", _MEMORY, str(kappa)], capture_output=True, text=True, check=True).stdout
+    """The peak of forward and backward at N = 4,096, 8,192, 16,384, where the N x N matrix has
+    1,024 MB."""
+    out = subprocess.run(
+        [sys.executable, "-c", _MEMORY, str(kappa)], capture_output=True, text=True, check=True
+    ).stdout
     base, *peaks, with_matrix = map(float, out.split())
     first, second = np.diff(peaks)
     slack = 8  # MB; what the allocator rounds

@@ -1,4 +1,5 @@
-"""Methods against float64 steps written out, recipes against lightly's signatures, pixels against Pillow's."""
+"""Methods against float64 steps written out, recipes against lightly's signatures, pixels against
+Pillow's."""
 
 import inspect
 import math
@@ -31,18 +32,25 @@ from infomax_nb.views.specification import View
 
 EPOCHS, IMAGES, KAPPA, ALPHA, BETA = 10, 4, 7.0, 1.5, 0.7
 OUTPUT = {
-    **{"infomax": (2048, 16), "simclr": (2048, 128), "vicreg": (2048, 2048), "barlow_twins": (2048, 2048)},
+    **{
+        "infomax": (2048, 16),
+        "simclr": (2048, 128),
+        "vicreg": (2048, 2048),
+        "barlow_twins": (2048, 2048),
+    },
     **{"byol": (1024, 256), "dino": (512, 512, 64, 2048), "supervised": (10,)},
 }
 
 
-# --- One step -----------------------------------------------------------------------------------------------
+# --- One step -------------------------------------------------------------------------------------
 
 
 def norm(x, p, layer):
     """BatchNorm in training, written out."""
     mean = x.mean(0)
-    return (x - mean) / (((x - mean) ** 2).mean(0) + 1e-5).sqrt() * p[f"{layer}.weight"] + p[f"{layer}.bias"]
+    return (x - mean) / (((x - mean) ** 2).mean(0) + 1e-5).sqrt() * p[f"{layer}.weight"] + p[
+        f"{layer}.bias"
+    ]
 
 
 def mlp(p, x):
@@ -82,7 +90,9 @@ def log_sums(z, scale):
 def infomax(z):
     """Eq. 2 to 4; C_D from scipy's Bessel function."""
     n, nu = IMAGES * len(z), z[0].shape[1] / 2 - 1
-    log_c = nu * math.log(KAPPA) - (nu + 1) * math.log(2 * math.pi) - math.log(ive(nu, KAPPA)) - KAPPA
+    log_c = (
+        nu * math.log(KAPPA) - (nu + 1) * math.log(2 * math.pi) - math.log(ive(nu, KAPPA)) - KAPPA
+    )
     h_global, h_local = (-(log_c + s - math.log(n - 1)).mean() for s in log_sums(z, KAPPA))
     return -(ALPHA * h_global - BETA * h_local), {"h_global": h_global, "h_local": h_local}
 
@@ -93,7 +103,8 @@ def nt_xent(z):
 
 
 def vicreg(z):
-    """25, 25, 1 as in the authors' code: all means over features, each view's hinge counted half."""
+    """25, 25, 1 as in the authors' code: all means over features, each view's hinge counted
+    half."""
     loss = 25 * (z[0] - z[1]).square().mean()
     for x in z:
         centred = x - x.mean(0)
@@ -120,14 +131,19 @@ def dino(student, teacher, center):
         target = ((target - center) / temperature).softmax(1)
         for s, made in enumerate(student):
             if s != t:
-                terms.append(-(target * (made / 0.1 - (made / 0.1).logsumexp(1, keepdim=True))).sum(1).mean())
+                terms.append(
+                    -(target * (made / 0.1 - (made / 0.1).logsumexp(1, keepdim=True))).sum(1).mean()
+                )
     assert len(terms) == 2 * len(student) - 2
     return torch.stack(terms).mean()
 
 
 def plain_step(name, method, given, labels, epoch):
-    """Loss, gradients and all that the step changes beside, from `method`'s present weights; it is left as it is."""
-    weights = {n: p.detach().clone().requires_grad_(p.requires_grad) for n, p in method.named_parameters()}
+    """Loss, gradients and all that the step changes beside, from `method`'s present weights; it is
+    left as it is."""
+    weights = {
+        n: p.detach().clone().requires_grad_(p.requires_grad) for n, p in method.named_parameters()
+    }
     backbone, groups = deepcopy(method.backbone), [g for g in (given[:2], given[2:]) if g]
     made, head = {"backbone": backbone}, {"dino": dino_head, "simclr": simclr_head}.get(name, mlp)
 
@@ -150,7 +166,9 @@ def plain_step(name, method, given, labels, epoch):
             weights[n] = momentum * weights[n] + (1 - momentum) * weights[source].detach()
         made |= {"teacher": part("teacher."), "teacher_backbone": deepcopy(method.teacher[0])}
         with torch.no_grad():
-            t = head(part("teacher.1."), encode(made["teacher_backbone"], "teacher.0.", [given[:2]])).split(IMAGES)
+            t = head(
+                part("teacher.1."), encode(made["teacher_backbone"], "teacher.0.", [given[:2]])
+            ).split(IMAGES)
     match name:
         case "infomax":
             loss, made["entropies"] = infomax(z)
@@ -168,17 +186,37 @@ def plain_step(name, method, given, labels, epoch):
             loss = dino(z, t, center[0])
             made["center"] = 0.9 * center + 0.1 * torch.cat(t).mean(0)
     trained = {n: w for n, w in weights.items() if w.requires_grad}
-    return loss, dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True)), made
+    return (
+        loss,
+        dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True)),
+        made,
+    )
 
 
-CASES = [("infomax", 3, 6), ("infomax", 3, 0), ("simclr", 3, 0), ("vicreg", 3, 0), ("barlow_twins", 3, 0)]
-CASES += [("byol", 3, 0), ("byol", 9, 0), ("dino", 0, 6), ("dino", 1, 0), ("dino", 3, 6), ("supervised", 3, 0)]
+CASES = [
+    ("infomax", 3, 6),
+    ("infomax", 3, 0),
+    ("simclr", 3, 0),
+    ("vicreg", 3, 0),
+    ("barlow_twins", 3, 0),
+]
+CASES += [
+    ("byol", 3, 0),
+    ("byol", 9, 0),
+    ("dino", 0, 6),
+    ("dino", 1, 0),
+    ("dino", 3, 6),
+    ("supervised", 3, 0),
+]
 
 
 @pytest.mark.parametrize(("name", "epoch", "local"), CASES)
 def test_a_step_equals_one_written_out_in_float64(name, epoch, local):
     torch.manual_seed(1)
-    method = build(TrainConfig(method=name, epochs=EPOCHS, proj_dim=16, kappa=KAPPA, alpha=ALPHA, beta=BETA), 10)
+    method = build(
+        TrainConfig(method=name, epochs=EPOCHS, proj_dim=16, kappa=KAPPA, alpha=ALPHA, beta=BETA),
+        10,
+    )
     method.double()
     generator = seeded(2)
     with torch.no_grad():  # nothing at its initial zero or one; a teacher unlike the student
@@ -206,7 +244,10 @@ def test_a_step_equals_one_written_out_in_float64(name, epoch, local):
     without = {n for n, p in method.named_parameters() if p.grad is None}
     cancelled = {"projector.last_layer.weight_v"} if (name, epoch) == ("dino", 0) else set()
     assert without == {n for n, p in method.named_parameters() if n not in gradients} | cancelled
-    assert all(n.startswith("teacher.") or n == "projector.last_layer.weight_g" for n in without - cancelled)
+    assert all(
+        n.startswith("teacher.") or n == "projector.last_layer.weight_g"
+        for n in without - cancelled
+    )
     largest, silent = max(g.abs().max() for g in gradients.values()), set()
     for n, p in method.named_parameters():
         if n not in without:
@@ -214,7 +255,9 @@ def test_a_step_equals_one_written_out_in_float64(name, epoch, local):
             assert (p.grad - gradients[n]).abs().max() <= 1e-5 * scale + 1e-12 * largest, n
             silent |= {n} if scale < 1e-9 * largest else set()
     # Whatever all views share is centred away.
-    assert silent == ({"projector.layers.3.bias"} if name in ("vicreg", "barlow_twins", "byol") else set())
+    assert silent == (
+        {"projector.layers.3.bias"} if name in ("vicreg", "barlow_twins", "byol") else set()
+    )
 
     after = dict(method.backbone.named_buffers())
     assert after["bn1.num_batches_tracked"] == (2 if local else 1)  # one batch for each resolution
@@ -235,7 +278,11 @@ def test_heads_have_the_widths_of_the_evaluation_code(name):
     shapes = [tuple(m.weight.shape) for m in head.modules() if isinstance(m, torch.nn.Linear)]
     assert shapes == list(zip(OUTPUT[name], (256, *OUTPUT[name]), strict=False))
     if name == "byol":
-        shapes = [tuple(m.weight.shape) for m in method.predictor.modules() if isinstance(m, torch.nn.Linear)]
+        shapes = [
+            tuple(m.weight.shape)
+            for m in method.predictor.modules()
+            if isinstance(m, torch.nn.Linear)
+        ]
         assert shapes == [(1024, 256), (256, 1024)]
 
 
@@ -244,12 +291,13 @@ def built(name):
     return build(TrainConfig(method=name, proj_dim=16), 10)
 
 
-# --- What the loop trains -----------------------------------------------------------------------------------
+# --- What the loop trains -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [BYOL, DINO])
 def test_the_loops_teacher_is_the_students_moving_average(kind, tmp_path, monkeypatch):
-    """Three epochs of two steps; `forward` notes the epoch and the student that it is called with."""
+    """Three epochs of two steps; `forward` notes the epoch and the student that it is called
+    with."""
     seen, forward = [], kind.forward
 
     def noting(self, *given):
@@ -257,8 +305,17 @@ def test_the_loops_teacher_is_the_students_moving_average(kind, tmp_path, monkey
         return forward(self, *given)
 
     monkeypatch.setattr(kind, "forward", noting)
-    config = {"n_classes": 4, "n_train": 32, "batch_size": 16, "epochs": 3, "lr": 0.01, "eval_every": 3}
-    run = fit(TrainConfig(method=kind.__name__.lower(), **config, device="cpu", runs_dir=str(tmp_path)))
+    config = {
+        "n_classes": 4,
+        "n_train": 32,
+        "batch_size": 16,
+        "epochs": 3,
+        "lr": 0.01,
+        "eval_every": 3,
+    }
+    run = fit(
+        TrainConfig(method=kind.__name__.lower(), **config, device="cpu", runs_dir=str(tmp_path))
+    )
     assert [epoch for epoch, _ in seen] == [0, 0, 1, 1, 2, 2]
     final, start = run.method(), seen[0][1]
     moved = 0.0
@@ -277,10 +334,12 @@ def test_the_loops_teacher_is_the_students_moving_average(kind, tmp_path, monkey
         v = [state["projector.last_layer.weight_v"] for _, state in seen]
         assert torch.equal(v[0], v[1]) and torch.equal(v[1], v[2])
         assert all((a - b).abs().max() > 1e-3 for a, b in zip(v[2:], v[3:], strict=False))
-        assert (seen[1][1]["projector.layers.0.weight"] - start["projector.layers.0.weight"]).abs().max() > 1e-3
+        assert (
+            seen[1][1]["projector.layers.0.weight"] - start["projector.layers.0.weight"]
+        ).abs().max() > 1e-3
 
 
-# --- Views --------------------------------------------------------------------------------------------------
+# --- Views ----------------------------------------------------------------------------------------
 
 
 def recipe(kind, size, area=None, kernel="bilinear", blur=None, solarize=None, first=False):
@@ -312,7 +371,12 @@ def multi_crop(size, local, n_local, areas, blur):
     return globals_ + [view(local, areas[1], blur[2])] * n_local
 
 
-PAPER, LARGE, NONE, LIGHTLY = ((0.4, 1.0), (0.05, 0.4)), ((0.5, 1.0), (0.3, 0.5)), (0.0, 0.0, 0.0), (1.0, 0.1, 0.5)
+PAPER, LARGE, NONE, LIGHTLY = (
+    ((0.4, 1.0), (0.05, 0.4)),
+    ((0.5, 1.0), (0.3, 0.5)),
+    (0.0, 0.0, 0.0),
+    (1.0, 0.1, 0.5),
+)
 DINO_VIEWS = {
     32: multi_crop(32, 16, 0, LARGE, NONE),
     64: multi_crop(64, 32, 6, LARGE, NONE),
@@ -326,13 +390,18 @@ def test_recipes_are_lightlys(size):
     assert built("simclr").views(size) == [recipe(lightly.SimCLRTransform, size)] * 2
     same = recipe(lightly.VICRegTransform, size, solarize="solarize_prob", first=True)
     assert built("vicreg").views(size) == [same] * 2
-    both = [recipe(k, size, solarize="solarization_prob") for k in (BYOLView1Transform, BYOLView2Transform)]
+    both = [
+        recipe(k, size, solarize="solarization_prob")
+        for k in (BYOLView1Transform, BYOLView2Transform)
+    ]
     assert built("byol").views(size) == both == built("barlow_twins").views(size)
     assert built("dino").views(size) == DINO_VIEWS[size]
     local, blur = {32: 16, 64: 32, 96: 48, 224: 96}[size], LIGHTLY if size >= 96 else NONE
     assert built("infomax").views(size) == multi_crop(size, local, 6, PAPER, blur)
     (view,) = built("supervised").views(size)
-    crop = {n: p.default for n, p in inspect.signature(transforms.RandomResizedCrop).parameters.items()}
+    crop = {
+        n: p.default for n, p in inspect.signature(transforms.RandomResizedCrop).parameters.items()
+    }
     assert (view.size, view.area, view.ratio) == (size, crop["scale"], crop["ratio"])
     assert (view.flip, view.kernel) == (0.5, crop["interpolation"].value)
     assert view.jitter_p == view.gray_p == view.blur_p == view.solarize_p == 0
@@ -344,7 +413,9 @@ def step_by_step(image, d, steps):
         match type(step).__name__:
             case "RandomResizedCrop":
                 box = [int(d[name]) for name in ("top", "left", "height", "width")]
-                image = vision.resized_crop(image, *box, list(step.size), InterpolationMode(step.interpolation))
+                image = vision.resized_crop(
+                    image, *box, list(step.size), InterpolationMode(step.interpolation)
+                )
             case "RandomHorizontalFlip":
                 image = vision.hflip(image) if d["flip"] else image
             case "RandomApply":
@@ -353,7 +424,11 @@ def step_by_step(image, d, steps):
             case "RandomGrayscale":
                 image = vision.rgb_to_grayscale(image, 3) if d["gray"] else image
             case "GaussianBlur":
-                image = image.filter(ImageFilter.GaussianBlur(radius=d["sigma"])) if d["blur"] else image
+                image = (
+                    image.filter(ImageFilter.GaussianBlur(radius=d["sigma"]))
+                    if d["blur"]
+                    else image
+                )
             case "RandomSolarization":
                 image = ImageOps.solarize(image, step.threshold) if d["solarize"] else image
             case other:
@@ -373,13 +448,18 @@ PEERS = {
 @pytest.mark.parametrize(("width", "height"), [(32, 32), (64, 48)])
 @pytest.mark.parametrize("name", PEERS)
 def test_pixels_equal_pillows_in_the_recipes_order(name, width, height):
-    """Blur and solarisation raised or lowered to one half where there is any, so that their order shows."""
+    """Blur and solarisation raised or lowered to one half where there is any, so that their order
+    shows."""
     mine = built(name).views(32)
-    mine = [replace(v, blur_p=0.5 * (v.blur_p > 0), solarize_p=0.5 * (v.solarize_p > 0)) for v in mine]
+    mine = [
+        replace(v, blur_p=0.5 * (v.blur_p > 0), solarize_p=0.5 * (v.solarize_p > 0)) for v in mine
+    ]
     images = photographs(width, height, 24)
     made, drawn = Views(mine)(images, seeded(3)), draw(mine, len(images), height, width, seeded(3))
     both = (drawn["blur"] & drawn["solarize"]).sum(1).tolist()
-    assert [n >= 3 for n in both] == {"vicreg": [True, True], "byol": [False, True]}.get(name, [False] * len(mine))
+    assert [n >= 3 for n in both] == {"vicreg": [True, True], "byol": [False, True]}.get(
+        name, [False] * len(mine)
+    )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     differences = []
     for v, steps in enumerate(PEERS[name]):
@@ -387,7 +467,9 @@ def test_pixels_equal_pillows_in_the_recipes_order(name, width, height):
         for b, image in enumerate(images):
             d = {n: t[v, b].item() for n, t in drawn.items()}
             reference = step_by_step(vision.to_pil_image(image), d, steps)
-            differences.append(np.abs(got[b].permute(1, 2, 0).numpy() - np.asarray(reference)).ravel())
+            differences.append(
+                np.abs(got[b].permute(1, 2, 0).numpy() - np.asarray(reference)).ravel()
+            )
     assert (np.concatenate(differences) < 2.01).mean() >= 0.999
 
 
@@ -395,13 +477,29 @@ def test_bilinear_crops_equal_pillows_on_noise():
     """Ties included, which powers of two make common: Pillow rounds them up."""
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (100, 3, 40, 32), dtype=np.uint8))
-    height, width = torch.from_numpy(rng.integers(1, 41, 100)), torch.from_numpy(rng.integers(1, 33, 100))
-    d = {"height": height, "width": width, "top": 40 - height, "left": 32 - width, "flip": height % 2 == 0}
-    got = crop(images, {n: t[None] if n == "flip" else t[None].float() for n, t in d.items()}, 16, "bilinear")
+    height, width = (
+        torch.from_numpy(rng.integers(1, 41, 100)),
+        torch.from_numpy(rng.integers(1, 33, 100)),
+    )
+    d = {
+        "height": height,
+        "width": width,
+        "top": 40 - height,
+        "left": 32 - width,
+        "flip": height % 2 == 0,
+    }
+    got = crop(
+        images,
+        {n: t[None] if n == "flip" else t[None].float() for n, t in d.items()},
+        16,
+        "bilinear",
+    )
     off = []
     for k, image in enumerate(images):
         box = [int(d[n][k]) for n in ("top", "left", "height", "width")]
-        reference = vision.resized_crop(vision.to_pil_image(image), *box, [16, 16], InterpolationMode.BILINEAR)
+        reference = vision.resized_crop(
+            vision.to_pil_image(image), *box, [16, 16], InterpolationMode.BILINEAR
+        )
         reference = vision.hflip(reference) if d["flip"][k] else reference
         off.append(got[:, 0, k].permute(1, 2, 0).numpy() - np.asarray(reference, float))
     assert (np.abs(off) <= 1).mean() >= 0.999
@@ -409,7 +507,7 @@ def test_bilinear_crops_equal_pillows_on_noise():
     assert abs(np.mean(off)) < 0.005
 
 
-# --- Backbones ----------------------------------------------------------------------------------------------
+# --- Backbones ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -427,13 +525,20 @@ def test_vits_take_local_views_with_resampled_position_embeddings(name, size, lo
         given = [torch.randn(2, 3, s, s) for s in (size, local, size)]
         made = models.forward_views(net, given)
         assert all(y.shape == (2, dim) and y.isfinite().all() for y in made)
-        torch.testing.assert_close(made[2], net.forward_features(given[2])[:, 0], rtol=1e-4, atol=1e-5)  # CLS
+        torch.testing.assert_close(
+            made[2], net.forward_features(given[2])[:, 0], rtol=1e-4, atol=1e-5
+        )  # CLS
 
         grid = net.pos_embed[0, 1:].T.view(dim, old, old).numpy()
-        cells = [np.asarray(Image.fromarray(c).resize((new, new), Image.Resampling.BICUBIC)) for c in grid]
+        cells = [
+            np.asarray(Image.fromarray(c).resize((new, new), Image.Resampling.BICUBIC))
+            for c in grid
+        ]
         resized = torch.from_numpy(np.stack(cells)).flatten(1).T
         small = models.backbone(name, size=local)
-        small.load_state_dict(net.state_dict() | {"pos_embed": torch.cat([net.pos_embed[0, :1], resized])[None]})
+        small.load_state_dict(
+            net.state_dict() | {"pos_embed": torch.cat([net.pos_embed[0, :1], resized])[None]}
+        )
         torch.testing.assert_close(made[1], small(given[1]), rtol=1e-4, atol=1e-5)
 
 
@@ -455,7 +560,8 @@ def test_stems_set_the_resolution(name, stem, sides):
 
 
 def test_vicregs_terms_are_lightlys():
-    """Loss and gradient of lightly's `VICRegLoss`, whose covariance term is computed with a mask."""
+    """Loss and gradient of lightly's `VICRegLoss`, whose covariance term is computed with a
+    mask."""
     from lightly.loss import VICRegLoss
 
     method = build(TrainConfig(method="vicreg"), 10)

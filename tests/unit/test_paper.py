@@ -1,4 +1,5 @@
-"""The paper's Table 1 as data, one parameter file for each of its runs, and that each of them starts.
+"""The paper's Table 1 as data, one parameter file for each of its runs, and that each of them
+starts.
 
 Set INFOMAX_PAPER to a Markdown file of the paper to compare every cell of the table with it.
 """
@@ -61,7 +62,7 @@ FIGURES = {
 EVALUATED_ONLY = "imagenet100_infomax_resnet50"
 
 
-# --- Table 1 ------------------------------------------------------------------------------------------------
+# --- Table 1 --------------------------------------------------------------------------------------
 
 
 def test_the_tables_rows():
@@ -92,7 +93,8 @@ def test_the_tables_numbers_are_percentages(row):
             assert float(top1) <= float(top5) <= 100
 
 
-# Sums over the document's rows in hundredths of a percent, added up by awk from the document, not from the csv.
+# Sums over the document's rows in hundredths of a percent, added up by awk from the document, not
+# from the csv.
 SUMS = {
     "all": (207662, 164642, 201094, 152300),
     "STL-10": (64762, 79225, 61942, 74683),
@@ -118,7 +120,8 @@ def test_the_tables_sums(group):
 
 
 def rows_of(document: str) -> list[tuple[str, ...]]:
-    """Table 1's rows in a Markdown document: seven cells between bars or tabs, the third of them a network."""
+    """Table 1's rows in a Markdown document: seven cells between bars or tabs, the third of them a
+    network."""
     rows = []
     for line in document.splitlines():
         plain = re.sub(r"<[^>]*>|[*\\`]", "", line)
@@ -139,7 +142,9 @@ def test_the_tables_reader(separator):
         ["STL-10", "**DINO**", "VIT-T16", "**79.75**", "99.11", "*76.85*", "93.53"],
         [r"IM-100\*", "Ours*", "RN50", "68.15", "89.68", "55.25", "77.38"],
     ]
-    text = "\n".join(separator.join(line) if separator == "\t" else f"|{separator.join(line)}|" for line in lines)
+    text = "\n".join(
+        separator.join(line) if separator == "\t" else f"|{separator.join(line)}|" for line in lines
+    )
     assert rows_of(f"The RN18 was trained.\n\n{text}\n\nTable 1: RN50 | none") == [
         ("LC-25000", "Barlow Twins", "RN18", "98.09", "", "99.98", ""),
         ("STL-10", "DINO", "VIT-T16", "79.75", "99.11", "76.85", "93.53"),
@@ -147,14 +152,16 @@ def test_the_tables_reader(separator):
     ]
 
 
-@pytest.mark.skipif("INFOMAX_PAPER" not in os.environ, reason="INFOMAX_PAPER names no Markdown file of the paper")
+@pytest.mark.skipif(
+    "INFOMAX_PAPER" not in os.environ, reason="INFOMAX_PAPER names no Markdown file of the paper"
+)
 def test_the_table_is_the_documents():
     rows = rows_of(Path(os.environ["INFOMAX_PAPER"]).read_text(encoding="utf-8"))
     assert len(rows) == 25
     assert rows == [tuple(row[k] for k in KEYS) for row in TABLE]
 
 
-# --- The parameter files ------------------------------------------------------------------------------------
+# --- The parameter files --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row["params"])
@@ -178,16 +185,22 @@ def test_the_files_are_the_tables_rows_and_the_figures_curves():
 
 
 def test_no_run_has_two_files():
-    identities = {json.dumps(TrainConfig.from_yaml(path).identity(), sort_keys=True) for path in FILES.values()}
+    identities = {
+        json.dumps(TrainConfig.from_yaml(path).identity(), sort_keys=True)
+        for path in FILES.values()
+    }
     assert len(identities) == len(FILES)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figures_curves_differ_in_one_field(name):
-    """The files that differ from the table's row in this field alone, and that row, are the figure's values."""
+    """The files that differ from the table's row in this field alone, and that row, are the
+    figure's values."""
     configs = [TrainConfig.from_yaml(path) for path in FILES.values()]
     default = TrainConfig.from_yaml(FILES[DEFAULT])
-    curve = [config for config in configs if config.but(**{name: getattr(default, name)}) == default]
+    curve = [
+        config for config in configs if config.but(**{name: getattr(default, name)}) == default
+    ]
     assert sorted(getattr(config, name) for config in curve) == FIGURES[name]
 
 
@@ -210,19 +223,42 @@ SIZES = {"stl10": None, "cifar10": None, "lc25000": 96, "imagenet": 224, "imagen
 
 @pytest.mark.parametrize("stem", FILES)
 def test_a_file_writes_everything_out(stem):
-    """Section 3's settings, none of them left to a default, and no field that the method doesn't read."""
+    """Section 3's settings, none of them left to a default, and no field that the method doesn't
+    read."""
     values = read_yaml(FILES[stem])
-    fields = {"method", "dataset", "n_train", "image_size", "backbone", "stem", "epochs", "batch_size", "lr"}
+    fields = {
+        "method",
+        "dataset",
+        "n_train",
+        "image_size",
+        "backbone",
+        "stem",
+        "epochs",
+        "batch_size",
+        "lr",
+    }
     fields |= {"weight_decay", "seed", "eval_every"}
     fields |= {"kappa", "alpha", "beta", "proj_dim"} if values["method"] == "infomax" else set()
     assert fields == values.keys() <= TrainConfig.from_yaml(FILES[stem]).identity().keys()
-    assert (values["batch_size"], values["lr"], values["weight_decay"], values["seed"]) == (128, 1e-3, 1e-6, 0)
+    assert (values["batch_size"], values["lr"], values["weight_decay"], values["seed"]) == (
+        128,
+        1e-3,
+        1e-6,
+        0,
+    )
     assert (values["stem"], values["n_train"], values["eval_every"]) == ("imagenet", None, 1)
-    assert (values["epochs"], values["image_size"]) == (EPOCHS[values["dataset"]], SIZES[values["dataset"]])
+    assert (values["epochs"], values["image_size"]) == (
+        EPOCHS[values["dataset"]],
+        SIZES[values["dataset"]],
+    )
     if values["method"] == "infomax":
         assert values["alpha"] == 1
         varied = next((name for name in FIGURES if stem.startswith(f"stl10_{name}_")), None)
-        assert all(values[k] == v for k, v in {"kappa": 10, "beta": 1, "proj_dim": 128}.items() if k != varied)
+        assert all(
+            values[k] == v
+            for k, v in {"kappa": 10, "beta": 1, "proj_dim": 128}.items()
+            if k != varied
+        )
 
 
 def test_lc25000s_epochs_are_25000_steps():
@@ -246,16 +282,26 @@ def declared() -> set[str]:
         for cell in json.loads(path.read_text())["cells"]:
             if "parameters" in cell["metadata"].get("tags", []):
                 nodes = ast.parse("".join(cell["source"])).body
-                targets = [t for node in nodes if isinstance(node, ast.Assign) for t in node.targets]
-                names |= {name.id for t in targets for name in ast.walk(t) if isinstance(name, ast.Name)}
+                targets = [
+                    t for node in nodes if isinstance(node, ast.Assign) for t in node.targets
+                ]
+                names |= {
+                    name.id for t in targets for name in ast.walk(t) if isinstance(name, ast.Name)
+                }
     return names
 
 
-@pytest.mark.parametrize("path", [*sorted(PARAMS.glob("*.yaml")), *FILES.values()], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [*sorted(PARAMS.glob("*.yaml")), *FILES.values()], ids=lambda p: p.stem
+)
 def test_a_file_is_a_configuration(path):
     """A file of paper/ is one run; a profile may have a notebook's own parameters beside."""
     values = read_yaml(path)
-    own = {} if path.stem in FILES else {k: v for k, v in values.items() if k not in TrainConfig.model_fields}
+    own = (
+        {}
+        if path.stem in FILES
+        else {k: v for k, v in values.items() if k not in TrainConfig.model_fields}
+    )
     assert own.keys() <= declared()
     TrainConfig(**{k: v for k, v in values.items() if k not in own})
     text = path.read_text()
@@ -269,12 +315,21 @@ def test_the_readme_lists_the_files():
     mentioned = set(re.findall(r"`(?:params/)?([\w./]+\.yaml)`", readme))
     assert mentioned == {path.relative_to(PARAMS).as_posix() for path in PARAMS.rglob("*.yaml")}
     assert all((PARAMS / name).exists() for name in re.findall(r"`(\.\./[\w./]+)`", readme))
-    assert all((ROOT / name).exists() for name in re.findall(r"params/paper/[\w.]+\.yaml|notebooks/\w+\.ipynb", readme))
+    assert all(
+        (ROOT / name).exists()
+        for name in re.findall(r"params/paper/[\w.]+\.yaml|notebooks/\w+\.ipynb", readme)
+    )
 
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines() if line[:1] == "|"]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in readme.splitlines()
+        if line[:1] == "|"
+    ]
     table = [row for row in cells if row[0].strip("*") in DATASETS]
     names = [[*(cell.strip("*") for cell in row[:3]), row[3]] for row in table]
-    assert names == [[*(row[k] for k in KEYS[:3]), f"`paper/{row['params']}.yaml`"] for row in TABLE]
+    assert names == [
+        [*(row[k] for k in KEYS[:3]), f"`paper/{row['params']}.yaml`"] for row in TABLE
+    ]
     for figure, name in (("3", "proj_dim"), ("4", "kappa"), ("5", "beta")):
         curves = [row for row in cells if row[0].startswith(f"{figure},")]
         values = [float(re.search(r"[\d.]+", row[1])[0]) for row in curves]
@@ -282,7 +337,7 @@ def test_the_readme_lists_the_files():
         assert [read_yaml(PARAMS / row[2].strip("`"))[name] for row in curves] == values
 
 
-# --- Every run starts ---------------------------------------------------------------------------------------
+# --- Every run starts -----------------------------------------------------------------------------
 
 
 def pixels(*shape: int) -> np.ndarray:
@@ -302,17 +357,23 @@ def photographs(folder: Path, n: int, *sizes: tuple[int, int]) -> None:
     for k in range(n):
         high, wide = sizes[k % len(sizes)]
         coarse = Image.fromarray(pixels(high // 8, wide // 8, 3))
-        coarse.resize((wide, high), Image.Resampling.BICUBIC).save(folder / f"{folder.name}_{k}.JPEG")
+        coarse.resize((wide, high), Image.Resampling.BICUBIC).save(
+            folder / f"{folder.name}_{k}.JPEG"
+        )
 
 
 def cifar10(root: Path, patch: pytest.MonkeyPatch) -> None:
     """The Python version's pickles, two images each."""
     batches = {}
     for k, name in enumerate([*(f"data_batch_{b}" for b in range(1, 6)), "test_batch"]):
-        batches[name] = pickle.dumps({"labels": [k % 3, (k + 1) % 3], "data": pixels(2, 3072)}, protocol=2)
+        batches[name] = pickle.dumps(
+            {"labels": [k % 3, (k + 1) % 3], "data": pixels(2, 3072)}, protocol=2
+        )
     names = ["airplane", "automobile", "bird"]
     *train, test = write(root / CIFAR10.base_folder, batches)
-    ((meta, md5),) = write(root / CIFAR10.base_folder, {"batches.meta": pickle.dumps({"label_names": names})})
+    ((meta, md5),) = write(
+        root / CIFAR10.base_folder, {"batches.meta": pickle.dumps({"label_names": names})}
+    )
     patch.setattr(CIFAR10, "train_list", train)
     patch.setattr(CIFAR10, "test_list", [test])
     patch.setattr(CIFAR10, "meta", {"filename": meta, "key": "label_names", "md5": md5})
@@ -322,7 +383,9 @@ def stl10(root: Path, patch: pytest.MonkeyPatch) -> None:
     """The binaries: six labelled images, five without a label, three to test."""
     counts = {"train": 6, "unlabeled": 5, "test": 3}
     made = {f"{part}_X.bin": pixels(n, 3, 96, 96).tobytes() for part, n in counts.items()}
-    made |= {f"{part}_y.bin": bytes(1 + k % 3 for k in range(counts[part])) for part in ("train", "test")}
+    made |= {
+        f"{part}_y.bin": bytes(1 + k % 3 for k in range(counts[part])) for part in ("train", "test")
+    }
     table = write(root / STL10.base_folder, made)
     write(root / STL10.base_folder, {"class_names.txt": b"airplane\nbird\ncar\n"})
     # torchvision finds images and labels by their places in these lists
@@ -331,7 +394,8 @@ def stl10(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def lc25000(root: Path, patch: pytest.MonkeyPatch) -> None:
-    """The publisher's two folders of class folders; five images a class, so that one of them is for testing."""
+    """The publisher's two folders of class folders; five images a class, so that one of them is for
+    testing."""
     for organ, classes in (("colon", ("aca", "n")), ("lung", ("aca", "n", "scc"))):
         for name in classes:
             folder = root / "lung_colon_image_set" / f"{organ}_image_sets" / f"{organ}_{name}"
@@ -347,7 +411,13 @@ def imagenet(root: Path, patch: pytest.MonkeyPatch) -> None:
     (root / "imagenet100.txt").write_text(f"{wnids[0]}\n{wnids[2]}\n")
 
 
-TREES = {"cifar10": cifar10, "stl10": stl10, "lc25000": lc25000, "imagenet": imagenet, "imagenet100": imagenet}
+TREES = {
+    "cifar10": cifar10,
+    "stl10": stl10,
+    "lc25000": lc25000,
+    "imagenet": imagenet,
+    "imagenet100": imagenet,
+}
 # Images of the training split (STL-10: with those without a label) and of the test split, classes.
 SPLITS = {
     "cifar10": (10, 2, 3),
@@ -360,7 +430,8 @@ SPLITS = {
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """The folder of a data set's tree, in its publisher's format, written when it is first asked for."""
+    """The folder of a data set's tree, in its publisher's format, written when it is first asked
+    for."""
     made: dict = {}
     with pytest.MonkeyPatch.context() as patch:
 
@@ -376,7 +447,8 @@ def tree(tmp_path_factory):
 
 @pytest.mark.parametrize("stem", FILES)
 def test_a_run_starts(stem, tree):
-    """The file's own data set, network, views and loss, at its own image size: one step on a batch of four."""
+    """The file's own data set, network, views and loss, at its own image size: one step on a batch
+    of four."""
     config = TrainConfig.from_yaml(FILES[stem])
     config = config.but(batch_size=4, data_root=str(tree(config.dataset)), device="cpu")
     train, test = datasets(config)

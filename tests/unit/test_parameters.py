@@ -1,4 +1,5 @@
-"""Parameters of every notebook as papermill hands them over: a list as a value, as text; bad ones in one sentence."""
+"""Parameters of every notebook as papermill hands them over: a list as a value, as text; bad ones
+in one sentence."""
 
 import math
 from functools import cache
@@ -36,7 +37,8 @@ def assigned(notebook: Path) -> dict:
 
 
 def opened(notebook: Path, given: dict) -> dict:
-    """The notebook's names after its first cells, with the cell that papermill injects for `given`."""
+    """The notebook's names after its first cells, with the cell that papermill injects for
+    `given`."""
     defaults, validate = first_cells(notebook)
     injected = PythonTranslator.codify(given)
     names = {"In": ["", defaults, injected, validate]}
@@ -47,12 +49,18 @@ def opened(notebook: Path, given: dict) -> dict:
 
 def flags(flag: str, name: str, text: str) -> dict:
     """The parameter that papermill makes of `-p NAME TEXT`, `-r NAME TEXT`, `-y "NAME: TEXT"`."""
-    value = {"-p": _resolve_type, "-r": str, "-y": lambda t: yaml.load(f"x: {t}", NoDatesSafeLoader)["x"]}[flag](text)
+    value = {
+        "-p": _resolve_type,
+        "-r": str,
+        "-y": lambda t: yaml.load(f"x: {t}", NoDatesSafeLoader)["x"],
+    }[flag](text)
     return {name: value}
 
 
 def holding(names) -> list[tuple[Path, str]]:
-    return [(notebook, name) for notebook in NOTEBOOKS for name in assigned(notebook) if name in names]
+    return [
+        (notebook, name) for notebook in NOTEBOOKS for name in assigned(notebook) if name in names
+    ]
 
 
 def ids(value) -> str:
@@ -75,8 +83,11 @@ EXAMPLES = {
 
 
 def test_every_parameter_has_a_type():
-    """Of every notebook: a field of `TrainConfig`, or declared with its limits; a list has its examples here."""
-    own = {name for notebook in NOTEBOOKS for name in assigned(notebook)} - set(TrainConfig.model_fields)
+    """Of every notebook: a field of `TrainConfig`, or declared with its limits; a list has its
+    examples here."""
+    own = {name for notebook in NOTEBOOKS for name in assigned(notebook)} - set(
+        TrainConfig.model_fields
+    )
     assert own == {*LISTS, *SIZES, *TABLES, *SINGLE}
     assert {*EXAMPLES} == {*LISTS, *SIZES}
 
@@ -87,13 +98,26 @@ def test_a_list_is_a_list_a_value_or_its_text(notebook, name, flag):
     one, other, bad, expected = EXAMPLES[name]
     assert opened(notebook, flags(flag, name, one))[name] == expected[:1]
     assert opened(notebook, flags(flag, name, f"[{one}, {other}]"))[name] == expected
-    assert opened(notebook, flags(flag, name, f"[{one}, {other}, {one}]"))[name] == expected  # once each
-    for text in (bad, f"[{one}, {bad}]", "[]", "true", f"[{one}", f"{one}, {other}", "{a: 1}", f"[[{one}]]"):
+    assert (
+        opened(notebook, flags(flag, name, f"[{one}, {other}, {one}]"))[name] == expected
+    )  # once each
+    for text in (
+        bad,
+        f"[{one}, {bad}]",
+        "[]",
+        "true",
+        f"[{one}",
+        f"{one}, {other}",
+        "{a: 1}",
+        f"[[{one}]]",
+    ):
         if flag == "-y" and text == f"[{one}":
             continue  # papermill's own error
         with pytest.raises(ParameterError) as error:
             opened(notebook, flags(flag, name, text))
-        assert str(error.value).startswith(f"{name} = ") and len(str(error.value).splitlines()) == 1, text
+        assert (
+            str(error.value).startswith(f"{name} = ") and len(str(error.value).splitlines()) == 1
+        ), text
 
 
 @pytest.mark.parametrize(("notebook", "name"), holding(LISTS), ids=ids)
@@ -113,12 +137,16 @@ def test_every_parameter_as_text(notebook):
         assert type(opened(notebook, {name: text})[name]) is type(plain[name]), name
 
 
-@pytest.mark.parametrize(("notebook", "name"), holding(set(TrainConfig.model_fields) | set(SINGLE)), ids=ids)
+@pytest.mark.parametrize(
+    ("notebook", "name"), holding(set(TrainConfig.model_fields) | set(SINGLE)), ids=ids
+)
 def test_a_boolean_and_a_list_are_no_number(notebook, name):
     for value in (True, [1, 2], {"a": 1}):
         with pytest.raises(ParameterError) as error:
             opened(notebook, {name: value})
-        assert str(error.value).startswith(f"{name} = {value!r} is not allowed: it must "), str(error.value)
+        assert str(error.value).startswith(f"{name} = {value!r} is not allowed: it must "), str(
+            error.value
+        )
 
 
 @pytest.mark.parametrize("word", ["none", "None", "null", "~", "", " NULL "])
@@ -135,19 +163,29 @@ def test_a_folder_called_2024(tmp_path):
     notebook = ROOT / "notebooks" / "06_saliency.ipynb"
     given = {"photos": 2024, "data_root": 2024, "runs_dir": 7, "export": 2024, "network": 5}
     names = opened(notebook, given)
-    assert (names["photos"], names["data_root"], names["runs_dir"], names["export"]) == ("2024", "2024", "7", "2024")
+    assert (names["photos"], names["data_root"], names["runs_dir"], names["export"]) == (
+        "2024",
+        "2024",
+        "7",
+        "2024",
+    )
     assert names["config"].data_root == "2024" and own_value("hierarchy_csv", 1.5) == "1.5"
     assert own_value("photos", "~") == "~"  # the home folder, where YAML reads "none"
     (tmp_path / "p.yaml").write_text("data_root: 2024\n")
     assert TrainConfig.from_yaml(tmp_path / "p.yaml").data_root == "2024"
 
 
-# --- Notebooks 00 and 10 ------------------------------------------------------------------------------------
+# --- Notebooks 00 and 10 --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "given",
-    [flags("-y", "kappa", "1e1"), flags("-r", "kappa", "10"), flags("-p", "kappa", "10"), flags("-y", "kappa", "10.0")],
+    [
+        flags("-y", "kappa", "1e1"),
+        flags("-r", "kappa", "10"),
+        flags("-p", "kappa", "10"),
+        flags("-y", "kappa", "10.0"),
+    ],
 )
 def test_00_computes_with_numbers(given):
     names = opened(ROOT / "notebooks" / "00_loss_derivation.ipynb", given)
@@ -165,14 +203,30 @@ def test_10_takes_its_tables(flag):
     names = opened(notebook, flags(flag, "channels", "{3: [1, 5], 16: 10}"))
     assert names["channels"] == {3: [1.0, 5.0], 16: [10.0]}
     for name in TABLES:
-        for text in ("10", "[3, 16]", "{1: 10}", "{3: -1}", "{3: ten}", "{a: 10}", "{}", "none", "{3: {16: 10}}"):
+        for text in (
+            "10",
+            "[3, 16]",
+            "{1: 10}",
+            "{3: -1}",
+            "{3: ten}",
+            "{a: 10}",
+            "{}",
+            "none",
+            "{3: {16: 10}}",
+        ):
             with pytest.raises(ParameterError) as error:
                 opened(notebook, flags(flag, name, text))
-            assert str(error.value).startswith(f"{name} = ") and len(str(error.value).splitlines()) == 1
+            assert (
+                str(error.value).startswith(f"{name} = ")
+                and len(str(error.value).splitlines()) == 1
+            )
 
 
 def test_10_takes_sizes_in_their_order():
-    names = opened(ROOT / "notebooks" / "10_estimator.ipynb", {"samples": [2048, 128, 512], "pairs": "[256, 64]"})
+    names = opened(
+        ROOT / "notebooks" / "10_estimator.ipynb",
+        {"samples": [2048, 128, 512], "pairs": "[256, 64]"},
+    )
     assert (names["samples"], names["pairs"]) == ([128, 512, 2048], [64, 256])
 
 
@@ -184,14 +238,25 @@ def test_single_values_have_limits(name):
             own_value(name, bad)
 
 
-# --- In a kernel ---------------------------------------------------------------------------------------------
+# --- In a kernel ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "given", [(1, 10), range(1, 3), np.array([1, 10]), np.array([1.5]), np.float64(3), np.array(7), [np.int64(2)]]
+    "given",
+    [
+        (1, 10),
+        range(1, 3),
+        np.array([1, 10]),
+        np.array([1.5]),
+        np.float64(3),
+        np.array(7),
+        [np.int64(2)],
+    ],
 )
 def test_what_a_person_writes_into_the_cell(given):
-    assert own_value("kappas", given) == [float(value) for value in np.atleast_1d(np.array(list_of(given)))]
+    assert own_value("kappas", given) == [
+        float(value) for value in np.atleast_1d(np.array(list_of(given)))
+    ]
 
 
 def list_of(given):

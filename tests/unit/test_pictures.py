@@ -1,4 +1,5 @@
-"""Kinds of files that people have, each with the same picture: what an 8-bit, upright, opaque file of it gives."""
+"""Kinds of files that people have, each with the same picture: what an 8-bit, upright, opaque file
+of it gives."""
 
 import io
 import re
@@ -35,10 +36,12 @@ def assert_shows(path, expected: np.ndarray, off: int = 1) -> None:
     assert np.abs(got - expected).max() <= off
 
 
-# --- Files written byte by byte -------------------------------------------------------------------------------
+# --- Files written byte by byte -------------------------------------------------------------------
 
 
-def tiff(path, values: np.ndarray, bits: int, photometric: int, order: str = "<", deflate=False, **tags) -> None:
+def tiff(
+    path, values: np.ndarray, bits: int, photometric: int, order: str = "<", deflate=False, **tags
+) -> None:
     """A TIFF of one strip: values (H, W) or (H, W, C) of `bits` each, packed as the standard says.
 
     photometric: 0, white is zero; 1, black is zero; 2, RGB.
@@ -50,9 +53,19 @@ def tiff(path, values: np.ndarray, bits: int, photometric: int, order: str = "<"
     else:  # rows of bits, the highest first, each row filled up to whole bytes
         rows = values.reshape(high, -1)
         places = np.arange(bits - 1, -1, -1)
-        strip = np.packbits(((rows[..., None] >> places) & 1).reshape(high, -1).astype(np.uint8), axis=1).tobytes()
+        strip = np.packbits(
+            ((rows[..., None] >> places) & 1).reshape(high, -1).astype(np.uint8), axis=1
+        ).tobytes()
     strip = zlib.compress(strip) if deflate else strip
-    fields = {256: wide, 257: high, 258: bits, 259: 8 if deflate else 1, 262: photometric, 277: channels, 278: high}
+    fields = {
+        256: wide,
+        257: high,
+        258: bits,
+        259: 8 if deflate else 1,
+        262: photometric,
+        277: channels,
+        278: high,
+    }
     fields |= {int(name[1:]): value for name, value in tags.items()}
     fields |= {273: 0, 279: len(strip)}
     entries, more = b"", b""
@@ -71,32 +84,51 @@ def tiff(path, values: np.ndarray, bits: int, photometric: int, order: str = "<"
         else:
             entries += struct.pack(f"{order}HHLHH", tag, 3, 1, value, 0)
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HL", 42, 8)
-    path.write_bytes(head + struct.pack(f"{order}H", len(fields)) + entries + bytes(4) + more + strip)
+    path.write_bytes(
+        head + struct.pack(f"{order}H", len(fields)) + entries + bytes(4) + more + strip
+    )
 
 
-def png(path, values: np.ndarray, bits: int, kind: int, key=None, palette: bytes = b"", alphas: bytes = b"") -> None:
-    """A PNG: values (H, W) or (H, W, C); kind 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA; `key` is tRNS's."""
+def png(
+    path,
+    values: np.ndarray,
+    bits: int,
+    kind: int,
+    key=None,
+    palette: bytes = b"",
+    alphas: bytes = b"",
+) -> None:
+    """A PNG: values (H, W) or (H, W, C); kind 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA;
+    `key` is tRNS's."""
     high, wide = values.shape[:2]
     rows = values.reshape(high, -1)
     if bits == 16:
         lines = [row.astype(">u2").tobytes() for row in rows]
     else:
         places = np.arange(bits - 1, -1, -1)
-        lines = [np.packbits(((row[:, None] >> places) & 1).ravel().astype(np.uint8)).tobytes() for row in rows]
+        lines = [
+            np.packbits(((row[:, None] >> places) & 1).ravel().astype(np.uint8)).tobytes()
+            for row in rows
+        ]
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+        return (
+            struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+        )
 
     parts = [chunk(b"IHDR", struct.pack(">LLBBBBB", wide, high, bits, kind, 0, 0, 0))]
     parts += [chunk(b"PLTE", palette)] if palette else []
     if key is not None:
         alphas = struct.pack(f">{np.size(key)}H", *np.ravel(key))
     parts += [chunk(b"tRNS", alphas)] if alphas else []
-    parts += [chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))), chunk(b"IEND", b"")]
+    parts += [
+        chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))),
+        chunk(b"IEND", b""),
+    ]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
-# --- Grey of other depths -------------------------------------------------------------------------------------
+# --- Grey of other depths -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("deflate", [False, True])
@@ -108,7 +140,14 @@ def test_a_grey_tiff_of_any_depth_and_either_zero(tmp_path, bits, white_is_zero,
     values = np.rint(grey() / 255 * most).astype(np.uint32)
     seen = np.rint(values / most * 255).astype(np.uint8)
     assert seen.min() == 0 and seen.max() == 255
-    tiff(tmp_path / "a.tif", most - values if white_is_zero else values, bits, int(not white_is_zero), order, deflate)
+    tiff(
+        tmp_path / "a.tif",
+        most - values if white_is_zero else values,
+        bits,
+        int(not white_is_zero),
+        order,
+        deflate,
+    )
     assert_shows(tmp_path / "a.tif", seen)
     if bits > 4:
         assert_shows(tmp_path / "a.tif", grey())
@@ -133,7 +172,9 @@ def test_a_tiff_of_colours_in_planes(tmp_path):
     for bits in (8, 16):
         planes = np.moveaxis(colours(), -1, 0)
         planes = planes.astype(np.uint16) * 257 if bits == 16 else planes
-        tifffile.imwrite(tmp_path / f"{bits}.tif", planes, photometric="rgb", planarconfig="separate")
+        tifffile.imwrite(
+            tmp_path / f"{bits}.tif", planes, photometric="rgb", planarconfig="separate"
+        )
     assert_shows(tmp_path / "8.tif", colours(), off=0)
     with pytest.raises(ParameterError, match="16-bit colours one plane after the other"):
         picture(tmp_path / "16.tif")
@@ -151,7 +192,7 @@ def test_a_pgm_or_ppm_of_any_white(tmp_path, magic, most):
     assert_shows(tmp_path / "a.pgm", np.rint(values / most * 255).astype(np.uint8))
 
 
-# --- Transparency ---------------------------------------------------------------------------------------------
+# --- Transparency ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -214,16 +255,20 @@ def test_a_tiff_with_alpha(tmp_path, photometric, extra):
     stored = np.rint(rgb * alpha / 255).astype(int) if extra == 1 else rgb
     tiff(tmp_path / "a.tif", np.concatenate([stored, alpha], -1), 8, photometric, t338=extra)
     seen = np.rint(rgb * alpha / 255 + 255 - alpha)
-    assert_shows(tmp_path / "a.tif", np.broadcast_to(seen, colours().shape), off=2 if extra == 1 else 1)
+    assert_shows(
+        tmp_path / "a.tif", np.broadcast_to(seen, colours().shape), off=2 if extra == 1 else 1
+    )
 
 
-# --- Colour ---------------------------------------------------------------------------------------------------
+# --- Colour ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["L", "RGB", "CMYK"])
 def test_a_colour_profile_changes_nothing(tmp_path, kind):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(colours()).convert(kind).save(tmp_path / "a.jpg", quality=100, icc_profile=profile, subsampling=0)
+    Image.fromarray(colours()).convert(kind).save(
+        tmp_path / "a.jpg", quality=100, icc_profile=profile, subsampling=0
+    )
     expected = np.asarray(Image.fromarray(colours()).convert("L" if kind == "L" else "RGB"))
     assert_shows(tmp_path / "a.jpg", expected, off=4)  # a JPEG's own
 
@@ -236,25 +281,38 @@ def test_cmyk(tmp_path):
         assert_shows(tmp_path / name, colours(), off=4 if name == "a.jpg" else 1)
 
 
-# --- Several frames -------------------------------------------------------------------------------------------
+# --- Several frames -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["gif", "webp", "png", "tif", "mpo"])
 def test_of_several_frames_it_is_the_first(tmp_path, end):
     first, second = (Image.fromarray(colours(seed=k)) for k in (0, 1))
-    options: dict = {"webp": {"lossless": True}, "mpo": {"quality": 100, "subsampling": 0}}.get(end, {})
+    options: dict = {"webp": {"lossless": True}, "mpo": {"quality": 100, "subsampling": 0}}.get(
+        end, {}
+    )
     if end == "gif":
         first, second = (image.quantize(64) for image in (first, second))
     first.save(tmp_path / f"a.{end}", save_all=True, append_images=[second], **options)
-    assert_shows(tmp_path / f"a.{end}", np.asarray(first.convert("RGB")), off=4 if end == "mpo" else 0)
+    assert_shows(
+        tmp_path / f"a.{end}", np.asarray(first.convert("RGB")), off=4 if end == "mpo" else 0
+    )
 
 
-# --- Upright --------------------------------------------------------------------------------------------------
+# --- Upright --------------------------------------------------------------------------------------
 
 
 def upright(stored: np.ndarray, turn: int) -> np.ndarray:
-    flipped = {2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.transpose(1, 0, 2)}
-    turned = {6: np.rot90(stored, -1), 7: stored.transpose(1, 0, 2)[::-1, ::-1], 8: np.rot90(stored)}
+    flipped = {
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+    }
+    turned = {
+        6: np.rot90(stored, -1),
+        7: stored.transpose(1, 0, 2)[::-1, ::-1],
+        8: np.rot90(stored),
+    }
     return {1: stored, **flipped, **turned}[turn]
 
 
@@ -263,7 +321,13 @@ def upright(stored: np.ndarray, turn: int) -> np.ndarray:
 def test_every_orientation_in_every_format(tmp_path, end, turn):
     exif = Image.Exif()
     exif[ORIENTATION] = turn
-    options = {"lossless": True} if end == "webp" else {"quality": 100, "subsampling": 0} if end == "jpg" else {}
+    options = (
+        {"lossless": True}
+        if end == "webp"
+        else {"quality": 100, "subsampling": 0}
+        if end == "jpg"
+        else {}
+    )
     Image.fromarray(colours()).save(tmp_path / f"a.{end}", exif=exif, **options)
     assert_shows(tmp_path / f"a.{end}", upright(colours(), turn), off=4 if end == "jpg" else 0)
 
@@ -286,7 +350,14 @@ def with_exif(path, exif: bytes) -> None:
 
 def directory(order: str, *fields: bytes, after: bytes = b"") -> bytes:
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HL", 42, 8)
-    return b"Exif\0\0" + head + struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4) + after
+    return (
+        b"Exif\0\0"
+        + head
+        + struct.pack(f"{order}H", len(fields))
+        + b"".join(fields)
+        + bytes(4)
+        + after
+    )
 
 
 def field(order: str, tag: int, kind: int, count: int, value: int) -> bytes:
@@ -314,7 +385,9 @@ def test_a_rotated_photograph_with_an_unusual_field(tmp_path, kind, order):
     """The picture is whole, and it is upright, whatever else its camera has written."""
     turn = field(order, ORIENTATION, 3, 1, 6)
     odd = field(order, *UNUSUAL[kind])
-    fields = [odd, turn] if UNUSUAL[kind][0] < ORIENTATION else [turn, odd]  # in the order of their numbers
+    fields = (
+        [odd, turn] if UNUSUAL[kind][0] < ORIENTATION else [turn, odd]
+    )  # in the order of their numbers
     with_exif(tmp_path / "a.jpg", directory(order, *fields))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -328,7 +401,9 @@ def test_an_orientation_that_there_is_not(tmp_path, value):
     assert_shows(tmp_path / "a.jpg", colours(), off=4)
 
 
-@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II", b"Exif\0\0XX\0\0\0\0\0\0", b"II*\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "exif", [b"", b"Exif\0\0", b"Exif\0\0II", b"Exif\0\0XX\0\0\0\0\0\0", b"II*\0\xff\xff\xff\xff"]
+)
 def test_exif_that_is_none(tmp_path, exif):
     with_exif(tmp_path / "a.jpg", exif)
     with warnings.catch_warnings():
@@ -338,15 +413,19 @@ def test_exif_that_is_none(tmp_path, exif):
 
 def test_orientation_in_xmp_alone(tmp_path):
     note = PngImagePlugin.PngInfo()
-    note.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>')
+    note.add_itxt(
+        "XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    )
     Image.fromarray(colours()).save(tmp_path / "a.png", pnginfo=note)
     assert_shows(tmp_path / "a.png", np.rot90(colours(), -1), off=0)
 
 
-# --- Large ----------------------------------------------------------------------------------------------------
+# --- Large ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("side", [9_600, 13_500])  # 92 and 182 megapixels: Pillow's warning and its refusal
+@pytest.mark.parametrize(
+    "side", [9_600, 13_500]
+)  # 92 and 182 megapixels: Pillow's warning and its refusal
 def test_a_picture_of_any_size(tmp_path, side):
     """Black above white, one bit a pixel; in silence."""
     rows = np.zeros((side, side), bool)

@@ -16,7 +16,20 @@ from matplotlib import font_manager
 from infomax_nb import plots
 from infomax_nb.data import glyphs
 
-AWKWARD = ["$100", "$5 and $6", "$x_{$", "a\\b", r"\$", "%s {} #1", "caf\udce9", "a\nb", "x" * 255, "猫", "หมาน้อย", ""]
+AWKWARD = [
+    "$100",
+    "$5 and $6",
+    "$x_{$",
+    "a\\b",
+    r"\$",
+    "%s {} #1",
+    "caf\udce9",
+    "a\nb",
+    "x" * 255,
+    "猫",
+    "หมาน้อย",
+    "",
+]
 
 
 def drawn(text: str) -> np.ndarray:
@@ -31,7 +44,9 @@ def drawn(text: str) -> np.ndarray:
     return pixels
 
 
-@pytest.mark.parametrize("name", ["$100", "$5 and $6", "$x$", "a $ b $ c $", "$x_{$", "a\\alpha", "%s {} #1"])
+@pytest.mark.parametrize(
+    "name", ["$100", "$5 and $6", "$x$", "a $ b $ c $", "$x_{$", "a\\alpha", "%s {} #1"]
+)
 def test_a_dollar_is_a_dollar(name):
     """The pixels are those of the same letters drawn with formulas switched off."""
     figure = plt.figure(figsize=(4, 0.5))
@@ -61,7 +76,11 @@ def test_names_whose_letters_no_font_has_become_numbers(monkeypatch):
 def test_names_that_are_cut_stay_apart():
     names = [f"{'a' * 40}{k}{'b' * 40}" for k in range(3)] + ["short"]
     got = plots.labels(names)
-    assert len(set(got)) == 4 and got[3] == "short" and all("…" in text and len(text) < 30 for text in got[:3])
+    assert (
+        len(set(got)) == 4
+        and got[3] == "short"
+        and all("…" in text and len(text) < 30 for text in got[:3])
+    )
 
 
 def test_names_of_glyphs_stay_as_they_are():
@@ -104,7 +123,9 @@ def test_a_font_of_this_machine_is_asked_first(tmp_path):
         assert (squares[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()] < 50).all()
     finally:
         plt.rcParams["font.family"] = before
-        font_manager.fontManager.ttflist[:] = [f for f in font_manager.fontManager.ttflist if f.name != "One Square"]
+        font_manager.fontManager.ttflist[:] = [
+            f for f in font_manager.fontManager.ttflist if f.name != "One Square"
+        ]
         plots._fonts.cache_clear()
 
 

@@ -28,7 +28,9 @@ LOCK = (ROOT / "requirements.lock").read_text()
 
 def test_the_lock_satisfies_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    wanted = project["dependencies"] + [
+        r for extra in project["optional-dependencies"].values() for r in extra
+    ]
     locked: dict[str, list[Version]] = {}
     for name, number in re.findall(r"(?m)^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", LOCK):
         locked.setdefault(name.lower(), []).append(Version(number))
@@ -61,14 +63,27 @@ def code_lines(path: Path) -> int:
             and ast.get_docstring(node) is not None
         ):
             documented |= set(range(body[0].lineno, body[0].end_lineno + 1))
-    skip = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
-    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in skip]
+    skip = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
+    tokens = [
+        t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in skip
+    ]
     return len({n for t in tokens for n in range(t.start[0], t.end[0] + 1)} - documented)
 
 
 def test_the_package_is_thin():
-    """3,300 lines are the aim; what the plan's runs need came on top, and goes with the package's rebuild."""
-    sizes = {str(p.relative_to(ROOT / "infomax_nb")): code_lines(p) for p in (ROOT / "infomax_nb").rglob("*.py")}
+    """3,300 lines are the aim; what the plan's runs need came on top, and goes with the package's
+    rebuild."""
+    sizes = {
+        str(p.relative_to(ROOT / "infomax_nb")): code_lines(p)
+        for p in (ROOT / "infomax_nb").rglob("*.py")
+    }
     assert max(sizes.values()) <= 250, sizes
     assert sum(sizes.values()) <= 3475, sizes
 
@@ -85,7 +100,8 @@ COUNTS = ("draws", "batches")  # their `size` is a number of classes, of images
 
 
 def public() -> dict[str, tuple]:
-    """Every public class, function and method of the package: the object, and the docstrings around it.
+    """Every public class, function and method of the package: the object, and the docstrings around
+    it.
 
     A method that a base class has too is documented there.
     """
@@ -97,11 +113,16 @@ def public() -> dict[str, tuple]:
             if kind and thing.__module__ == name and each[0] != "_":
                 found[f"{name}.{each}"] = (thing, module.__doc__ or "")
             if inspect.isclass(thing) and thing.__module__ == name and each[0] != "_":
-                own = {k: getattr(v, "fget", None) or v for k, v in vars(thing).items() if k[0] != "_"}
+                own = {
+                    k: getattr(v, "fget", None) or v for k, v in vars(thing).items() if k[0] != "_"
+                }
                 for method, function in own.items():
                     inherited = any(hasattr(base, method) for base in thing.__mro__[1:])
                     if inspect.isfunction(function) and not inherited:
-                        found[f"{name}.{each}.{method}"] = (function, f"{module.__doc__} {thing.__doc__}")
+                        found[f"{name}.{each}.{method}"] = (
+                            function,
+                            f"{module.__doc__} {thing.__doc__}",
+                        )
     return found
 
 
@@ -126,10 +147,14 @@ def test_docstrings_say_what_shapes_and_units(name):
     [("train", "b3d8c7f5cf1b4d1e"), ("test", "867039105196d761")],
 )
 def test_glyphs_are_frozen(split, digest):
-    """Results in reports/ refer to these pixels; a change of the generator needs a name of its own."""
+    """Results in reports/ refer to these pixels; a change of the generator needs a name of its
+    own."""
     images, masks, labels = glyphs.make(split)
     assert (
-        hashlib.sha256(images.tobytes() + masks.tobytes() + labels.astype("int64").tobytes()).hexdigest()[:16] == digest
+        hashlib.sha256(
+            images.tobytes() + masks.tobytes() + labels.astype("int64").tobytes()
+        ).hexdigest()[:16]
+        == digest
     )
 
 
@@ -138,23 +163,42 @@ def test_the_readmes_numbers_are_the_reports(result):
     """Each row of the README's tables is computed anew from the committed metrics."""
     metrics = pd.read_csv(ROOT / "reports" / result / "metrics.csv")
     records = json.loads((ROOT / "reports" / result / "records.json").read_text())
-    assert {r["config"]["kappa"] for r in records} == {0.1, 0.6931, 1, 10, 20} and all(r["commit"] for r in records)
+    assert {r["config"]["kappa"] for r in records} == {0.1, 0.6931, 1, 10, 20} and all(
+        r["commit"] for r in records
+    )
     last = metrics[metrics.epoch == metrics.epoch.max()]
     readme = (ROOT / "reports" / "README.md").read_text()
     for kappa, rows in last.groupby("kappa"):
-        cells = [f"{rows[c].mean():.1f}" + (f" ± {rows[c].std():.1f}" if len(rows) > 1 else "") for c in CLAIM]
+        cells = [
+            f"{rows[c].mean():.1f}" + (f" ± {rows[c].std():.1f}" if len(rows) > 1 else "")
+            for c in CLAIM
+        ]
         assert f"| {kappa:g} | {cells[0]} | {cells[1]} |" in readme
 
 
 @pytest.mark.parametrize("result, seeds", [("methods_cifar10", 3), ("methods_glyphs", 3)])
 def test_the_readmes_table_of_methods_is_the_reports(result, seeds):
-    """All seven methods at one budget, the same seeds for each; every cell of the README's table computed anew."""
+    """All seven methods at one budget, the same seeds for each; every cell of the README's table
+    computed anew."""
     folder = ROOT / "reports" / result
-    metrics, baselines = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "baselines.csv", index_col=0)
+    metrics, baselines = (
+        pd.read_csv(folder / "metrics.csv"),
+        pd.read_csv(folder / "baselines.csv", index_col=0),
+    )
     records = json.loads((folder / "records.json").read_text())
-    same = [{k: v for k, v in r["config"].items() if k in ("epochs", "n_train", "lr", "batch_size")} for r in records]
-    assert len(records) == 7 * seeds and all(s == same[0] for s in same) and all(r["commit"] for r in records)
-    last, readme = metrics[metrics.epoch == metrics.epoch.max()], (ROOT / "reports" / "README.md").read_text()
+    same = [
+        {k: v for k, v in r["config"].items() if k in ("epochs", "n_train", "lr", "batch_size")}
+        for r in records
+    ]
+    assert (
+        len(records) == 7 * seeds
+        and all(s == same[0] for s in same)
+        and all(r["commit"] for r in records)
+    )
+    last, readme = (
+        metrics[metrics.epoch == metrics.epoch.max()],
+        (ROOT / "reports" / "README.md").read_text(),
+    )
     assert last.groupby("method").size().tolist() == [seeds] * 7
     for method, rows in last.groupby("method"):
         cells = [f"{rows[c].mean():.1f} ± {rows[c].std():.1f}" for c in CLAIM]

@@ -1,4 +1,5 @@
-"""Publishers' layouts, written here file by file; sets that stay in their files; what damage is called."""
+"""Publishers' layouts, written here file by file; sets that stay in their files; what damage is
+called."""
 
 import hashlib
 import pickle
@@ -34,7 +35,11 @@ def photo(wide: int, high: int, seed: int = 0) -> Image.Image:
     """Part of a photograph: unlike noise, it survives a JPEG's compression."""
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, 300), rng.integers(0, 150)
-    return PHOTOGRAPHS[seed % 2].crop((x, y, x + 320, y + 270)).resize((wide, high), Image.Resampling.LANCZOS)
+    return (
+        PHOTOGRAPHS[seed % 2]
+        .crop((x, y, x + 320, y + 270))
+        .resize((wide, high), Image.Resampling.LANCZOS)
+    )
 
 
 def save(path, image: Image.Image | np.ndarray) -> str:
@@ -49,7 +54,9 @@ def pillow(path, size: int | None = None) -> torch.Tensor:
     if size is not None:
         short, (wide, high) = min(image.size), image.size
         left, top = (wide - short) / 2, (high - short) / 2
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+        image = image.resize(
+            (size, size), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short)
+        )
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -77,7 +84,7 @@ def root(tmp_path, monkeypatch):
     return folder
 
 
-# --- Few files with published sums ----------------------------------------------------------------------------
+# --- Few files with published sums ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -104,9 +111,14 @@ def cifar100(root, monkeypatch):
         }
         monkeypatch.setattr(CIFAR100, f"{name}_list", [write(name, batch)])
         written[name] = rows, fine
-    names = {"fine_label_names": [f"f{k}" for k in range(100)], "coarse_label_names": [f"c{k}" for k in range(20)]}
+    names = {
+        "fine_label_names": [f"f{k}" for k in range(100)],
+        "coarse_label_names": [f"c{k}" for k in range(20)],
+    }
     meta = write("meta", names)
-    monkeypatch.setattr(CIFAR100, "meta", {"filename": "meta", "key": "fine_label_names", "md5": meta[1]})
+    monkeypatch.setattr(
+        CIFAR100, "meta", {"filename": "meta", "key": "fine_label_names", "md5": meta[1]}
+    )
     return folder, written, superclass
 
 
@@ -154,7 +166,10 @@ def test_damaged_stl10_is_named(root, monkeypatch):
     folder.mkdir()
     files = {"train_X.bin": noise(4, 3, 96, 96), "train_y.bin": np.arange(1, 5, dtype=np.uint8)}
     files |= {"unlabeled_X.bin": noise(2, 3, 96, 96, seed=1)}
-    files |= {"test_X.bin": noise(3, 3, 96, 96, seed=2), "test_y.bin": np.arange(1, 4, dtype=np.uint8)}
+    files |= {
+        "test_X.bin": noise(3, 3, 96, 96, seed=2),
+        "test_y.bin": np.arange(1, 4, dtype=np.uint8),
+    }
     sums = [[name, hashlib.md5(array.tobytes()).hexdigest()] for name, array in files.items()]
     monkeypatch.setattr(STL10, "train_list", sums[:3])
     monkeypatch.setattr(STL10, "test_list", sums[3:])
@@ -169,14 +184,17 @@ def test_damaged_stl10_is_named(root, monkeypatch):
         (folder / name).write_bytes(array.tobytes())
 
 
-# --- LC25000 --------------------------------------------------------------------------------------------------
+# --- LC25000 --------------------------------------------------------------------------------------
 
 CLASSES = ["colon_aca", "colon_n", "lung_aca", "lung_n", "lung_scc"]
 LAYOUTS = ["lung_colon_image_set/{half}_image_sets/{name}", "lc25000/{name}", "{name}"]
 
 
-def write_lc25000(root, layout=LAYOUTS[0], classes=CLASSES, per_class=20, size=96) -> dict[str, str]:
-    """`<class>/<file>` -> path, in order; four copies of each of five tiles a class, listed in groups.csv."""
+def write_lc25000(
+    root, layout=LAYOUTS[0], classes=CLASSES, per_class=20, size=96
+) -> dict[str, str]:
+    """`<class>/<file>` -> path, in order; four copies of each of five tiles a class, listed in
+    groups.csv."""
     written, groups = {}, []
     for c, name in enumerate(classes):
         for k in range(per_class):
@@ -185,8 +203,12 @@ def write_lc25000(root, layout=LAYOUTS[0], classes=CLASSES, per_class=20, size=9
             written[f"{name}/{file}"] = save(path, photo(size, size, 100 * c + k))
             groups.append((f"{name}/{file}", f"{name}-{k % 5:03}"))
     table = pd.DataFrame(groups, columns=["image", "group"])
-    extra = pd.DataFrame([("lung_n/elsewhere.jpeg", "lung_n-999")], columns=table.columns)  # it may know of more
-    pd.concat([table, extra]).sample(frac=1, random_state=0).to_csv(root / "groups.csv", index=False)
+    extra = pd.DataFrame(
+        [("lung_n/elsewhere.jpeg", "lung_n-999")], columns=table.columns
+    )  # it may know of more
+    pd.concat([table, extra]).sample(frac=1, random_state=0).to_csv(
+        root / "groups.csv", index=False
+    )
     return dict(sorted(written.items()))
 
 
@@ -206,9 +228,16 @@ def test_lc25000(root, layout):
     train, test = (load("lc25000", root, split) for split in ("train", "test"))
     assert train.classes == test.classes == CLASSES
     assert train.images.shape == (80, 3, 96, 96)
-    assert (train.labels.bincount().tolist(), test.labels.bincount().tolist()) == ([16] * 5, [4] * 5)
+    assert (train.labels.bincount().tolist(), test.labels.bincount().tolist()) == (
+        [16] * 5,
+        [4] * 5,
+    )
     parts = train_test_split(
-        np.arange(100), test_size=0.2, stratify=np.repeat(np.arange(5), 20), random_state=0, shuffle=True
+        np.arange(100),
+        test_size=0.2,
+        stratify=np.repeat(np.arange(5), 20),
+        random_state=0,
+        shuffle=True,
     )
     assert [rows_of(part, written) for part in (train, test)] == [sorted(part) for part in parts]
 
@@ -237,7 +266,9 @@ def test_lc25000_groups_hold_out_whole_groups(root, place):
     labels = np.repeat(np.arange(5), 20)
     fold = next(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(labels, labels, group))
     assert rows["lc25000_groups"] == [part.tolist() for part in fold]
-    shared = {name: set(group.iloc[train]) & set(group.iloc[test]) for name, (train, test) in rows.items()}
+    shared = {
+        name: set(group.iloc[train]) & set(group.iloc[test]) for name, (train, test) in rows.items()
+    }
     assert not shared["lc25000_groups"]
     assert len(shared["lc25000"]) > 5
 
@@ -271,13 +302,18 @@ def test_lc25000_groups_that_cannot_be_used(root):
     assert str(path) in refusal("lc25000_groups", root)
     path.unlink()
     said = refusal("lc25000_groups", root)
-    for place in ("lc25000/groups.csv", "groups.csv", "lc25000_groups.csv", "lung_colon_image_set/groups.csv"):
+    for place in (
+        "lc25000/groups.csv",
+        "groups.csv",
+        "lc25000_groups.csv",
+        "lung_colon_image_set/groups.csv",
+    ):
         assert str(root / place) in said
     assert "image" in said and "group" in said
     assert len(load("lc25000", root)) == 20  # needs none
 
 
-# --- ImageNet -------------------------------------------------------------------------------------------------
+# --- ImageNet -------------------------------------------------------------------------------------
 
 WNIDS = ["n01440764", "n02105855", "n02356798", "n03000134"]
 
@@ -340,9 +376,13 @@ def test_imagenet100(root, place):
     assert str(root / "imagenet" / "train") in refusal("imagenet100", root)
 
 
-# --- Tiny-ImageNet --------------------------------------------------------------------------------------------
+# --- Tiny-ImageNet --------------------------------------------------------------------------------
 
-TINY = ["n02124075", "n01443537", "n04067472"]  # not in alphabetical order, as in the published wnids.txt
+TINY = [
+    "n02124075",
+    "n01443537",
+    "n04067472",
+]  # not in alphabetical order, as in the published wnids.txt
 
 
 def write_tiny(folder, size=64, per_class=5) -> dict[str, tuple[str, str, list[int]]]:
@@ -350,7 +390,9 @@ def write_tiny(folder, size=64, per_class=5) -> dict[str, tuple[str, str, list[i
     rng, written = np.random.default_rng(0), {}
     folder.mkdir(parents=True)
     (folder / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in TINY))
-    (folder / "words.txt").write_text("".join(f"{wnid}\tsome, words\n" for wnid in [*TINY, "n00001740"]))
+    (folder / "words.txt").write_text(
+        "".join(f"{wnid}\tsome, words\n" for wnid in [*TINY, "n00001740"])
+    )
 
     def box() -> list[int]:
         low = rng.integers(0, 31, 2)
@@ -360,13 +402,21 @@ def write_tiny(folder, size=64, per_class=5) -> dict[str, tuple[str, str, list[i
         lines = []
         for k in range(per_class):
             file, place = f"{wnid}_{k}.JPEG", folder / "train" / wnid
-            written[file] = save(place / "images" / file, photo(size, size, 100 * c + k)), wnid, box()
+            written[file] = (
+                save(place / "images" / file, photo(size, size, 100 * c + k)),
+                wnid,
+                box(),
+            )
             lines.append("\t".join(map(str, [file, *written[file][2]])) + "\n")
         (place / f"{wnid}_boxes.txt").write_text("".join(rng.permutation(lines)))
     lines = []
     for k in range(12):
         file, wnid = f"val_{k}.JPEG", TINY[k * 7 % 3]
-        written[file] = save(folder / "val" / "images" / file, photo(size, size, 1000 + k)), wnid, box()
+        written[file] = (
+            save(folder / "val" / "images" / file, photo(size, size, 1000 + k)),
+            wnid,
+            box(),
+        )
         lines.append("\t".join(map(str, [file, wnid, *written[file][2]])) + "\n")
     (folder / "val" / "val_annotations.txt").write_text("".join(lines))
     return written
@@ -398,7 +448,10 @@ def test_tiny_imagenet(root, place, size):
 def test_tiny_imagenet_that_cannot_be_used(root):
     folder = root / "tiny-imagenet-200"
     write_tiny(folder, 8)
-    boxes, marks = folder / "train" / TINY[1] / f"{TINY[1]}_boxes.txt", folder / "val" / "val_annotations.txt"
+    boxes, marks = (
+        folder / "train" / TINY[1] / f"{TINY[1]}_boxes.txt",
+        folder / "val" / "val_annotations.txt",
+    )
     first = boxes.read_text().split("\t")[0]
 
     def damaged(path, text: str, split: str) -> str:
@@ -410,12 +463,21 @@ def test_tiny_imagenet_that_cannot_be_used(root):
 
     assert first in damaged(boxes, boxes.read_text().split("\n", 1)[1], "train")
     assert "val_11.JPEG" in damaged(marks, marks.read_text().rsplit("\t", 2)[0], "test")
-    assert str(marks) in damaged(marks, marks.read_text() + marks.read_text().splitlines()[11] + "\n", "test")
-    assert "elsewhere.JPEG" in damaged(marks, marks.read_text() + "elsewhere.JPEG\tn01443537\t0\t0\t1\t1\n", "test")
+    assert str(marks) in damaged(
+        marks, marks.read_text() + marks.read_text().splitlines()[11] + "\n", "test"
+    )
+    assert "elsewhere.JPEG" in damaged(
+        marks, marks.read_text() + "elsewhere.JPEG\tn01443537\t0\t0\t1\t1\n", "test"
+    )
     said = damaged(marks, marks.read_text().replace(TINY[2], "n09999999"), "test")
     assert str(marks) in said and "n09999999" in said
     for path, split in ((boxes, "train"), (marks, "test")):
-        for text in ("", "\0\1\2", path.read_text().replace("\t", " "), path.read_text().replace("\t1", "\tone")):
+        for text in (
+            "",
+            "\0\1\2",
+            path.read_text().replace("\t", " "),
+            path.read_text().replace("\t1", "\tone"),
+        ):
             assert str(path) in damaged(path, text, split)
         path.rename(root / "away")
         assert str(path) in refusal("tiny_imagenet", root, split)
@@ -428,26 +490,42 @@ def test_tiny_imagenet_that_cannot_be_used(root):
     assert str(folder / "train") in refusal("tiny_imagenet", root)
     (folder / "wnids.txt").unlink()
     said = refusal("tiny_imagenet", root)
-    assert all(str(root / place / "wnids.txt") in said for place in ("tiny-imagenet-200", "tiny_imagenet"))
+    assert all(
+        str(root / place / "wnids.txt") in said for place in ("tiny-imagenet-200", "tiny_imagenet")
+    )
     assert "CS231n" in said
 
 
-# --- Any folder -----------------------------------------------------------------------------------------------
+# --- Any folder -----------------------------------------------------------------------------------
 
 
 def test_folder_with_parts(root):
-    ends, modes = ["png", "JPG", "bmp", "tif", "webp", "ppm"], ["RGB", "L", "P", "RGBA", "1", "CMYK"]
+    ends, modes = (
+        ["png", "JPG", "bmp", "tif", "webp", "ppm"],
+        ["RGB", "L", "P", "RGBA", "1", "CMYK"],
+    )
     for part, per_class in (("train", 6), ("test", 3)):
         for c, name in enumerate(("red", "blue")):
             for k in range(per_class):
                 image = photo(30 + 7 * k, 50 - 3 * k, 10 * c + k)
-                image = image.convert(modes[k]) if ends[k] in ("png", "tif") and modes[k] != "CMYK" else image
+                image = (
+                    image.convert(modes[k])
+                    if ends[k] in ("png", "tif") and modes[k] != "CMYK"
+                    else image
+                )
                 save(root / part / name / "deeper" / f"{k}.{ends[k]}", image)
     (root / "train" / ".ipynb_checkpoints").mkdir()
     for part, n in (("train", 12), ("test", 6)):
-        paths = [path for name in ("blue", "red") for path in sorted((root / part / name / "deeper").iterdir())]
+        paths = [
+            path
+            for name in ("blue", "red")
+            for path in sorted((root / part / name / "deeper").iterdir())
+        ]
         got = load("folder", root, part, image_size=20)
-        assert (got.classes, got.labels.tolist()) == (["blue", "red"], [0] * (n // 2) + [1] * (n // 2))
+        assert (got.classes, got.labels.tolist()) == (
+            ["blue", "red"],
+            [0] * (n // 2) + [1] * (n // 2),
+        )
         assert torch.equal(got.images, torch.stack([pillow(path, 20) for path in paths]))
         assert load("folder", root, part).images.shape == (n, 3, 96, 96)
     (root / "test" / "green").mkdir()
@@ -460,7 +538,9 @@ def test_folder_is_divided_at_random(root):
         for k in range(10):
             save(root / name / f"{k}.png", noise(12, 12, 3, seed=100 * c + k))
     paths = sorted(root.glob("*/*.png"))
-    parts = train_test_split(np.arange(30), test_size=0.2, stratify=np.repeat(np.arange(3), 10), random_state=0)
+    parts = train_test_split(
+        np.arange(30), test_size=0.2, stratify=np.repeat(np.arange(3), 10), random_state=0
+    )
     for split, rows in zip(("train", "test"), parts, strict=True):
         got = load("folder", root, split, image_size=12)
         assert torch.equal(got.images, torch.stack([pillow(paths[k]) for k in sorted(rows)]))
@@ -481,7 +561,9 @@ def test_a_class_of_one_image_is_named(root):
         for k in range(2, 9):
             (root / name / f"{k}.png").unlink()
     said = refusal("folder", root)
-    assert "number of classes = 3" in said and "It takes more images" in said  # six images: a fifth are two
+    assert (
+        "number of classes = 3" in said and "It takes more images" in said
+    )  # six images: a fifth are two
 
 
 def test_folder_that_cannot_be_used(root):
@@ -498,7 +580,7 @@ def test_folder_that_cannot_be_used(root):
     assert str(root / "test") in refusal("folder", root, "test")
 
 
-# --- Decoding -------------------------------------------------------------------------------------------------
+# --- Decoding -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(640, 427), (427, 640), (1280, 1280)])
@@ -515,7 +597,9 @@ def test_a_large_jpeg_is_decoded_at_less_than_its_size(root, size):
 
 
 @pytest.mark.parametrize("streams", [False, True])
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "folder", "32 bits", "float", "gone", "png"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "empty", "text", "folder", "32 bits", "float", "gone", "png"]
+)
 def test_a_damaged_image_is_named(root, monkeypatch, damage, streams):
     write_imagenet(root)
     path = root / "train" / WNIDS[2] / f"{WNIDS[2]}_1.JPEG"
@@ -572,7 +656,7 @@ def test_images_of_different_sizes_without_a_size(root, monkeypatch, streams):
     assert load("tiny_imagenet", root, image_size=16).images[:].shape == (15, 3, 16, 16)
 
 
-# --- Sets that stay in their files ----------------------------------------------------------------------------
+# --- Sets that stay in their files ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -635,8 +719,12 @@ def test_batches_of_files_are_those_in_memory(both, rank, world):
 def test_evaluation_of_files_is_that_in_memory(both):
     whole, files = both
     assert torch.equal(*(evaluation.features(torch.nn.Flatten(), s.images) for s in both))
-    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert torch.allclose(evaluation.features(backbone, whole.images), evaluation.features(backbone, files.images))
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    assert torch.allclose(
+        evaluation.features(backbone, whole.images), evaluation.features(backbone, files.images)
+    )
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ CPU = torch.device("cpu")
 
 
 class Corner(torch.nn.Module):
-    """A method whose projection is a view's mean colour over its upper half: what it says can be written out."""
+    """A method whose projection is a view's mean colour over its upper half: what it says can be
+    written out."""
 
     def project(self, views):
         return [v[:, :, : v.shape[-1] // 2].mean((2, 3)) for v in views]
@@ -45,7 +46,9 @@ def test_held_out_information_is_equation_4_written_out(kappa):
     chosen = data.stratified(test.labels, 256, 0)
     entropies = []
     for rows in (chosen[:128], chosen[128:]):
-        z = torch.stack(Corner().project(Views(dino_views(32))(test.images[rows], generator))).double()
+        z = torch.stack(
+            Corner().project(Views(dino_views(32))(test.images[rows], generator))
+        ).double()
         z = (z / z.norm(dim=-1, keepdim=True)).flatten(0, 1)  # view by view
         kernel = torch.exp(kappa * z @ z.T + log_vmf_normalizer(3, kappa)).fill_diagonal_(0)
         own = torch.arange(1024) % 128
@@ -64,7 +67,12 @@ def test_tables_are_kept_whole_and_shown(tmp_path, monkeypatch):
     table = pd.DataFrame({"ratio": [1.5, 1.0]}, index=["ours", "uniform"])
     report.export_tables("saliency", {"table": table, "metrics": None}, plt.figure(), "what", [run])
     folder = tmp_path / "reports" / "saliency"
-    assert sorted(p.name for p in folder.iterdir()) == ["caption.txt", "figure.png", "records.json", "table.csv"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "caption.txt",
+        "figure.png",
+        "records.json",
+        "table.csv",
+    ]
     pd.testing.assert_frame_equal(report.committed("saliency"), table)
     (record,) = json.loads((folder / "records.json").read_text())
     assert record["commit"] == "c0ffee" and record["config"]["beta"] == 2
@@ -74,7 +82,14 @@ def test_tables_are_kept_whole_and_shown(tmp_path, monkeypatch):
 
 def test_the_summary_tells_apart_what_differs():
     rows = [
-        {"epoch": e, "run": f"{b}{s}", "beta": b, "seed": s, "linear_top1": 10 * b + s + e, "knn_top1": 1.0 * b}
+        {
+            "epoch": e,
+            "run": f"{b}{s}",
+            "beta": b,
+            "seed": s,
+            "linear_top1": 10 * b + s + e,
+            "knn_top1": 1.0 * b,
+        }
         for b in (0.5, 2.0)
         for s in (0, 1)
         for e in (1, 2)
@@ -104,11 +119,16 @@ def test_a_network_at_hand_loads(name):
 
 
 def test_an_unknown_network_is_named():
-    with pytest.raises(ParameterError, match="network = 'cifar10-infomax' is not allowed: it must be one of cifar10-"):
+    with pytest.raises(
+        ParameterError,
+        match="network = 'cifar10-infomax' is not allowed: it must be one of cifar10-",
+    ):
         pretrained("cifar10-infomax")
 
 
-@pytest.mark.skipif("INFOMAX_DATA" not in os.environ, reason="INFOMAX_DATA names no folder with CIFAR-10")
+@pytest.mark.skipif(
+    "INFOMAX_DATA" not in os.environ, reason="INFOMAX_DATA names no folder with CIFAR-10"
+)
 @pytest.mark.parametrize("name", available(dataset="cifar10", backbone="resnet_small"))
 def test_a_network_at_hand_has_its_recorded_accuracy(name):
     network = pretrained(name)
@@ -118,8 +138,11 @@ def test_a_network_at_hand_has_its_recorded_accuracy(name):
     x, queries = (features(network.backbone, part.images) for part in (train, test))
     top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)
     assert top1 == pytest.approx(network.record["knn_top1"], abs=0.03)  # three images of 10,000
-    # It was trained on other images of the same classes: each centroid is nearest to the one that is kept.
-    found = torch.stack([torch.nn.functional.normalize(x[train.labels == k]).mean(0) for k in range(10)])
+    # It was trained on other images of the same classes: each centroid is nearest to the one that
+    # is kept.
+    found = torch.stack(
+        [torch.nn.functional.normalize(x[train.labels == k]).mean(0) for k in range(10)]
+    )
     assert torch.cdist(found, network.centroids).argmin(1).tolist() == list(range(10))
 
 

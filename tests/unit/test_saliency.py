@@ -8,21 +8,31 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, interpolate
 
-from infomax_nb.analysis.saliency import attention, coverage, inside, interval, maps, smooth_grad_cam
+from infomax_nb.analysis.saliency import (
+    attention,
+    coverage,
+    inside,
+    interval,
+    maps,
+    smooth_grad_cam,
+)
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.representation import inputs
 from infomax_nb.models import backbone
 
 
 def pictures(n: int, *size: int) -> torch.Tensor:
-    return torch.randint(0, 256, (n, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (n, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
-# --- Grad-CAM -----------------------------------------------------------------------------------------------
+# --- Grad-CAM -------------------------------------------------------------------------------------
 
 
 class Quadrant(nn.Module):
-    """A fixed 1×1 convolution, everything but one quadrant of its map set to zero, then the mean over the map."""
+    """A fixed 1×1 convolution, everything but one quadrant of its map set to zero, then the mean
+    over the map."""
 
     calls: list = []  # the inputs, of copies too
 
@@ -47,20 +57,28 @@ class Quadrant(nn.Module):
 def test_a_network_that_looks_at_one_quadrant(down, right, noise):
     net, images = Quadrant(down, right), torch.full((3, 3, 16, 24), 255, dtype=torch.uint8)
     images[:, :, ::4, ::4] = 0  # so that the input has a range, and the noise a scale
-    found, quarter = maps(net, images) if noise else smooth_grad_cam(net, images, "map", 0), net.window(images)
+    found, quarter = (
+        maps(net, images) if noise else smooth_grad_cam(net, images, "map", 0),
+        net.window(images),
+    )
     assert found.shape == (3, 16, 24) and found.min() == 0 and found.max() <= 1
     assert (found * (1 - quarter)).sum() == 0
     if not noise:
         assert torch.allclose(found, quarter * (images[:, 0] > 0), atol=1e-5)
     result = inside(found, quarter.expand(3, -1, -1))
-    assert np.allclose(result.ratio, 4) and (result.hit == 100).all() and np.allclose(result.area, 25)
+    assert (
+        np.allclose(result.ratio, 4) and (result.hit == 100).all() and np.allclose(result.area, 25)
+    )
 
 
 def test_grad_cam_is_the_formula():
-    """ReLU(sum_k w_k A_k), w_k the mean of d(z.z')/dA_k over the map, in float64; one copy, no noise."""
+    """ReLU(sum_k w_k A_k), w_k the mean of d(z.z')/dA_k over the map, in float64; one copy, no
+    noise."""
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.Tanh(), nn.Conv2d(6, 5, 3, 1, 1))
-    net = nn.Sequential(body, nn.Sequential(nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, 7)))
+    net = nn.Sequential(
+        body, nn.Sequential(nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, 7))
+    )
     images = pictures(4, 32, 32)
     found = smooth_grad_cam(net, images, "0", noise=0, copies=1)
 
@@ -73,17 +91,22 @@ def test_grad_cam_is_the_formula():
     low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
     large = interpolate(((cam - low) / (high - low))[:, None], (32, 32), mode="bilinear")[:, 0]
     low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
-    assert torch.allclose(found.double(), (large - low) / (high - low), atol=2e-4)  # OpenCV's weights have 11 bits
+    assert torch.allclose(
+        found.double(), (large - low) / (high - low), atol=2e-4
+    )  # OpenCV's weights have 11 bits
     assert found.std() > 0.1
 
     areas = areas.detach().requires_grad_()
     z = twin[1](areas)
     cosine = torch.autograd.grad(cosine_similarity(z, z.detach()).sum(), areas)[0]
-    assert cosine.abs().max() < 1e-12 < 1e-3 < gradient.abs().max()  # why the target is not the cosine
+    assert (
+        cosine.abs().max() < 1e-12 < 1e-3 < gradient.abs().max()
+    )  # why the target is not the cosine
 
 
 def test_the_mean_is_over_noisy_copies():
-    """The maps of `Quadrant` in closed form, from the noisy inputs that it has seen; 70 images are two batches."""
+    """The maps of `Quadrant` in closed form, from the noisy inputs that it has seen; 70 images are
+    two batches."""
     net, images = Quadrant(0, 1), pictures(70, 8, 8)
     Quadrant.calls.clear()
     found = smooth_grad_cam(net, images, "map", noise=0.2, copies=25, seed=3)
@@ -122,11 +145,15 @@ def test_the_default_layer_is_the_deepest_of_at_least_8x8(name, stem, size, laye
 
 def test_layers_without_a_map():
     net, images = backbone("resnet_small"), pictures(2, 32, 32)
-    with pytest.raises(ParameterError, match=r"layer = 'layer4' .* larger than 1×1.* layer1 8×8.* layer4 1×1\.$"):
+    with pytest.raises(
+        ParameterError, match=r"layer = 'layer4' .* larger than 1×1.* layer1 8×8.* layer4 1×1\.$"
+    ):
         smooth_grad_cam(net, images, "layer4")
     with pytest.raises(ParameterError, match=r"layer = 'layer9' .* act1 16×16, layer1 8×8"):
         smooth_grad_cam(net, images, "layer9")
-    with pytest.raises(ParameterError, match=r"layer = None .* at least 8×8.* act1 4×4, layer1 2×2"):
+    with pytest.raises(
+        ParameterError, match=r"layer = None .* at least 8×8.* act1 4×4, layer1 2×2"
+    ):
         smooth_grad_cam(net, pictures(2, 8, 8))
     assert smooth_grad_cam(net, images, "layer3", copies=1).std() > 0.1  # 2×2 are few, but not one
 
@@ -142,24 +169,37 @@ def test_the_network_is_left_as_it_was():
     vit = backbone("vit_mini")
     attention(vit, pictures(2, 32, 32))
     assert vit.training and all(p.requires_grad for p in vit.parameters())
-    assert {b.attn.fused_attn for b in vit.blocks} == {backbone("vit_mini").blocks[0].attn.fused_attn}
+    assert {b.attn.fused_attn for b in vit.blocks} == {
+        backbone("vit_mini").blocks[0].attn.fused_attn
+    }
 
 
-# --- attention ----------------------------------------------------------------------------------------------
+# --- attention ------------------------------------------------------------------------------------
 
 HEADS, BLOCKS, WIDTH = 2, 3, 8
-PATTERN = torch.tensor([1.0, -1.0]).repeat(WIDTH // 2)  # mean 0, variance 1: LayerNorm leaves it and its negative
+PATTERN = torch.tensor([1.0, -1.0]).repeat(
+    WIDTH // 2
+)  # mean 0, variance 1: LayerNorm leaves it and its negative
 
 
 def vit_by_hand(lit: torch.Tensor, strength: torch.Tensor, registers: int) -> nn.Module:
     """A ViT that ignores its input, whose attention is known.
 
-    Tokens are +PATTERN where `lit` (rows, columns), else -PATTERN, in every block, for all that blocks add is zero.
-    In block b, head h, each query is a bias, such that its product with a token's key is ±`strength[b, h]`.
+    Tokens are +PATTERN where `lit` (rows, columns), else -PATTERN, in every block, for all that
+    blocks add is zero. In block b, head h, each query is a bias, such that its product with a
+    token's key is ±`strength[b, h]`.
     """
     size = tuple(4 * n for n in lit.shape)
-    shape = {"embed_dim": WIDTH, "depth": BLOCKS, "num_heads": HEADS, "patch_size": 4, "img_size": size}
-    net = timm.models.VisionTransformer(**shape, num_classes=0, reg_tokens=registers, no_embed_class=True)
+    shape = {
+        "embed_dim": WIDTH,
+        "depth": BLOCKS,
+        "num_heads": HEADS,
+        "patch_size": 4,
+        "img_size": size,
+    }
+    net = timm.models.VisionTransformer(
+        **shape, num_classes=0, reg_tokens=registers, no_embed_class=True
+    )
     with torch.no_grad():
         for parameter in (p for n, p in net.named_parameters() if "norm" not in n):
             parameter.zero_()
@@ -170,8 +210,12 @@ def vit_by_hand(lit: torch.Tensor, strength: torch.Tensor, registers: int) -> nn
         per_head = WIDTH // HEADS
         for block, strengths in zip(net.blocks, strength, strict=True):
             for h in range(HEADS):
-                block.attn.qkv.bias[h * per_head] = strengths[h] * per_head**0.5  # undoes the 1/sqrt(d) of attention
-                block.attn.qkv.weight[WIDTH + h * per_head, 0] = 1  # the key is the token's first number, ±1
+                block.attn.qkv.bias[h * per_head] = (
+                    strengths[h] * per_head**0.5
+                )  # undoes the 1/sqrt(d) of attention
+                block.attn.qkv.weight[WIDTH + h * per_head, 0] = (
+                    1  # the key is the token's first number, ±1
+                )
     return net
 
 
@@ -194,9 +238,14 @@ def test_attention_set_by_hand(rows, columns, registers):
 def test_attention_of_networks_in_use():
     """Each block's attention by the text book, from the block's own input."""
     torch.manual_seed(0)
-    net, images = backbone("vit_mini", size=32).eval(), pictures(3, 48, 48)  # another size than it was made for
+    net, images = (
+        backbone("vit_mini", size=32).eval(),
+        pictures(3, 48, 48),
+    )  # another size than it was made for
     for block in net.blocks:
-        nn.init.normal_(block.attn.qkv.weight, std=0.1)  # at its initial weights all attention is nearly equal
+        nn.init.normal_(
+            block.attn.qkv.weight, std=0.1
+        )  # at its initial weights all attention is nearly equal
     rows, x = [], net._pos_embed(net.patch_embed(next(inputs(images))))
     for block in net.blocks:
         q, k, _ = block.attn.qkv(block.norm1(x)).unflatten(-1, (3, 4, 32)).unbind(2)
@@ -205,7 +254,9 @@ def test_attention_of_networks_in_use():
         x = block(x)
     expected = interpolate(torch.stack(rows).mean(0).view(3, 1, 12, 12), 48, mode="bilinear")[:, 0]
     found = maps(net, images)
-    assert torch.allclose(found, expected.detach(), rtol=1e-3, atol=1e-6) and not found.requires_grad
+    assert (
+        torch.allclose(found, expected.detach(), rtol=1e-3, atol=1e-6) and not found.requires_grad
+    )
     assert expected.std() > 0.2 * expected.mean()
 
 
@@ -215,7 +266,7 @@ def test_a_single_patch_is_an_error():
     assert attention(backbone("vit_tiny", size=32), pictures(2, 32, 32)).shape == (2, 32, 32)
 
 
-# --- measures -----------------------------------------------------------------------------------------------
+# --- measures -------------------------------------------------------------------------------------
 
 
 def test_a_uniform_map_has_ratio_one_and_hits_by_chance():
@@ -228,7 +279,9 @@ def test_a_uniform_map_has_ratio_one_and_hits_by_chance():
 
 
 def test_measures_by_hand():
-    saliency = torch.tensor([[[4.0, 1.0], [1.0, 2.0]], [[1.0, 3.0], [3.0, 1.0]], [[0.0, 0.0], [0.0, 5.0]]])
+    saliency = torch.tensor(
+        [[[4.0, 1.0], [1.0, 2.0]], [[1.0, 3.0], [3.0, 1.0]], [[0.0, 0.0], [0.0, 5.0]]]
+    )
     masks = torch.tensor([[[1, 0], [0, 0]], [[0, 1], [0, 1]], [[1, 1], [1, 0]]], dtype=torch.bool)
     result = inside(saliency, masks)
     assert np.allclose(result.ratio, [(4 / 8) / (1 / 4), (4 / 8) / (2 / 4), 0])

@@ -40,9 +40,7 @@ def finished(tmp_path_factory):
 
 def start(runs_dir, **changes):
     config = {**SMALL, **changes, "runs_dir": str(runs_dir)}
-    code = (
-        f"from infomax_nb.train import fit; from infomax_nb.config import TrainConfig; fit(TrainConfig(**{config!r}))"
-    )
+    code = f"from infomax_nb.train import fit; from infomax_nb.config import TrainConfig; fit(TrainConfig(**{config!r}))"
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
 
 
@@ -67,7 +65,9 @@ def test_the_first_epoch_equals_a_plain_loop(finished):
     seen = len(train) // 64 * 64
     drawn = views.draw(seen, 32, 32, torch.Generator().manual_seed(stream(0, 0, 1)))
     for step, (images, _) in enumerate(batches(train, 64, 0, 0)):
-        made = views.make(images, {name: t[:, 64 * step : 64 * step + 64] for name, t in drawn.items()})
+        made = views.make(
+            images, {name: t[:, 64 * step : 64 * step + 64] for name, t in drawn.items()}
+        )
         backbone = [method.backbone(torch.cat(made[:2])), method.backbone(torch.cat(made[2:]))]
         z = method.projector(torch.cat(backbone)).view(8, 64, -1)
         loss = InfoMaxLoss(10.0)(list(z))
@@ -94,7 +94,8 @@ def test_a_finished_run_is_reused(finished):
 
 @pytest.mark.parametrize("file", ["metrics.csv", "checkpoint.ckpt"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(finished, tmp_path, file):
-    """Killed as soon as the first epoch's file is there: before its checkpoint, and in the middle of the next epoch."""
+    """Killed as soon as the first epoch's file is there: before its checkpoint, and in the middle
+    of the next epoch."""
     path = tmp_path / finished.path.name
     process = start(tmp_path)
     deadline = time.monotonic() + 120
@@ -155,7 +156,9 @@ def test_write_whole_leaves_the_old_file_when_writing_fails(tmp_path):
     path = tmp_path / "record.json"
     path.write_text(json.dumps({"old": True}))
     with pytest.raises(RuntimeError):
-        write_whole(path, lambda p: (p.write_text("half"), (_ for _ in ()).throw(RuntimeError("disk full"))))
+        write_whole(
+            path, lambda p: (p.write_text("half"), (_ for _ in ()).throw(RuntimeError("disk full")))
+        )
     assert json.loads(path.read_text()) == {"old": True} and os.listdir(tmp_path) == ["record.json"]
 
 
@@ -173,13 +176,30 @@ def test_a_directory_of_another_configuration_is_not_taken_for_this_one(finished
 def test_the_command_line_trains_what_a_file_says(tmp_path, finished):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump({**SMALL, "seed": 0, "epochs": 9}))
-    command = [sys.executable, "-m", "infomax_nb.train", str(file), "-p", "runs_dir", str(tmp_path / "runs; touch x")]
-    done = subprocess.run([*command, "-p", "epochs", "3"], capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "infomax_nb.train",
+        str(file),
+        "-p",
+        "runs_dir",
+        str(tmp_path / "runs; touch x"),
+    ]
+    done = subprocess.run(
+        [*command, "-p", "epochs", "3"], capture_output=True, text=True, check=True
+    )
     run = Run(Path(done.stdout.strip()))
     assert run.path.name == finished.path.name and run.metrics.equals(finished.metrics)
-    for name, value, words in (("kappa", "-1", "kappa = '-1'"), ("kapa", "1", "did you mean 'kappa'")):
+    for name, value, words in (
+        ("kappa", "-1", "kappa = '-1'"),
+        ("kapa", "1", "did you mean 'kappa'"),
+    ):
         refused = subprocess.run([*command, "-p", name, value], capture_output=True, text=True)
-        assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1 and words in refused.stderr
+        assert (
+            refused.returncode == 1
+            and len(refused.stderr.splitlines()) == 1
+            and words in refused.stderr
+        )
 
 
 def test_imagenet100_is_an_evaluation_of_the_imagenet_run(tmp_path):
@@ -194,7 +214,9 @@ def test_imagenet100_is_an_evaluation_of_the_imagenet_run(tmp_path):
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{wnid}_{k}.JPEG")
     (tmp_path / "imagenet100.txt").write_text("n02\nn04\n")
     shape = {"image_size": 32, "batch_size": 16, "proj_dim": 16, "epochs": 2}
-    config = TrainConfig(dataset="imagenet100", data_root=str(tmp_path), runs_dir=str(tmp_path / "runs"), **shape)
+    config = TrainConfig(
+        dataset="imagenet100", data_root=str(tmp_path), runs_dir=str(tmp_path / "runs"), **shape
+    )
     few, whole = fit(config), Run(config.but(dataset="imagenet").run_dir)
     assert whole.finished and few.finished and few.record["of"] == whole.path.name
     mine, theirs = few.method().state_dict(), whole.method().state_dict()
@@ -231,13 +253,16 @@ def test_table1_is_filled_from_the_runs(tmp_path, monkeypatch):
     table = module.table1(epochs=2)
     row = table[table.seeds > 0]
     assert len(table) == 25 and row[["dataset", "method"]].values.tolist() == [["CIFAR-10", "BYOL"]]
-    measured = [f"measured_{name}" for name in ("linear_top1", "linear_top5", "knn_top1", "knn_top5")]
+    measured = [
+        f"measured_{name}" for name in ("linear_top1", "linear_top5", "knn_top1", "knn_top5")
+    ]
     assert row[[*measured, "seeds"]].values.tolist() == [[61.0, 91.0, 51.0, 81.0, 2]]
     assert table[table.seeds == 0][measured].isna().all(axis=None)
 
 
 def test_a_run_is_built_anew_from_its_directory(finished, tmp_path):
-    """`--from`: the record and the configuration in the directory suffice, wherever it lies; bit for bit."""
+    """`--from`: the record and the configuration in the directory suffice, wherever it lies; bit
+    for bit."""
     moved = tmp_path / "elsewhere" / finished.path.name
     shutil.copytree(finished.path, moved)
     command = [sys.executable, "-m", "infomax_nb.train", "--from", str(moved)]

@@ -1,4 +1,5 @@
-"""What comes from elsewhere is data: nothing in it is executed, and no name leads out of its folder."""
+"""What comes from elsewhere is data: nothing in it is executed, and no name leads out of its
+folder."""
 
 import os
 import pickle
@@ -72,7 +73,10 @@ def test_the_payload_is_a_real_one(here):
 def test_a_checkpoint_with_a_payload_is_refused(here, monkeypatch, capsys, form):
     config = TrainConfig(**TINY, runs_dir=str(here / "runs"))
     config.run_dir.mkdir(parents=True)
-    FORMS[form]({"loop": {"identity": config.identity()}, "x": Payload()}, config.run_dir / "checkpoint.ckpt")
+    FORMS[form](
+        {"loop": {"identity": config.identity()}, "x": Payload()},
+        config.run_dir / "checkpoint.ckpt",
+    )
     with pytest.raises(RunError, match=r"checkpoint\.ckpt cannot be used"):
         fit(config)
     (here / "run.yaml").write_text(yaml.safe_dump(config.model_dump()))
@@ -92,7 +96,8 @@ def test_a_model_with_a_payload_is_refused(here, form):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x", "..", ".", "", "/x", "a/b", "a\\b", "x\n", "~", "$(touch pwned)", "a b", "x\0"]
+    "name",
+    ["../../x", "..", ".", "", "/x", "a/b", "a\\b", "x\n", "~", "$(touch pwned)", "a b", "x\0"],
 )
 def test_an_export_stays_in_its_folder(here, monkeypatch, name):
     """Two ways to export, one rule for the name; nothing is written anywhere."""
@@ -107,9 +112,12 @@ def test_an_export_stays_in_its_folder(here, monkeypatch, name):
     assert sorted(here.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["../../x", "$(touch pwned)", "x; touch pwned", "`touch pwned`", "a/../../../x"])
+@pytest.mark.parametrize(
+    "name", ["../../x", "$(touch pwned)", "x; touch pwned", "`touch pwned`", "a/../../../x"]
+)
 def test_no_value_reaches_the_name_of_a_run_directory(here, name):
-    """Words that name a choice are refused; the one that is free, where the data are, is not part of the name."""
+    """Words that name a choice are refused; the one that is free, where the data are, is not part
+    of the name."""
     for field in ("method", "dataset", "backbone", "stem", "device"):
         with pytest.raises(ParameterError, match=f"^{field} = "):
             TrainConfig(**{field: name})
@@ -124,7 +132,9 @@ def test_a_shell_command_as_a_parameter_does_nothing(here, monkeypatch, capsys, 
     file, value = here / "run.yaml", "$(touch pwned); `touch pwned` | touch pwned"
     given = TINY if name == "runs_dir" else {**TINY, "dataset": "folder", "n_train": None}
     file.write_text(yaml.safe_dump(given))
-    said = command(monkeypatch, capsys, file, "-p", name, str(here / value) if name == "runs_dir" else value)
+    said = command(
+        monkeypatch, capsys, file, "-p", name, str(here / value) if name == "runs_dir" else value
+    )
     if name == "runs_dir":
         assert Run(here / value / said.split("/")[-1]).finished
         return
@@ -133,24 +143,33 @@ def test_a_shell_command_as_a_parameter_does_nothing(here, monkeypatch, capsys, 
     assert "touch pwned" in command(monkeypatch, capsys, file)
 
 
-@pytest.mark.parametrize("name", ['it\'s a "root"', "two spaces #1", "a: b", "$HOME & co; x", "[1", "'quoted'", "2024"])
+@pytest.mark.parametrize(
+    "name", ['it\'s a "root"', "two spaces #1", "a: b", "$HOME & co; x", "[1", "'quoted'", "2024"]
+)
 def test_a_data_root_of_any_name_works(here, monkeypatch, capsys, name):
     """By the file and by the command line, where it is taken as it stands."""
     rng = np.random.default_rng(0)
     for part in ("one", "two"):
         (here / name / part).mkdir(parents=True)
         for k in range(10):
-            Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(here / name / part / f"{k}.png")
+            Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(
+                here / name / part / f"{k}.png"
+            )
     own = {"dataset": "folder", "n_train": None, "image_size": 16}
     assert len(load("folder", here / name, "train", image_size=16)) == 16
     file = here / "run.yaml"
     file.write_text(yaml.safe_dump({**TINY, **own, "data_root": name}))
     assert TrainConfig.from_yaml(file).data_root == name
-    # One image cannot be read: the sentence shows that this folder was found, and nothing is trained.
+    # One image cannot be read: the sentence shows that this folder was found, and nothing is
+    # trained.
     (here / name / "two" / "9.png").write_bytes(b"no image")
-    assert os.path.join(name, "two", "9.png") in command(monkeypatch, capsys, file, "-p", "runs_dir", here / "runs")
+    assert os.path.join(name, "two", "9.png") in command(
+        monkeypatch, capsys, file, "-p", "runs_dir", here / "runs"
+    )
     file.write_text(yaml.safe_dump({**TINY, **own}))
-    said = command(monkeypatch, capsys, file, "-p", "data_root", name, "-p", "runs_dir", here / "runs")
+    said = command(
+        monkeypatch, capsys, file, "-p", "data_root", name, "-p", "runs_dir", here / "runs"
+    )
     assert os.path.join(name, "two", "9.png") in said
 
 

@@ -1,4 +1,5 @@
-"""Intervals over runs, equivalence, correlations within groups, equal compute; and the numbers that the texts quote."""
+"""Intervals over runs, equivalence, correlations within groups, equal compute; and the numbers that
+the texts quote."""
 
 import json
 import math
@@ -14,7 +15,14 @@ from scipy import stats
 from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
-from infomax_nb.evaluation.verdicts import by_seed, epochs_to_stall, equivalent, paired_interval, said, spearman_within
+from infomax_nb.evaluation.verdicts import (
+    by_seed,
+    epochs_to_stall,
+    equivalent,
+    paired_interval,
+    said,
+    spearman_within,
+)
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
 from infomax_nb.methods import METHODS, build
 from infomax_nb.methods.base import initial_share
@@ -24,7 +32,7 @@ from infomax_nb.report import committed
 ROOT = Path(__file__).parents[2]
 
 
-# --- The functions ------------------------------------------------------------------------------------------
+# --- The functions --------------------------------------------------------------------------------
 
 
 def test_the_paired_interval_is_that_of_scipys_paired_t_test():
@@ -76,25 +84,42 @@ def test_a_correlation_between_groups_is_none_within_them():
 
 
 def test_a_stall_does_not_depend_on_scale():
-    """1 − 2^(1 − e) from e = 1 has half of its gain left at 2, a quarter at 3, an eighth at 4, a sixteenth at 5."""
+    """1 − 2^(1 − e) from e = 1 has half of its gain left at 2, a quarter at 3, an eighth at 4, a
+    sixteenth at 5."""
     curve = 1 - 0.5 ** np.arange(40)
-    assert epochs_to_stall(curve) == epochs_to_stall(10 + 80 * curve) == epochs_to_stall(curve / 100) == 5
+    assert (
+        epochs_to_stall(curve)
+        == epochs_to_stall(10 + 80 * curve)
+        == epochs_to_stall(curve / 100)
+        == 5
+    )
     assert epochs_to_stall(curve, share=0.3) == 3
     assert epochs_to_stall([30, 25, 20]) == 1  # nothing was gained
 
 
 def test_runs_are_paired_by_seed():
-    rows = pd.DataFrame({"epoch": [1, 1, 1, 2, 2, 2], "method": ["a", "b", "a"] * 2, "seed": [0, 0, 1] * 2})
+    rows = pd.DataFrame(
+        {"epoch": [1, 1, 1, 2, 2, 2], "method": ["a", "b", "a"] * 2, "seed": [0, 0, 1] * 2}
+    )
     rows["linear_top1"] = [1.0, 2, 3, 10, 20, 30]
     table = by_seed(rows, "method")
-    assert table["a"].tolist() == [10, 30] and table["b"].iloc[0] == 20 and math.isnan(table["b"].iloc[1])
+    assert (
+        table["a"].tolist() == [10, 30]
+        and table["b"].iloc[0] == 20
+        and math.isnan(table["b"].iloc[1])
+    )
     assert by_seed(rows, "method", epoch=1)["a"].tolist() == [1, 3]
     assert paired_interval(table["b"] - table["a"])["seeds"] == 1
     assert by_seed(rows[rows.seed == 0].drop(columns="seed"), "method").index.tolist() == [0]
 
 
 def test_equal_compute():
-    rows = [{"method": m, "seed": s, "epoch": e} for m in ("dear", "cheap") for s in (0, 1) for e in range(1, 11)]
+    rows = [
+        {"method": m, "seed": s, "epoch": e}
+        for m in ("dear", "cheap")
+        for s in (0, 1)
+        for e in range(1, 11)
+    ]
     rows = pd.DataFrame(rows)
     rows["linear_top1"] = np.where(rows.method == "dear", 10 * rows.epoch, rows.epoch) + rows.seed
     epoch, less = at_equal_compute(rows, {"dear": 2.6, "cheap": 1.0}, "dear", "cheap")
@@ -105,7 +130,8 @@ def test_equal_compute():
 
 @pytest.mark.parametrize("method", ["supervised", "simclr", "infomax"])
 def test_the_cost_of_a_step_is_that_of_its_layers(method):
-    """Counted by hooks on convolutions and linear layers; backward is twice that, less the gradient of the pixels."""
+    """Counted by hooks on convolutions and linear layers; backward is twice that, less the gradient
+    of the pixels."""
     config, seen = TrainConfig(method=method, batch_size=4), []
     net = build(config, 10)
     first = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
@@ -117,13 +143,16 @@ def test_the_cost_of_a_step_is_that_of_its_layers(method):
     for layer in net.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             layer.register_forward_hook(count)
-    net([torch.randn(4, 3, v.size, v.size) for v in net.views(32)], torch.zeros(4, dtype=torch.long))
+    net(
+        [torch.randn(4, 3, v.size, v.size) for v in net.views(32)], torch.zeros(4, dtype=torch.long)
+    )
     expected = sum(3 * flops - stem * flops for stem, flops in seen) / 4
     assert training_flops(config) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_teachers_share_of_its_start_is_what_is_left_of_it():
-    """The teacher starts at one, all students are zero: what it holds after each step is its weight on the start."""
+    """The teacher starts at one, all students are zero: what it holds after each step is its weight
+    on the start."""
     epochs, steps = 3, 4
     method = METHODS["byol"](TrainConfig(method="byol", epochs=epochs), 10).eval()
     with torch.no_grad():
@@ -143,21 +172,26 @@ def test_a_teachers_share_of_its_start_is_what_is_left_of_it():
 
 @pytest.mark.parametrize("kappa", [1.0, 10.0])
 def test_entropy_and_information_stay_under_jensens_ceilings(kappa):
-    """A regular simplex, every cosine −1/(N − 1), reaches the upper end of the window of the global entropy."""
+    """A regular simplex, every cosine −1/(N − 1), reaches the upper end of the window of the global
+    entropy."""
     n = 9
     simplex = normalize(torch.eye(n, dtype=torch.float64) - 1 / n)
     constant = -log_vmf_normalizer(n, kappa)
     assert float(global_entropy(simplex, kappa)) == pytest.approx(constant + kappa / (n - 1))
-    assert float(global_entropy(simplex[:1].expand(n, -1), kappa)) == pytest.approx(constant - kappa)
+    assert float(global_entropy(simplex[:1].expand(n, -1), kappa)) == pytest.approx(
+        constant - kappa
+    )
     generator = torch.Generator().manual_seed(0)
     for spread in (0.0, 0.3, 3.0):
         images = torch.randn(1, n, 4, dtype=torch.float64, generator=generator)
         views = images + spread * torch.randn(3, n, 4, dtype=torch.float64, generator=generator)
-        found = mutual_information(*InfoMaxLoss(kappa).entropies(list(views)), 3, 3 * n)["mi_density"]
+        found = mutual_information(*InfoMaxLoss(kappa).entropies(list(views)), 3, 3 * n)[
+            "mi_density"
+        ]
         assert found <= kappa * 3 * n / (3 * n - 1)
 
 
-# --- The texts' numbers, from the committed tables ----------------------------------------------------------
+# --- The texts' numbers, from the committed tables ------------------------------------------------
 
 
 def metrics(name: str) -> pd.DataFrame:
@@ -170,7 +204,9 @@ def text(name: str) -> str:
     if name.isdigit():
         (path,) = (ROOT / "notebooks").glob(f"{name}_*.ipynb")
         cells = json.loads(path.read_text("utf-8"))["cells"]
-        return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        return "\n".join(
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
+        )
     return " ".join((ROOT / name).read_text("utf-8").split())
 
 
@@ -191,7 +227,9 @@ def test_kappa_early():
     assert f"by {early[2].mean():.1f} points {interval(early[2])} after two" in text("03")
     assert f"by {early[5].mean():.1f} {interval(early[5])} after five" in text("03")
     for epoch in (5, 10):
-        assert f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after".replace("-", "−") in text("03")
+        assert f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after".replace(
+            "-", "−"
+        ) in text("03")
     assert paired_interval(sharp[10])["high"] > 0 > paired_interval(sharp[5])["high"]
 
 
@@ -201,7 +239,9 @@ def test_no_kappa_stalls_before_another_and_none_is_predicted():
     assert mean.groupby("kappa").agg(epochs_to_stall).tolist() == [7, 8, 8, 8, 8]
     glyphs = metrics("kappa_glyphs_long").set_index("epoch")
     stalls = glyphs.sort_index().groupby("kappa").linear_top1.agg(epochs_to_stall)
-    assert (stalls.min(), stalls.max()) == (17, 20) and "from epochs 17 to 20 on on glyphs" in text("03")
+    assert (stalls.min(), stalls.max()) == (17, 20) and "from epochs 17 to 20 on on glyphs" in text(
+        "03"
+    )
     end = rows[rows.epoch == 10].set_index(["kappa", "seed"]).linear_top1.rename("end")
     rows = rows.join(end, on=["kappa", "seed"])
     rows["still"] = rows.end - rows.linear_top1
@@ -223,7 +263,9 @@ def test_beta():
     assert f"(+{level.mean():.1f} points {interval(level)})" in prose
     # who leads, by either accuracy
     for column, first in {"linear_top1": 7, "knn_top1": 5}.items():
-        best = rows.groupby(["epoch", "beta"])[column].mean().unstack()[[0.1, 0.75, 1]].idxmax(axis=1)
+        best = (
+            rows.groupby(["epoch", "beta"])[column].mean().unstack()[[0.1, 0.75, 1]].idxmax(axis=1)
+        )
         assert best.tolist() == [1] * (first - 1) + [0.75] * (11 - first)
     end = rows[rows.epoch == 10]
     conditions = end.groupby("beta")[["mi_held_out", "linear_top1"]].mean()
@@ -233,9 +275,14 @@ def test_beta():
     assert f"{less.mean():.2f} nats less than β = 1 {interval(less, 2)}" in prose
     glyphs = metrics("beta_glyphs_long").pivot(index="epoch", columns="beta", values="linear_top1")
     assert (glyphs[1] > glyphs[[0.1, 0.75]].max(axis=1)).loc[:3].all()
-    assert (glyphs[0.75] > glyphs[1]).loc[4:14].all() and not (glyphs[0.75] > glyphs[1]).loc[15:].any()
+    assert (glyphs[0.75] > glyphs[1]).loc[4:14].all() and not (glyphs[0.75] > glyphs[1]).loc[
+        15:
+    ].any()
     last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
-    for column, words in {"mi_held_out": "({:.2f} against {:.2f} nats", "mi_density": "{:.2f} and {:.2f})"}.items():
+    for column, words in {
+        "mi_held_out": "({:.2f} against {:.2f} nats",
+        "mi_density": "{:.2f} and {:.2f})",
+    }.items():
         assert words.format(last[column][0.75], last[column][1.0]) in prose
 
 
@@ -259,9 +306,16 @@ def test_methods_at_equal_epochs_and_equal_compute():
     epoch, less = at_equal_compute(rows, costs, "infomax", "simclr")
     ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
     assert (epoch, f"{ours:.1f}", f"{ends.simclr.mean():.1f}") == (4, "34.4", "33.7")
-    assert f"{costs['infomax'] / costs['simclr']:.1f}" == "2.4" and "cost 2.4 times SimCLR's two" in text("README.md")
-    assert f"34.4% to SimCLR's 33.7% (+{less.mean():.1f} points {interval(less)})" in text("README.md")
-    assert f"34.4% after 4 epochs and SimCLR 33.7% after 10, +{less.mean():.1f}" in text("reports/README.md")
+    assert (
+        f"{costs['infomax'] / costs['simclr']:.1f}" == "2.4"
+        and "cost 2.4 times SimCLR's two" in text("README.md")
+    )
+    assert f"34.4% to SimCLR's 33.7% (+{less.mean():.1f} points {interval(less)})" in text(
+        "README.md"
+    )
+    assert f"34.4% after 4 epochs and SimCLR 33.7% after 10, +{less.mean():.1f}" in text(
+        "reports/README.md"
+    )
     both = ends.infomax - ends.simclr
     words = f"{both.mean():.1f} points (95% interval, paired by seed: {interval(both, mark='{} to {}')})"
     assert words in text("reports/README.md")
@@ -271,21 +325,30 @@ def test_methods_at_equal_epochs_and_equal_compute():
     assert f"{words} ({interval(less, mark='{} to {}')})" in text("reports/README.md")
     held = f"{initial_share(10, 5000 // 128):.0%}"
     assert all(held in text(name) for name in ("README.md", "reports/README.md", "08"))
-    assert f"hold {initial_share(5, 4000 // 128):.0%} of their random start after these 155 steps" in text("08")
+    assert (
+        f"hold {initial_share(5, 4000 // 128):.0%} of their random start after these 155 steps"
+        in text("08")
+    )
 
 
 def test_saliency_and_centroids_over_networks():
-    each = committed("saliency_glyphs")["ratio, seed by seed"].loc[["infomax", "untrained", "supervised"]]
+    each = committed("saliency_glyphs")["ratio, seed by seed"].loc[
+        ["infomax", "untrained", "supervised"]
+    ]
     each = each.str.split(", ", expand=True).astype(float).T
     ours, supervised = (each[name] - each.untrained for name in ("infomax", "supervised"))
     assert f"{ours.mean():.2f} above the untrained ones {interval(ours, 2)}" in text("06")
-    assert f"{supervised.mean():.2f} above the untrained one {interval(supervised, 2)}" in text("06")
+    assert f"{supervised.mean():.2f} above the untrained one {interval(supervised, 2)}" in text(
+        "06"
+    )
     assert f"over networks {interval(ours, 2, '{} to {}')}" in text("reports/README.md")
     scores = pd.read_csv(ROOT / "reports" / "centroids_glyphs" / "scores.csv")
     rho = scores.pivot(index="seed", columns="features", values="rho")
     more = rho.ours - rho.untrained
     assert f"{more.mean():.2f} ({interval(more, 2, '{} to {}')} over networks" in text("07")
-    assert f"{more.mean():.2f} (over three networks {interval(more, 2, '{} to {}')}" in text("reports/README.md")
+    assert f"{more.mean():.2f} (over three networks {interval(more, 2, '{} to {}')}" in text(
+        "reports/README.md"
+    )
 
 
 @pytest.mark.parametrize("name", ["coarse_glyphs", "coarse_tiny_imagenet"])
@@ -300,7 +363,10 @@ def test_coarse_by_subtrees(name):
             if probe == "k-NN":
                 assert f"({low} to {high})" in text("reports/README.md")
             words[probe, value] = coarse.verdict(found)
-            assert coarse.verdict(coarse.gap(rows, "infomax", "supervised", "subtree", value)) == "not supported"
+            assert (
+                coarse.verdict(coarse.gap(rows, "infomax", "supervised", "subtree", value))
+                == "not supported"
+            )
     for who, row in committed(name).iterrows():
         for probe, rows in drawn.groupby("probe"):
             found = coarse.gap(rows, who, unit="subtree")

@@ -20,7 +20,12 @@ from infomax_nb.views.pixels import ORDERS, crop, normalise
 from infomax_nb.views.recipes import dino_views, local_size, supervised_views
 from infomax_nb.views.specification import View
 
-JITTER = (vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue)
+JITTER = (
+    vision.adjust_brightness,
+    vision.adjust_contrast,
+    vision.adjust_saturation,
+    vision.adjust_hue,
+)
 FACTORS = ("brightness", "contrast", "saturation", "hue")
 
 
@@ -57,7 +62,9 @@ def test_pixels_equal_torchvisions_on_pillow_images(width, height, count):
     images, size = photographs(width, height, count), max(width, height)
     made = Views(dino_views(size))(images, seeded(3))
     drawn = draw(dino_views(size), len(images), height, width, seeded(3))
-    used = [drawn[name][:2] for name in ("flip", "jitter", "gray")] + ([drawn["blur"]] if size >= 96 else [])
+    used = [drawn[name][:2] for name in ("flip", "jitter", "gray")] + (
+        [drawn["blur"]] if size >= 96 else []
+    )
     assert all(t.any() and not t.all() for t in used)
     assert drawn["solarize"][1].any()
 
@@ -69,15 +76,21 @@ def test_pixels_equal_torchvisions_on_pillow_images(width, height, count):
             for b, image in enumerate(images):
                 d = {name: t[v, b].item() for name, t in drawn.items()}
                 reference = with_pillow(vision.to_pil_image(image), d, side)
-                differences.append(np.abs(got[b].permute(1, 2, 0).numpy() - np.asarray(reference)).ravel())
+                differences.append(
+                    np.abs(got[b].permute(1, 2, 0).numpy() - np.asarray(reference)).ravel()
+                )
         assert (np.concatenate(differences) < 2.01).mean() >= 0.999
 
 
 def test_crops_equal_pillows_on_noise():
-    """Whatever the crop, 1/255: one pixel to all, shrinking and growing, the axes in Pillow's order."""
+    """Whatever the crop, 1/255: one pixel to all, shrinking and growing, the axes in Pillow's
+    order."""
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (200, 3, 40, 31), dtype=np.uint8))
-    height, width = torch.from_numpy(rng.integers(1, 41, 200)), torch.from_numpy(rng.integers(1, 32, 200))
+    height, width = (
+        torch.from_numpy(rng.integers(1, 41, 200)),
+        torch.from_numpy(rng.integers(1, 32, 200)),
+    )
     d = {
         "height": height,
         "width": width,
@@ -85,18 +98,22 @@ def test_crops_equal_pillows_on_noise():
         "left": (torch.from_numpy(rng.random(200)) * (32 - width)).long(),
         "flip": torch.from_numpy(rng.random(200) < 0.5),
     }
-    got = crop(images, {name: t[None].float() if name != "flip" else t[None] for name, t in d.items()}, 16)
+    got = crop(
+        images, {name: t[None].float() if name != "flip" else t[None] for name, t in d.items()}, 16
+    )
     off = np.empty((200, 16, 16, 3))
     for k, image in enumerate(images):
         box = [int(d[name][k]) for name in ("top", "left", "height", "width")]
-        reference = vision.resized_crop(vision.to_pil_image(image), *box, [16, 16], InterpolationMode.BICUBIC)
+        reference = vision.resized_crop(
+            vision.to_pil_image(image), *box, [16, 16], InterpolationMode.BICUBIC
+        )
         reference = vision.hflip(reference) if d["flip"][k] else reference
         off[k] = np.abs(got[:, 0, k].permute(1, 2, 0).numpy() - np.asarray(reference))
     assert (off <= 1).mean() >= 0.999
     assert (off == 0).mean() >= 0.95
 
 
-# --- Distributions ------------------------------------------------------------------------------------------
+# --- Distributions --------------------------------------------------------------------------------
 
 DRAWS, PEER_DRAWS = 20_000, 4_000
 
@@ -129,18 +146,29 @@ def test_defaults_are_lightlys():
         assert peer["RandomHorizontalFlip"].p == view.flip
         assert peer["RandomVerticalFlip"].p == 0
         assert peer["RandomApply"].p == view.jitter_p
-        assert [max(0, 1 - s) for s in view.jitter[:3]] == pytest.approx([getattr(jitter, f)[0] for f in FACTORS[:3]])
-        assert [1 + s for s in view.jitter[:3]] == pytest.approx([getattr(jitter, f)[1] for f in FACTORS[:3]])
+        assert [max(0, 1 - s) for s in view.jitter[:3]] == pytest.approx(
+            [getattr(jitter, f)[0] for f in FACTORS[:3]]
+        )
+        assert [1 + s for s in view.jitter[:3]] == pytest.approx(
+            [getattr(jitter, f)[1] for f in FACTORS[:3]]
+        )
         assert tuple(jitter.hue) == pytest.approx((-view.jitter[3], view.jitter[3]))
         assert peer["RandomGrayscale"].p == view.gray_p
-        assert (peer["GaussianBlur"].prob, tuple(peer["GaussianBlur"].sigmas)) == (view.blur_p, view.sigma)
+        assert (peer["GaussianBlur"].prob, tuple(peer["GaussianBlur"].sigmas)) == (
+            view.blur_p,
+            view.sigma,
+        )
         assert peer["RandomSolarization"].prob == view.solarize_p
     assert list(pixels.IMAGENET_MEAN) == list(steps(0)["Normalize"].mean)
     assert list(pixels.IMAGENET_STD) == list(steps(0)["Normalize"].std)
     # Below 96 pixels nothing is blurred; all else stays.
     for small, large in zip(dino_views(32), dino_views(96), strict=True):
         assert (small.blur_p, small.size * 3) == (0, large.size)
-        assert (small.area, small.gray_p, small.solarize_p) == (large.area, large.gray_p, large.solarize_p)
+        assert (small.area, small.gray_p, small.solarize_p) == (
+            large.area,
+            large.gray_p,
+            large.solarize_p,
+        )
 
 
 def test_supervised_view_is_torchvisions_default_crop_and_a_flip():
@@ -157,7 +185,10 @@ def test_crops_are_distributed_as_lightlys(drawn, side, view):
     crop = steps(view)["RandomResizedCrop"]
     image = Image.new("RGB", (side, side))
     torch.manual_seed(0)
-    boxes = [transforms.RandomResizedCrop.get_params(image, crop.scale, crop.ratio) for _ in range(PEER_DRAWS)]
+    boxes = [
+        transforms.RandomResizedCrop.get_params(image, crop.scale, crop.ratio)
+        for _ in range(PEER_DRAWS)
+    ]
     top, left, height, width = np.array(boxes, float).T
     mine = {name: drawn[side][name][view].numpy() for name in ("top", "left", "height", "width")}
     same_distribution(mine["height"] * mine["width"], height * width)
@@ -215,7 +246,9 @@ def test_jitter_and_blur_are_distributed_as_lightlys(drawn, view):
     assert len(table[0]) == 24
     assert stats.chi2_contingency(table).pvalue > 1e-3
     # lightly draws the blur's radius from NumPy, uniformly between its `sigmas`.
-    same_distribution(mine["sigma"], np.random.default_rng(0).uniform(*peer["GaussianBlur"].sigmas, PEER_DRAWS))
+    same_distribution(
+        mine["sigma"], np.random.default_rng(0).uniform(*peer["GaussianBlur"].sigmas, PEER_DRAWS)
+    )
 
 
 def test_draws_are_independent(drawn):
@@ -224,10 +257,12 @@ def test_draws_are_independent(drawn):
     columns = torch.stack([drawn[96][name][v].double() for name in names for v in range(8)]).numpy()
     columns = columns[columns.std(1) > 0]
     correlations = np.corrcoef(np.concatenate([columns[:, 1:], columns[:, :-1]]))
-    assert np.abs(correlations[~np.eye(len(correlations), dtype=bool)]).max() < 5.5 / math.sqrt(DRAWS)
+    assert np.abs(correlations[~np.eye(len(correlations), dtype=bool)]).max() < 5.5 / math.sqrt(
+        DRAWS
+    )
 
 
-# --- What a training step gets ------------------------------------------------------------------------------
+# --- What a training step gets --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "local"), [(32, 16), (64, 32), (96, 48), (224, 96)])
@@ -249,14 +284,19 @@ def test_an_image_gets_the_views_that_its_numbers_say_whoever_is_beside_it():
     drawn = transform.draw(12, 96, 96, seeded(4))
     together = transform.make(images, drawn)
     for k in (0, 5, 11):
-        alone = transform.make(images[k : k + 1], {name: t[:, k : k + 1] for name, t in drawn.items()})
+        alone = transform.make(
+            images[k : k + 1], {name: t[:, k : k + 1] for name, t in drawn.items()}
+        )
         for view, own in zip(together, alone, strict=True):
-            assert (view[k] - own[0]).abs().max() < 0.05  # 1/255 is 0.017 to 0.02 after normalisation
+            assert (
+                view[k] - own[0]
+            ).abs().max() < 0.05  # 1/255 is 0.017 to 0.02 after normalisation
             assert (view[k] != own[0]).float().mean() < 1e-3
 
 
 def test_an_epochs_numbers_come_in_blocks():
-    """Of 65,536 images: each block's numbers are those that the generator gives after the last one's."""
+    """Of 65,536 images: each block's numbers are those that the generator gives after the last
+    one's."""
     whole = draw(dino_views(32)[:1], 2**16 + 100, 32, 32, seeded(8))
     generator = seeded(8)
     first, second = (draw(dino_views(32)[:1], n, 32, 32, generator) for n in (2**16, 100))
@@ -286,7 +326,9 @@ def test_without_augmentation_a_view_is_the_normalised_image():
     mean, std = steps(0)["Normalize"].mean, steps(0)["Normalize"].std
     reference = vision.normalize(images.float() / 255, mean, std)
     torch.testing.assert_close(made, reference, rtol=0, atol=2e-6)
-    channels_first = normalise(images.transpose(0, 1).float(), torch.tensor(mean), torch.tensor(std))
+    channels_first = normalise(
+        images.transpose(0, 1).float(), torch.tensor(mean), torch.tensor(std)
+    )
     torch.testing.assert_close(channels_first.transpose(0, 1), reference, rtol=0, atol=2e-6)
 
 

@@ -9,7 +9,8 @@ import pytest
 from checkout import ROOT
 
 FIRST, LATER = "import infomax_nb, torch", "import torch, infomax_nb"
-# A hundred operations of two threads, a millisecond apart. How often the other threads fell asleep, by the kernel.
+# A hundred operations of two threads, a millisecond apart. How often the other threads fell asleep,
+# by the kernel.
 SLEEPS = """
 import re, time
 from pathlib import Path
@@ -42,7 +43,10 @@ def python(*arguments, **variables) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(
     "command",
-    [("-c", "from infomax_nb.parameters import notebook_parameters"), ("-m", "infomax_nb.train", "--help")],
+    [
+        ("-c", "from infomax_nb.parameters import notebook_parameters"),
+        ("-m", "infomax_nb.train", "--help"),
+    ],
     ids=["notebooks", "files"],
 )
 def test_the_library_is_told(command):
@@ -53,7 +57,11 @@ def test_the_library_is_told(command):
 
 @pytest.mark.parametrize(
     "own, policy",
-    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "5000"}, "None")],
+    [
+        ({}, "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "5000"}, "None"),
+    ],
     ids=str,
 )
 def test_what_a_process_hands_on(own, policy):
@@ -76,7 +84,8 @@ def test_one_thread_needs_no_others():
 
 
 def test_metrics_are_the_same_bit_for_bit(tmp_path):
-    """Threads that sleep, those of a process in which torch came first, and those that go round for a while."""
+    """Threads that sleep, those of a process in which torch came first, and those that go round for
+    a while."""
     small = "n_classes=4, n_train=64, batch_size=16, proj_dim=8, epochs=1, device='cpu'"
     train = "from infomax_nb.config import TrainConfig; from infomax_nb.train import fit"
     train += f"; run = fit(TrainConfig({small}, "

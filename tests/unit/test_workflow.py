@@ -1,4 +1,5 @@
-"""The workflow as a person starts it: what it plans, what it makes of a sweep file, and that odd names do no harm."""
+"""The workflow as a person starts it: what it plans, what it makes of a sweep file, and that odd
+names do no harm."""
 
 import json
 import os
@@ -32,7 +33,8 @@ def copy(tmp_path_factory):
 
 
 def test_paper_lists_each_run_once(copy):
-    """Every row of Table 1 and every curve of params/README.md has one job, evaluation-only rows included."""
+    """Every row of Table 1 and every curve of params/README.md has one job, evaluation-only rows
+    included."""
     done = run(copy, ["snakemake", "--cores", "2", "-n", "paper"])
     assert done.returncode == 0, done.stderr
     jobs = re.findall(r"(?m)^(?:local)?rule (\w+):\n((?:    .*\n)+)", done.stdout)
@@ -40,30 +42,45 @@ def test_paper_lists_each_run_once(copy):
     files = sorted(path.stem for path in (ROOT / "params" / "paper").glob("*.yaml"))
     assert Counter(listed) == {name(stem): 1 for stem in files} and len(listed) == 40
     assert {name(stem) for stem in TABLE.params} <= {*listed} and TABLE.params.map(name).is_unique
-    evaluation = next(text for rule, text in jobs if rule == "run" and name("imagenet100_infomax_resnet50") in text)
+    evaluation = next(
+        text
+        for rule, text in jobs
+        if rule == "run" and name("imagenet100_infomax_resnet50") in text
+    )
     assert f"{name('imagenet_infomax_resnet50')}/.done" in re.search(r"input: (.*)", evaluation)[1]
     tables = [rule for rule, _ in jobs if rule.startswith("table1_")]
     assert sorted(tables) == sorted(f"table1_{data}" for data in table1_rows())
 
 
 def test_figures_are_the_readmes_curves():
-    """The table 'Figures 3 to 5' of params/README.md, line by line, and Table 1's column 'shown in'."""
+    """The table 'Figures 3 to 5' of params/README.md, line by line, and Table 1's column 'shown
+    in'."""
     readme, wanted = (ROOT / "params" / "README.md").read_text(), paper()
     curves: dict[str, list[str]] = {}
-    for figure, stem in re.findall(r"(?m)^\| (\d), [^|]+\|[^|]+\| `paper/([^`]+)\.yaml` \|$", readme):
+    for figure, stem in re.findall(
+        r"(?m)^\| (\d), [^|]+\|[^|]+\| `paper/([^`]+)\.yaml` \|$", readme
+    ):
         curves.setdefault(f"figure{figure}", []).append(stem)
-    shown = re.findall(r"(?m)^\| ([A-Z]\S+) \|[^|]+\|[^|]+\| `paper/([^`]+)\.yaml` \| (.*)\|$", readme)
+    shown = re.findall(
+        r"(?m)^\| ([A-Z]\S+) \|[^|]+\|[^|]+\| `paper/([^`]+)\.yaml` \| (.*)\|$", readme
+    )
     curves["figure6"] = [stem for dataset, stem, _ in shown if dataset in ("CIFAR-10", "STL-10")]
     curves["figure7"] = [stem for _, stem, where in shown if "7" in where]
     assert len(shown) == 25 and {*FIGURES} == {*curves}
     for figure, stems in curves.items():
-        assert sorted(wanted[figure]) == sorted(stems) and len({*map(name, stems)}) == len(stems), figure
+        assert sorted(wanted[figure]) == sorted(stems) and len({*map(name, stems)}) == len(stems), (
+            figure
+        )
     assert wanted["table1"] == TABLE.params.tolist()
-    assert table1_rows() == dict(zip([s.split("_")[0] for s in TABLE.params], TABLE.dataset, strict=True))
+    assert table1_rows() == dict(
+        zip([s.split("_")[0] for s in TABLE.params], TABLE.dataset, strict=True)
+    )
 
 
 def test_the_lists_of_a_sweep_file_are_runs(tmp_path):
-    file = sweep_file(tmp_path, "sweep.yaml", betas=[0.5, 1], seeds=[0, 1, 2], kappas=None, export="x", images=3)
+    file = sweep_file(
+        tmp_path, "sweep.yaml", betas=[0.5, 1], seeds=[0, 1, 2], kappas=None, export="x", images=3
+    )
     runs = runs_of(file)
     assert len(runs) == 6 and {(r["beta"], r["seed"]) for r in runs.values()} == {
         (b, s) for b in (0.5, 1) for s in (0, 1, 2)
@@ -71,14 +88,32 @@ def test_the_lists_of_a_sweep_file_are_runs(tmp_path):
     assert all({*r} == {*SMALL, "beta", "seed"} for r in runs.values())
     assert all(TrainConfig(**r).name == n for n, r in runs.items())
     assert runs_of(file, epochs=1).keys().isdisjoint(runs)
-    again = sweep_file(tmp_path, "again.yaml", kappas=[10, 10.0], methods=["infomax"], runs_dir="../../x")
+    again = sweep_file(
+        tmp_path, "again.yaml", kappas=[10, 10.0], methods=["infomax"], runs_dir="../../x"
+    )
     assert list(runs_of(again)) == [TrainConfig(**SMALL).name]
-    assert {"export", "images", "level", "subset", "class_counts", "kappas", "seeds"} <= notebooks_own()
+    assert {
+        "export",
+        "images",
+        "level",
+        "subset",
+        "class_counts",
+        "kappas",
+        "seeds",
+    } <= notebooks_own()
 
 
 @pytest.mark.parametrize(
     "given, kappas",
-    [(15, [15]), ("15", [15]), ("[1, 10]", [1, 10]), ("1e1", [10]), ([10], [10]), ("none", [7]), (None, [7])],
+    [
+        (15, [15]),
+        ("15", [15]),
+        ("[1, 10]", [1, 10]),
+        ("1e1", [10]),
+        ([10], [10]),
+        ("none", [7]),
+        (None, [7]),
+    ],
 )
 def test_a_single_value_and_a_text_are_lists(tmp_path, given, kappas):
     """As a notebook takes them; without a list the file's one value counts."""
@@ -94,13 +129,19 @@ def test_a_word_for_none_and_a_folder_called_2024(tmp_path):
     assert TrainConfig(**run).data_root == "2024"
 
 
-SWEEPS = [path for path in sorted((ROOT / "params").rglob("*.yaml")) if path.parent.name != "evidence"]
+SWEEPS = [
+    path for path in sorted((ROOT / "params").rglob("*.yaml")) if path.parent.name != "evidence"
+]
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda p: p.stem)
 def test_every_parameter_file_is_a_sweep(file):
     """Of valid runs, as many as its lists say."""
-    lists = [v for k, v in yaml.safe_load(file.read_text()).items() if isinstance(v, list) and k != "class_counts"]
+    lists = [
+        v
+        for k, v in yaml.safe_load(file.read_text()).items()
+        if isinstance(v, list) and k != "class_counts"
+    ]
     runs = runs_of(file)
     expected = 1
     for values in lists:
@@ -147,7 +188,8 @@ def test_what_is_refused_has_a_harmless_name_and_says_why(tmp_path, values, word
 
 
 def test_a_bad_value_fails_alone_and_odd_names_do_no_harm(copy):
-    """One sweep of two runs, one refused, and a file that is none, in folders whose names a shell would read."""
+    """One sweep of two runs, one refused, and a file that is none, in folders whose names a shell
+    would read."""
     sweep_file(copy, f"{ODD.replace('/', '')}.yaml", kappas=[10, -1], epochs=1)
     (copy / "broken.yaml").write_text("kappas: [")
     config = {"sweep": f"{ODD}.yaml,broken.yaml", "data_root": ODD, "runs_dir": f"runs {ODD}"}
@@ -166,19 +208,36 @@ def test_a_bad_value_fails_alone_and_odd_names_do_no_harm(copy):
     # Started again without its marker, as after a kill: the finished run is returned, not trained.
     written = (trained.path / "record.json").stat().st_mtime_ns
     marker.unlink()
-    again = run(copy, snakemake(str(marker.relative_to(copy)), config={**config, "sweep": f"{ODD}.yaml"}))
+    again = run(
+        copy, snakemake(str(marker.relative_to(copy)), config={**config, "sweep": f"{ODD}.yaml"})
+    )
     assert again.returncode == 0 and marker.exists(), again.stderr
     assert (trained.path / "record.json").stat().st_mtime_ns == written
 
 
 def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
-    """Planned only: what is asked for with a device or a precision has a job of its own, and so has `auto`."""
+    """Planned only: what is asked for with a device or a precision has a job of its own, and so has
+    `auto`."""
     sweep_file(copy, "devices.yaml", kappas=[10, 2])
-    asked = [{}, {"device": "cpu"}, {"device": "cuda"}, {"device": "cuda", "precision": 32}, {"precision": "bf16"}]
+    asked = [
+        {},
+        {"device": "cpu"},
+        {"device": "cuda"},
+        {"device": "cuda", "precision": 32},
+        {"precision": "bf16"},
+    ]
 
     def planned(config):
         given = {"sweep": "devices.yaml", "runs_dir": "kinds", **config}
-        command = ["snakemake", "--cores", "2", "-n", "sweep", "--config", *(f"{k}={v}" for k, v in given.items())]
+        command = [
+            "snakemake",
+            "--cores",
+            "2",
+            "-n",
+            "sweep",
+            "--config",
+            *(f"{k}={v}" for k, v in given.items()),
+        ]
         done = run(copy, command)
         assert done.returncode == 0, done.stdout + done.stderr
         return {*re.findall(r"wildcards: name=(\S+)", done.stdout)}
@@ -226,7 +285,12 @@ def test_make_takes_all_cores(own):
     environment = {name: value for name, value in os.environ.items() if name not in said}
     environment |= {"OMP_NUM_THREADS": own} if own else {}
     done = subprocess.run(
-        ["make", "-n", "sweep"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ["make", "-n", "sweep"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024
     cores = min(len(os.sched_getaffinity(0)), memory // (2 * 10**9))
@@ -234,7 +298,8 @@ def test_make_takes_all_cores(own):
 
 
 def test_braces_are_letters_like_others(copy):
-    """In the folder of the runs and in that of the data; Snakemake has a meaning of its own for them."""
+    """In the folder of the runs and in that of the data; Snakemake has a meaning of its own for
+    them."""
     sweep_file(copy, "plain.yaml", kappas=[10], epochs=1)
     config = {"sweep": "plain.yaml", "data_root": "d {x}", "runs_dir": "runs {x} {{y}}"}
     for _ in range(2):  # the second time there is nothing to do
@@ -263,15 +328,30 @@ def test_a_command_that_cannot_be_meant_is_refused(copy, target, config, words):
 
 
 def test_make_quotes_what_it_is_given(tmp_path):
-    """make's own commands and names that a shell would read; what prints its words stands in for Snakemake."""
+    """make's own commands and names that a shell would read; what prints its words stands in for
+    Snakemake."""
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     said = tmp_path / ".venv/bin/snakemake"
     said.write_text("#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     said.chmod(0o755)
     odd = ODD.replace("$", "$$")  # as make wants a dollar
-    command = ["make", "-s", "-o", ".venv/.ready", "sweep", f"SWEEP={odd}", f"DATA_ROOT={odd}", "EPOCHS=1"]
+    command = [
+        "make",
+        "-s",
+        "-o",
+        ".venv/.ready",
+        "sweep",
+        f"SWEEP={odd}",
+        f"DATA_ROOT={odd}",
+        "EPOCHS=1",
+    ]
     (tmp_path / ".venv/.ready").touch()
-    words = json.loads(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    words = json.loads(
+        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    )
     assert words[-4:] == ["--config", f"sweep={ODD}", f"data_root={ODD}", "epochs=1"]
-    assert not list(tmp_path.rglob("pwned")) and shlex.split("sweep") == words[words.index("sweep") : -4]
+    assert (
+        not list(tmp_path.rglob("pwned"))
+        and shlex.split("sweep") == words[words.index("sweep") : -4]
+    )

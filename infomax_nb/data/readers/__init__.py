@@ -1,7 +1,7 @@
 """Publishers' layouts: `READERS[name](root, split)` is an `ImageSet`.
 
-Where each image is a file of its own, `images` are the paths (N,) and `boxes` are fractions of the image's side.
-All raise ParameterError.
+Where each image is a file of its own, `images` are the paths (N,) and `boxes` are fractions of the
+image's side. All raise ParameterError.
 """
 
 from pathlib import Path
@@ -20,10 +20,22 @@ from infomax_nb.data.readers.torchvision_sets import (
     _stl10,
 )
 
-_ALL = (_fashion_mnist, _cifar10, _cifar100, _stl10, _folder, _lc25000, _tiny_imagenet, _imagenet, _imagenet100)
+_ALL = (
+    _fashion_mnist,
+    _cifar10,
+    _cifar100,
+    _stl10,
+    _folder,
+    _lc25000,
+    _tiny_imagenet,
+    _imagenet,
+    _imagenet100,
+)
 
 
-READERS = {read.__name__[1:]: read for read in _ALL} | {"lc25000_groups": lambda at, split: _lc25000(at, split, True)}
+READERS = {read.__name__[1:]: read for read in _ALL} | {
+    "lc25000_groups": lambda at, split: _lc25000(at, split, True)
+}
 
 
 def packed_files(name: str, root: Path) -> list[Path]:

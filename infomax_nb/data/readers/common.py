@@ -13,7 +13,9 @@ def _first(what: str, places: list[Path], get: str) -> Path:
     found = next((p for p in places if p.exists()), None)
     if found is None:
         looked = " and ".join(str(p.resolve()) for p in places)
-        raise ParameterError(f"data_root: {what} was not found; looked for {looked}. {get}", data_missing=True)
+        raise ParameterError(
+            f"data_root: {what} was not found; looked for {looked}. {get}", data_missing=True
+        )
     return found
 
 
@@ -23,7 +25,10 @@ def _lines(keys: list[str], paths: list[Path], others: bool = False, **options) 
     with reading(os.path.commonpath(paths)):
         table = pd.concat(tables)
         lines = table.reindex(keys)
-        lost = [*lines.index[lines.isna().any(axis=1)], *(set() if others else set(table.index) - set(keys))]
+        lost = [
+            *lines.index[lines.isna().any(axis=1)],
+            *(set() if others else set(table.index) - set(keys)),
+        ]
         if lost:
             raise ValueError(f"there is no whole line, or no image, for {lost[0]}")
     return lines

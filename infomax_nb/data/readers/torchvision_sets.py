@@ -15,18 +15,23 @@ from infomax_nb.data.readers.class_folders import _parts
 from infomax_nb.data.readers.common import _first
 from infomax_nb.errors import ParameterError, reading
 
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
+DEBIAN_FASHION_MNIST = Path(
+    "/usr/share/datasets/fashion-mnist"
+)  # the package dataset-fashion-mnist
 
 
 def _fashion_mnist(root: Path, split: str) -> ImageSet:
-    """torchvision's layout `<root>/FashionMNIST/raw`, or Debian's package dataset-fashion-mnist; packed or not."""
+    """torchvision's layout `<root>/FashionMNIST/raw`, or Debian's package dataset-fashion-mnist;
+    packed or not."""
     part = "train" if split == "train" else "t10k"
     paths = _fashion_files(root, part)
     images, labels = map(_idx, paths)
     if len(images) != len(labels):
         counts = f"{len(images)} {part} images but {len(labels)} labels"
         raise ParameterError(f"data_root: {paths[0].parent} holds {counts}.")
-    images = torch.nn.functional.pad(images[:, None].expand(-1, 3, -1, -1), (2, 2, 2, 2))  # to 32 pixels, as is usual
+    images = torch.nn.functional.pad(
+        images[:, None].expand(-1, 3, -1, -1), (2, 2, 2, 2)
+    )  # to 32 pixels, as is usual
     return ImageSet(images, labels.long(), list(FashionMNIST.classes))
 
 
@@ -37,7 +42,13 @@ def _fashion_files(root: Path, part: str) -> list[Path]:
     found: list[Path] = []
     for kind in ("images-idx3", "labels-idx1"):
         name = f"{part}-{kind}-ubyte"
-        found.append(_first("Fashion-MNIST", [place / f"{name}{end}" for place in places for end in ("", ".gz")], get))
+        found.append(
+            _first(
+                "Fashion-MNIST",
+                [place / f"{name}{end}" for place in places for end in ("", ".gz")],
+                get,
+            )
+        )
         places = [found[0].parent]
     return found
 
@@ -47,19 +58,27 @@ def _idx(path: Path) -> torch.Tensor:
     with reading(path):
         raw = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
         shape = np.frombuffer(raw, ">i4", raw[3], 4)
-        return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy())
+        return torch.from_numpy(
+            np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
+        )
 
 
 def _published(kind: Any, root: Path, **arguments):
-    """A data set of torchvision's, which compares each file's MD5 with the published one before it unpickles it."""
+    """A data set of torchvision's, which compares each file's MD5 with the published one before it
+    unpickles it."""
     get = f"torchvision.datasets.{kind.__name__}({str(root)!r}, download=True) fetches it."
     folder = _first(kind.__name__, [root / kind.base_folder], get)
     try:
         return kind(str(root), **arguments)
     except RuntimeError:
         sums = _published_sums(kind).items()
-        bad = next((folder / name for name, md5 in sums if not utils.check_integrity(folder / name, md5)), folder)
-        raise ParameterError(f"data_root: {bad} is missing, or its MD5 is not the published one. {get}") from None
+        bad = next(
+            (folder / name for name, md5 in sums if not utils.check_integrity(folder / name, md5)),
+            folder,
+        )
+        raise ParameterError(
+            f"data_root: {bad} is missing, or its MD5 is not the published one. {get}"
+        ) from None
 
 
 def _published_sums(kind: Any) -> dict[str, str]:
@@ -76,7 +95,8 @@ def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
 
 
 def _cifar10(root: Path, split: str) -> ImageSet:
-    """torchvision's pickles, `<root>/cifar-10-batches-py`, or folders `<root>[/cifar10]/{train,test}/<class>`."""
+    """torchvision's pickles, `<root>/cifar-10-batches-py`, or folders
+    `<root>[/cifar10]/{train,test}/<class>`."""
     pickles = root / CIFAR10.base_folder
     if pickles.exists():
         return _cifar(CIFAR10, root, split)
@@ -88,9 +108,13 @@ def _cifar100(root: Path, split: str) -> ImageSet:
     """torchvision's pickles, `<root>/cifar-100-python`, with the 20 superclasses."""
     data = _cifar(CIFAR100, root, split)
     folder = root / CIFAR100.base_folder
-    batch, meta = (pickle.loads((folder / name).read_bytes(), encoding="latin1") for name in ("test", "meta"))
+    batch, meta = (
+        pickle.loads((folder / name).read_bytes(), encoding="latin1") for name in ("test", "meta")
+    )
     coarse = dict(sorted(zip(batch["fine_labels"], batch["coarse_labels"], strict=True)))
-    return replace(data, coarse=torch.tensor([*coarse.values()]), coarse_names=meta["coarse_label_names"])
+    return replace(
+        data, coarse=torch.tensor([*coarse.values()]), coarse_names=meta["coarse_label_names"]
+    )
 
 
 def _stl10(root: Path, split: str) -> ImageSet:
