@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from infomax_nb.files import project_root, write_whole
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.train.record import environment
 
 
@@ -60,8 +60,10 @@ def publish(name: str, rows: list[dict]) -> pd.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     stem = f"{device()}_{name}"
-    write_whole(folder / f"{stem}.csv", lambda p: table.to_csv(p, index=False, float_format="%.5g"))
-    write_whole(
+    atomic_write(
+        folder / f"{stem}.csv", lambda p: table.to_csv(p, index=False, float_format="%.5g")
+    )
+    atomic_write(
         folder / f"{stem}.json",
         lambda p: Path(p).write_text(json.dumps(environment(), indent=1) + "\n"),
     )

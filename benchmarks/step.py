@@ -5,7 +5,7 @@ from common import device, publish, timed
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods import build
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     for backbone in ("resnet_small", "resnet18"):
         method = build(TrainConfig(backbone=backbone), 10).to(device())
         optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, fused=True)
-        make, generator = Views(method.views(32)), torch.Generator().manual_seed(0)
+        make, generator = MultiView(method.view_specs(32)), torch.Generator().manual_seed(0)
         views = make(images, generator)
         z = [torch.randn(128, 128, device=device(), requires_grad=True) for _ in views]
 

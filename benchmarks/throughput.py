@@ -13,7 +13,7 @@ from infomax_nb.data.image_set import ImageSet
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import project_root
 from infomax_nb.methods import build
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 
 ROUNDS = 5
 
@@ -35,7 +35,7 @@ def main() -> None:
         labels = torch.randint(0, 10, (batch,), device=device())
         method = build(config, 10).to(device())
         optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, fused=True)
-        make, generator = Views(method.views(size)), torch.Generator().manual_seed(0)
+        make, generator = MultiView(method.view_specs(size)), torch.Generator().manual_seed(0)
         few = ImageSet(images.repeat(4, 1, 1, 1), labels.repeat(4), [str(k) for k in range(10)])
         evaluation = OnlineEvaluation(
             few, few, method.backbone.num_features, 0, torch.device(device())

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader, Dataset
 
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views, local_size
 
 IMAGES = 128
@@ -51,7 +51,7 @@ def main() -> None:
             global_crop_size=size, local_crop_size=local_size(size), gaussian_blur=blur
         )
         stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().to(device())
-        ours, generator = Views(dino_views(size)), torch.Generator().manual_seed(0)
+        ours, generator = MultiView(dino_views(size)), torch.Generator().manual_seed(0)
         loader = DataLoader(
             Pictures(images, peer, batches),
             batch_size=IMAGES,

@@ -155,7 +155,7 @@ class TrainConfig(BaseModel):
 
         device, precision = devices.expected(self.device, self.precision)
         data_root = str(data_folder(self.data_root)) if self.dataset == "folder" else self.data_root
-        return self.but(
+        return self.replace(
             device=device, precision=precision, data_root=data_root, **same_as_own(self)
         )
 
@@ -200,7 +200,7 @@ class TrainConfig(BaseModel):
         where."""
         return runs_folder(self.runs_dir) / self.name
 
-    def but(self, **changes: Any) -> "TrainConfig":
+    def replace(self, **changes: Any) -> "TrainConfig":
         """The same configuration with some fields changed, validated anew."""
         return type(self)(**{**self.model_dump(), **changes})
 

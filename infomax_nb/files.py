@@ -1,4 +1,4 @@
-"""files."""
+"""Where the project's folders are, and files that are whole or not there at all."""
 
 import hashlib
 import os
@@ -8,26 +8,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from infomax_nb.errors import ParameterError, RunError, failed, ran_out, reading
+from infomax_nb.errors import RunError, device_failed, file_errors, not_allowed, one_line, ran_out
 
 
 def project_root() -> Path:
-    """The checkout's folder: the package's parent, or the nearest parent of the working folder with
-    `params/`."""
-    places = (Path(__file__).resolve().parent.parent, Path.cwd(), *Path.cwd().parents)
-    return next(
-        (p for p in places if (p / "params").is_dir() and (p / "notebooks").is_dir()), Path.cwd()
-    )
+    """The checkout's folder, which has `params/` and `notebooks/`.
+
+    It is the package's parent or the nearest parent of the working folder; where there is no
+    checkout, the working folder itself.
+    """
+    for place in (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents):
+        if (place / "params").is_dir() and (place / "notebooks").is_dir():
+            return place
+    return Path.cwd()
 
 
 def data_place(root: str | Path) -> Path:
-    """Where `data_root` is: seen from the working folder, else from the project's; `~` is the
-    user's home."""
-    given = at_home("data_root", root)
-    places = (given, project_root() / given)
-    return next((place for place in places if place.is_dir()), given)
+    """Where `data_root` is: seen from the working folder, else from the project's."""
+    given = _at_home("data_root", root)
+    seen_from_project = project_root() / given
+    return seen_from_project if seen_from_project.is_dir() and not given.is_dir() else given
 
 
 def data_folder(root: str | Path) -> Path:
@@ -36,25 +36,26 @@ def data_folder(root: str | Path) -> Path:
 
 
 def runs_folder(runs_dir: str | Path) -> Path:
-    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where;
-    `~` is the home."""
-    return project_root() / at_home("runs_dir", runs_dir)
+    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where."""
+    return project_root() / _at_home("runs_dir", runs_dir)
 
 
-def at_home(name: str, folder: str | Path) -> Path:
-    """The folder with its `~` replaced; ParameterError where that is nobody's home."""
+def _at_home(name: str, folder: str | Path) -> Path:
+    """The folder with its `~` replaced."""
     try:
         return Path(folder).expanduser()
     except RuntimeError:
-        allowed = "it must begin with the home of a user of this machine, or be written without ~"
-        raise ParameterError(f"{name} = {str(folder)!r} is not allowed: {allowed}.") from None
+        allowed = "written without ~, or begin with the home of a user of this machine"
+        raise not_allowed(name, str(folder), allowed) from None
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it
-    or nothing.
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there.
 
-    Raises RunError where the disk is full or may not be written to.
+    Whoever reads `path` sees all of it or nothing.
+
+    Raises:
+        RunError: the disk is full or may not be written to.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -62,34 +63,36 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # torch.save raises RuntimeError where there is no room
-        if ran_out(error) or failed(error):
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError for a full disk
+        if ran_out(error) or device_failed(error):
             raise
-        raise RunError(
-            f"{path} could not be written, the disk may be full: {' '.join(str(error).split())}"
-        ) from error
+        reason = f"could not be written, the disk may be full: {one_line(error)}"
+        raise RunError(f"{path} {reason}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote to `path`, on the CPU: tensors and plain values; nothing in it is
-    executed.
+    """What `torch.save` wrote to `path`, on the CPU. Nothing in it is executed.
 
-    Raises RunError for a file that is damaged (torch does not compare check sums) or holds other
-    objects.
+    Raises:
+        RunError: the file is damaged, or holds other things than tensors and plain values.
     """
-    with reading(path, "weights", RunError), zipfile.ZipFile(path) as file:
-        if damaged := file.testzip():
+    import torch
+
+    with file_errors(path, "weights", RunError), zipfile.ZipFile(path) as file:
+        damaged = file.testzip()  # torch does not compare check sums
+        if damaged:
             raise ValueError(f"the check sum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def file_digest(path: Path) -> str:
-    """Check sum (SHA-256) of a file; RunError if it cannot be read."""
-    with reading(path, "file", RunError), path.open("rb") as file:
+    """The SHA-256 check sum of a file, hexadecimal.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    with file_errors(path, "file", RunError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,7 @@ from lightly.utils.dist import gather, world_size
 
 from infomax_nb.distributed import all_rows
 from infomax_nb.objective.log_sum_exp import LogSumExp, positives
-from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
 
 KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
@@ -154,7 +154,7 @@ class InfoMaxLoss(torch.nn.Module):
         """
         _check_views(views)
         with torch.autocast(views[0].device.type, enabled=False):
-            z = normalize(torch.stack(list(views)))
+            z = unit_rows(torch.stack(list(views)))
             rows, cols, offset, total = z.flatten(0, 1), None, 0, z.shape[0] * z.shape[1]
             if together := world_size() > 1 and not alone:
                 cols, offset, total = all_rows(rows)

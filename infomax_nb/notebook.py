@@ -33,7 +33,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.losses import KAPPA_MAX
 
 
-def live() -> bool:
+def is_interactive() -> bool:
     """Whether a person is at the other end of a notebook's kernel, not papermill, nbconvert or
     nbval."""
     ipython = sys.modules.get("IPython")

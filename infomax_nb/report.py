@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
 from infomax_nb.files import project_root, runs_folder
-from infomax_nb.train.fitting import write_whole
+from infomax_nb.train.fitting import atomic_write
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 
@@ -61,14 +61,14 @@ def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():
         if table is not None:
-            write_whole(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
+            atomic_write(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
     records = [
         {"config": run.config.identity(), "data": "unknown", **run.record} for run in sources
     ]
     records = records or [environment()]
-    write_whole(folder / "records.json", lambda p: p.write_text(json.dumps(records, indent=1)))
-    write_whole(folder / "figure.png", lambda p: figure.savefig(p, format="png", dpi=110))
-    write_whole(folder / "caption.txt", lambda p: p.write_text(caption + "\n"))
+    atomic_write(folder / "records.json", lambda p: p.write_text(json.dumps(records, indent=1)))
+    atomic_write(folder / "figure.png", lambda p: figure.savefig(p, format="png", dpi=110))
+    atomic_write(folder / "caption.txt", lambda p: p.write_text(caption + "\n"))
     return f"reports/{name} holds {len(sources)} runs"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 from jinja2 import Template
 
-from infomax_nb.files import project_root, write_whole
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.report import committed
 from pipeline.copies import data_note
 
@@ -17,7 +17,7 @@ def index() -> Path:
     """Write `reports/index.html`; returns its path."""
     path = project_root() / "reports" / "index.html"
     text = page()
-    write_whole(path, lambda p: p.write_text(text, "utf-8"))
+    atomic_write(path, lambda p: p.write_text(text, "utf-8"))
     return path
 
 

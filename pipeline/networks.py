@@ -22,7 +22,7 @@ from infomax_nb.data.image_set import ImageSet
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import features
-from infomax_nb.files import file_digest, write_whole
+from infomax_nb.files import atomic_write, file_digest
 from infomax_nb.networks import NETWORKS, pretrained
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment
@@ -49,7 +49,7 @@ def store(run: Run) -> str:
     }
     record["trained_on"] = trained_on(record) or record["measured_on"]
     NETWORKS.mkdir(parents=True, exist_ok=True)
-    write_whole(
+    atomic_write(
         NETWORKS / f"{name}.pt", lambda p: torch.save(weights | {"centroids": of_classes}, p)
     )
     _write(name, record)
@@ -66,7 +66,7 @@ def measure(name: str, data_root: str) -> str:
     Raises ParameterError for an unknown name, and where there are no such images.
     """
     network = pretrained(name)
-    config = network.config.but(data_root=data_root)
+    config = network.config.replace(data_root=data_root)
     train, test = datasets(config, labelled=True)
     record = dict(network.record)
     before = record["knn_top1"]
@@ -121,7 +121,7 @@ def _write(name: str, record: dict[str, Any]) -> None:
     """The record of the network whose weights are there already, sealed by their check sum."""
     record["network"] = file_digest(NETWORKS / f"{name}.pt")
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    write_whole(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
+    atomic_write(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from infomax_nb.analysis import sphere
 from infomax_nb.analysis.saliency import maps
-from infomax_nb.data.image_set import Files
-from infomax_nb.files import project_root, write_whole
+from infomax_nb.data.image_set import ImageFiles
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.networks import pretrained
-from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.plots import LABELS
 
 KAPPA = 10.0
@@ -32,7 +32,7 @@ def density(axis: plt.Axes) -> None:
     towards = torch.tensor(
         [[1.0, 0.7, 0.5], [1.0, -0.8, 0.3], [1.0, 0.1, -0.9]], dtype=torch.float64
     )
-    views = normalize(towards + 0.2 * torch.randn(8, 3, 3, generator=draw, dtype=torch.float64))
+    views = unit_rows(towards + 0.2 * torch.randn(8, 3, 3, generator=draw, dtype=torch.float64))
     y, z = torch.meshgrid(*[torch.linspace(-1, 1, 500, dtype=torch.float64)] * 2, indexing="xy")
     at = torch.stack(
         [(1 - y**2 - z**2).sqrt(), y, z], -1
@@ -57,7 +57,7 @@ def accuracy(axis: plt.Axes) -> None:
 
 def looking(axes: np.ndarray) -> None:
     """Photographs, and over their grey copies where the committed network looks."""
-    pictures = Files(np.array([str(p) for p in PHOTOGRAPHS]), size=96)[:]
+    pictures = ImageFiles(np.array([str(p) for p in PHOTOGRAPHS]), size=96)[:]
     for k, found in enumerate(maps(pretrained(NETWORK).backbone, pictures)):
         colour = pictures[k].permute(1, 2, 0)
         axes[0, k].imshow(colour)
@@ -80,5 +80,5 @@ def overview() -> Figure:
 
 if __name__ == "__main__":
     picture = project_root() / "reports" / "overview.png"
-    write_whole(picture, lambda p: overview().savefig(p, format="png", dpi=110))
+    atomic_write(picture, lambda p: overview().savefig(p, format="png", dpi=110))
     print(picture.relative_to(project_root()))

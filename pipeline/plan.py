@@ -66,7 +66,7 @@ def numbers(
     made = build(config, classes)
     weights = sum(v.numel() * v.element_size() for v in made.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in made.parameters() if p.requires_grad)
-    return len(made.views(size)), weights, weights + 2 * trained
+    return len(made.view_specs(size)), weights, weights + 2 * trained
 
 
 def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
@@ -120,7 +120,7 @@ def recorded(config: TrainConfig) -> dict:
     devices = ("cuda", "cpu") if config.device == "auto" else (config.device,)
     precisions = ("bf16", "32") if config.precision == "auto" else (config.precision,)
     for device, precision in product(devices, precisions):
-        run = Run(config.but(device=device, precision=precision).run_dir)
+        run = Run(config.replace(device=device, precision=precision).run_dir)
         if run.finished:
             return run.record
     return {}

@@ -19,7 +19,7 @@ import yaml
 
 from infomax_nb.config import TrainConfig, absent, as_text, read_yaml
 from infomax_nb.errors import ParameterError, RunError
-from infomax_nb.files import project_root, write_whole
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.notebook import as_list
 
 # The paper's figures that show training runs, as patterns of files in params/paper/;
@@ -94,7 +94,7 @@ def name_of(values: dict[str, Any]) -> str:
         asked = TrainConfig(**values)
         device = "cpu" if asked.device == "auto" else asked.device
         precision = "32" if asked.precision == "auto" and device == "cpu" else asked.precision
-        name = asked.but(device=device, precision=precision).name
+        name = asked.replace(device=device, precision=precision).name
         name += "-cpu" if asked.device == "cpu" else ""
         return name + ("-32" if (asked.device, asked.precision) == ("auto", "32") else "")
     except ParameterError:
@@ -131,7 +131,7 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
         )
     TrainConfig(**values)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(
+    atomic_write(
         out, lambda part: part.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     )
 

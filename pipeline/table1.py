@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.files import project_root, write_whole
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.report import CLAIM
 from infomax_nb.train.run import Run, siblings
 
@@ -93,8 +93,8 @@ def main() -> None:
     table = table[table.dataset == arguments.dataset].assign(**what)
     files = [project_root() / "params" / "paper" / f"{file}.yaml" for file in table.params]
     used = records([TrainConfig.from_yaml(file, **changes) for file in files])
-    write_whole(arguments.out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
-    write_whole(
+    atomic_write(arguments.out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
+    atomic_write(
         arguments.out.with_suffix(".json"), lambda p: p.write_text(json.dumps(used, indent=1))
     )
     print(table.to_string(index=False))

@@ -15,7 +15,7 @@ from infomax_nb.analysis.centroids import lca_height
 from infomax_nb.data.sampling import stratified
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.neighbours import knn
-from infomax_nb.seeds import stream
+from infomax_nb.seeds import Use, stream
 
 
 def subtrees(paths: list[tuple]) -> dict[tuple, list[int]]:
@@ -69,7 +69,7 @@ def draws(paths: list[tuple], size: int, n: int = 20, seed: int = 0) -> pd.DataF
         ("near", k, node[-1], np.sort(rng.choice(below[node], size, False)))
         for k, node in enumerate(turns)
     ]
-    groups, seeds = superclasses(paths), [stream(seed, k, 6) for k in range(n)]
+    groups, seeds = superclasses(paths), [stream(seed, k, Use.FAR_CLASSES) for k in range(n)]
     rows += [
         ("far", k, f"far {k}", stratified(groups, size, s).sort().values.numpy())
         for k, s in enumerate(seeds)

@@ -15,7 +15,7 @@ from scipy.stats import vonmises_fisher
 from torch import Tensor
 
 from infomax_nb.losses import KAPPA_MAX, check_positive, log_vmf_normalizer
-from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.unit_rows import unit_rows
 
 
 def log_area(dim: int) -> float:
@@ -48,7 +48,7 @@ def vmf_sample(mean: Tensor, kappa: float, rng: np.random.Generator) -> Tensor:
     draws = torch.from_numpy(
         vonmises_fisher(pole.numpy(), kappa).rvs(len(mean), random_state=rng)
     ).view(mean.shape)
-    mirror = normalize(mean.double() - pole)  # reflecting at this normal takes the pole to the mean
+    mirror = unit_rows(mean.double() - pole)  # reflecting at this normal takes the pole to the mean
     return draws - 2 * (draws * mirror).sum(1, keepdim=True) * mirror
 
 
@@ -56,7 +56,7 @@ def vmf_views(
     n: int, dim: int, kappa0: float, n_views: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """A sample of the model: x (N, D) and its views (V, N, D), float64."""
-    x = normalize(torch.from_numpy(rng.standard_normal((n, dim))))
+    x = unit_rows(torch.from_numpy(rng.standard_normal((n, dim))))
     return x, vmf_sample(x.repeat(n_views, 1), kappa0, rng).view(n_views, n, dim)
 
 

@@ -14,7 +14,7 @@ from timm.utils import AttentionExtract
 from torch import Tensor, nn
 
 from infomax_nb.device import exact, resolve
-from infomax_nb.errors import ParameterError, memory
+from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.representation import inputs
 from infomax_nb.models import check_size
 
@@ -30,7 +30,7 @@ def maps(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
 
 
 @exact()
-@memory("saliency maps were computed", _CURE)
+@memory_errors("saliency maps were computed", _CURE)
 def smooth_grad_cam(
     net: nn.Module,
     images: Tensor,
@@ -93,7 +93,7 @@ def _with_a_map(layer: str | None, sizes: dict[str, torch.Size]) -> str:
 
 
 @exact()
-@memory("saliency maps were computed", _CURE)
+@memory_errors("saliency maps were computed", _CURE)
 def attention(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
     """Attention of a timm ViT's CLS token to each patch, the mean over heads and all blocks: the
     paper's Figure 2.

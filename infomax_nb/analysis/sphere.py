@@ -10,7 +10,7 @@ import math
 import torch
 
 from infomax_nb.losses import log_vmf_normalizer
-from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.unit_rows import unit_rows
 
 
 def on_circle(degrees: torch.Tensor | list[float]) -> torch.Tensor:
@@ -28,9 +28,9 @@ def clustered_views(
     At 0 degrees all views of an image coincide; at 90 they have nothing to do with its centre.
     """
     draw = torch.Generator().manual_seed(seed)
-    centres = normalize(torch.randn(n_images, dim, generator=draw, dtype=torch.float64))
+    centres = unit_rows(torch.randn(n_images, dim, generator=draw, dtype=torch.float64))
     aside = torch.randn(n_views, n_images, dim, generator=draw, dtype=torch.float64)
-    aside = normalize(aside - (aside * centres).sum(-1, keepdim=True) * centres)
+    aside = unit_rows(aside - (aside * centres).sum(-1, keepdim=True) * centres)
     return math.cos(math.radians(degrees)) * centres + math.sin(math.radians(degrees)) * aside
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from infomax_nb.errors import reading
+from infomax_nb.errors import file_errors
 
 # A folder is its owner's: Pillow's guards against hostile uploads would refuse large scans and long
 # captions.
@@ -26,7 +26,7 @@ BITS, PHOTOMETRIC, ORIENTATION, PLANES, SAMPLE_FORMAT = 258, 262, 274, 284, 339 
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Image:
+def decode_image(path: str | Path, least: tuple[int, int] | None = None) -> Image.Image:
     """The image in a file, RGB, as a viewer shows it: upright (EXIF), white behind what is
     transparent.
 
@@ -38,7 +38,7 @@ def picture(path: str | Path, least: tuple[int, int] | None = None) -> Image.Ima
     32-bit values, or a TIFF of 16-bit colours in planes.
     """
     _hush()
-    with reading(path, cure=" `damaged: skip` leaves it out."):
+    with file_errors(path, cure=" `damaged: skip` leaves it out."):
         with Image.open(path) as whole:
             whole.verify()  # decoding ignores a PNG's check sums
         with Image.open(path) as image:

@@ -22,9 +22,9 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data import glyphs
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.readers import READERS, packed_files
-from infomax_nb.errors import ParameterError, RunError, reading
-from infomax_nb.files import data_folder, runs_folder, write_whole
-from infomax_nb.notebook import live
+from infomax_nb.errors import ParameterError, RunError, file_errors
+from infomax_nb.files import atomic_write, data_folder, runs_folder
+from infomax_nb.notebook import is_interactive
 
 CACHE = ".fingerprints.json"
 CACHED = 100  # data sets that the cache holds, the newest ones
@@ -49,7 +49,7 @@ def fingerprint(config: TrainConfig) -> dict:
     root = data_folder(config.data_root)
     entries = _entries(config.dataset, root)
     paths = [path for path, _ in entries]
-    with reading(root):
+    with file_errors(root):
         stats = [os.stat(path) for path in paths]
     told = [f"{meaning}\0" for _, meaning in entries]
     times = [f"{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for stat in stats]
@@ -147,7 +147,7 @@ def _entries(name: str, root: Path) -> list[tuple[str, str]]:
 
 def _contents(paths: list[str], skip: bool) -> list[str]:
     """Digest of each file's content; with `skip`, of one that cannot be read, that it cannot."""
-    quiet = not (live() or sys.stderr.isatty())
+    quiet = not (is_interactive() or sys.stderr.isatty())
     with ThreadPoolExecutor() as pool:
         jobs = pool.map(lambda path: _content(path, skip), paths)
         return list(
@@ -157,7 +157,7 @@ def _contents(paths: list[str], skip: bool) -> list[str]:
 
 def _content(path: str, skip: bool) -> str:
     try:
-        with reading(path, cure=" `damaged: skip` leaves it out."), open(path, "rb") as file:
+        with file_errors(path, cure=" `damaged: skip` leaves it out."), open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except ValueError:
         if skip:
@@ -207,6 +207,6 @@ def _write_cache(path: Path, known: dict[str, dict]) -> None:
     newest = dict(list(known.items())[-CACHED:])
     with suppress(OSError, RunError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(
+        atomic_write(
             path, lambda part: part.write_text(json.dumps(newest, indent=1), encoding="utf-8")
         )

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from infomax_nb.data.decoding import picture
-from infomax_nb.errors import reading
+from infomax_nb.data.decoding import decode_image
+from infomax_nb.errors import file_errors
 
 
-class Files:
+class ImageFiles:
     """Images uint8 (N, 3, H, W) that stay in their files; threads decode the ones that are asked
     for.
 
@@ -33,7 +33,7 @@ class Files:
         self.paths, self.scaled, self.frame = (
             paths,
             bool(size),
-            (size, size) if size else picture(paths[0]).size,
+            (size, size) if size else decode_image(paths[0]).size,
         )
         self.shape = torch.Size((len(paths), 3, *self.frame[::-1]))
         self.nbytes = self.shape.numel()
@@ -55,14 +55,16 @@ class Files:
         """Chunks (n, 3, H, W), each decoded while the caller works on the one before."""
         return _ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
 
-    def to(self, device: torch.device | str) -> "Files":
+    def to(self, device: torch.device | str) -> "ImageFiles":
         """Itself: files stay where they are."""
         return self
 
     def _decode(self, paths: np.ndarray, out: np.ndarray) -> None:
         for path, place in zip(paths, out, strict=True):
-            image = picture(path, (2 * self.frame[0], 2 * self.frame[1]) if self.scaled else None)
-            with reading(path):
+            image = decode_image(
+                path, (2 * self.frame[0], 2 * self.frame[1]) if self.scaled else None
+            )
+            with file_errors(path):
                 if not self.scaled and image.size != self.frame:
                     raise ValueError(f"it has {image.size} pixels, the first one {self.frame}")
                 place[:] = np.asarray(
@@ -83,12 +85,12 @@ class ImageSet:
     """Images uint8 (N, 3, H, W), labels int64 (N,), -1 where there is none; names of the classes,
     [] without labels.
 
-    `images`: `Files` where a set is large. `coarse`: (classes,) superclass of each class, or None;
+    `images`: `ImageFiles` where a set is large. `coarse`: (classes,) superclass of each class, or None;
     `coarse_names`. `masks`: bool (N, H, W), or None. `boxes`: float32 (N, 4), x0 y0 x1 y1 in the
     images' pixels, or None.
     """
 
-    images: torch.Tensor | Files
+    images: torch.Tensor | ImageFiles
     labels: torch.Tensor
     classes: list[str]
     coarse: torch.Tensor | None = None

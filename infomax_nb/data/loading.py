@@ -15,10 +15,10 @@ import torch
 
 from infomax_nb.config import SIZES
 from infomax_nb.data import glyphs
-from infomax_nb.data.decoding import picture
-from infomax_nb.data.image_set import Files, ImageSet
+from infomax_nb.data.decoding import decode_image
+from infomax_nb.data.image_set import ImageFiles, ImageSet
 from infomax_nb.data.sampling import stratified
-from infomax_nb.errors import ParameterError, memory
+from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.files import data_place
 
 MEMORY = (
@@ -26,7 +26,7 @@ MEMORY = (
 )  # bytes; images in files that need more stay there and are decoded each time they are used
 
 
-@memory("a data set was loaded", "take fewer images (n_train) or a smaller image_size")
+@memory_errors("a data set was loaded", "take fewer images (n_train) or a smaller image_size")
 def load(
     name: str,
     root="data",
@@ -84,7 +84,7 @@ def load(
     if n not in (None, len(data)):
         data = data[stratified(data.labels, n, seed)]
     if isinstance(data.images, np.ndarray):
-        files = Files(data.images, image_size or SIZES.get(name))
+        files = ImageFiles(data.images, image_size or SIZES.get(name))
         data = replace(data, images=files if files.nbytes > MEMORY else files[:])
     elif image_size and data.images.shape[-1] != image_size:
         chunks = [
@@ -97,7 +97,7 @@ def load(
 def _without_damaged(data: ImageSet, split: str) -> ImageSet:
     """The images whose files can be decoded; the others are named on stderr."""
     with ThreadPoolExecutor() as pool:
-        tried = [pool.submit(lambda path: picture(path).close(), path) for path in data.images]  # type: ignore[union-attr]  # paths
+        tried = [pool.submit(lambda path: decode_image(path).close(), path) for path in data.images]  # type: ignore[union-attr]  # paths
     whole = torch.tensor([each.exception() is None for each in tried])
     if len(lost := data.images[~whole.numpy()]):  # type: ignore[index]
         print(

@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop
 
 from infomax_nb.data.folders import FORMATS
-from infomax_nb.data.loading import picture
-from infomax_nb.errors import ParameterError, printable, reading
+from infomax_nb.data.loading import decode_image
+from infomax_nb.errors import ParameterError, file_errors, printable
 from infomax_nb.files import project_root
 
 SHIPPED = [
@@ -100,7 +100,7 @@ def own(folder: str, damaged: str = "refuse", most: int = 8, size: int = 64) -> 
 
 def _pictures(folder: str) -> list[Path]:
     """The pictures in a folder, by name."""
-    with reading(folder, "photos"):
+    with file_errors(folder, "photos"):
         places = (Path(folder).expanduser(), project_root() / folder)
         place = next((path for path in places if path.is_dir()), None)
         inside = place.iterdir() if place else ()
@@ -115,7 +115,7 @@ def whole(path: Path, size: int) -> Tensor:
     Sides are multiples of 4, which is what a ViT's patches ask for; a picture more than 16 times as
     long as wide is compressed to that. Raises ParameterError as `data.picture`.
     """
-    image = picture(path, (2 * size, 2 * size))
+    image = decode_image(path, (2 * size, 2 * size))
     scale = size / min(image.size)
     width, height = (min(16 * size, max(size, 4 * round(side * scale / 4))) for side in image.size)
     return torch.from_numpy(

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from infomax_nb.data.image_set import Files, ImageSet, _ahead
-from infomax_nb.seeds import stream
+from infomax_nb.data.image_set import ImageFiles, ImageSet, _ahead
+from infomax_nb.seeds import Use, stream
 
 
 def stratified(labels: torch.Tensor, n: int, seed: int) -> torch.Tensor:
@@ -28,16 +28,16 @@ def batches(
     (seed, epoch) alone.
 
     With several processes (`world`) each takes its share of every batch of `size` images, in the
-    order of `rank`. `first`: number of the batch to begin with. `Files` are decoded one batch
+    order of `rank`. `first`: number of the batch to begin with. `ImageFiles` are decoded one batch
     ahead.
     """
     order = torch.randperm(
-        len(data), generator=torch.Generator().manual_seed(stream(seed, epoch, 0))
+        len(data), generator=torch.Generator().manual_seed(stream(seed, epoch, Use.ORDER))
     )
     wholes = (
         order[start : start + size] for start in range(first * size, len(data) - size + 1, size)
     )
     shares = (whole.tensor_split(world)[rank].to(data.images.device) for whole in wholes)
-    yield from (_ahead if isinstance(data.images, Files) else map)(
+    yield from (_ahead if isinstance(data.images, ImageFiles) else map)(
         lambda k: (data.images[k], data.labels[k]), shares
     )

@@ -20,7 +20,7 @@ def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
     """
     with torch.random.fork_rng():
         method = build(config, n_classes).train().to("meta")
-    sizes = [view.size for view in method.views(config.size)]
+    sizes = [view.size for view in method.view_specs(config.size)]
     views = [torch.empty(config.batch_size, 3, size, size, device="meta") for size in sizes]
     with FlopCounterMode(display=False) as counter:
         outputs = [x for each in method.outputs(views) for x in each if x.requires_grad]

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from infomax_nb.device import exact
-from infomax_nb.errors import memory
+from infomax_nb.errors import memory_errors
 from infomax_nb.evaluation.representation import _CURE
 
 
@@ -25,7 +25,7 @@ def usual_k(images: int) -> int:
 
 
 @exact()
-@memory("neighbours were looked for", _CURE)
+@memory_errors("neighbours were looked for", _CURE)
 def knn(
     bank: Tensor,
     bank_labels: Tensor,
@@ -51,7 +51,7 @@ def knn(
 
 
 @exact()
-@memory("neighbours were looked for", _CURE)
+@memory_errors("neighbours were looked for", _CURE)
 def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
     """Rows of `bank` (N, D) nearest to each of `queries` (Q, D) by cosine: (Q, k), nearest first; k
     is cut to N."""

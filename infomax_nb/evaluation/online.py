@@ -14,11 +14,11 @@ from torch.nn.functional import cross_entropy
 
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact
-from infomax_nb.errors import memory
+from infomax_nb.errors import memory_errors
 from infomax_nb.evaluation.neighbours import best_within, knn, topk_accuracy
 from infomax_nb.evaluation.representation import _CURE, effective_rank, features
-from infomax_nb.files import write_whole
-from infomax_nb.seeds import stream
+from infomax_nb.files import atomic_write
+from infomax_nb.seeds import Use, stream
 
 
 class OnlineEvaluation:
@@ -35,13 +35,13 @@ class OnlineEvaluation:
     ):
         self.train, self.test, self.seed, self.n_classes = train, test, seed, len(train.classes)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(seed, 0, 3))
+            torch.manual_seed(stream(seed, 0, Use.HEAD))
             self.head = nn.Linear(n_features, max(1, self.n_classes)).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
         self.predicted: dict[str, list] = {}
 
     @exact()
-    @memory("features were evaluated", _CURE)
+    @memory_errors("features were evaluated", _CURE)
     def __call__(self, backbone: nn.Module, epoch: int, passes: int = 2) -> dict[str, float]:
         """`linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5 from
         five classes on); `knn_few_top1` with k = images per class, where some class has fewer than
@@ -50,7 +50,7 @@ class OnlineEvaluation:
             return {"effective_rank": effective_rank(features(backbone, self.test.images))}
         x, queries = features(backbone, self.train.images), features(backbone, self.test.images)
         y, labels = self.train.labels.to(x.device), self.test.labels.to(x.device)
-        generator = torch.Generator().manual_seed(stream(self.seed, epoch, 4))
+        generator = torch.Generator().manual_seed(stream(self.seed, epoch, Use.HEAD_ORDER))
         with torch.enable_grad():
             for _ in range(passes):
                 for rows in torch.randperm(len(x), generator=generator).split(256):
@@ -93,7 +93,7 @@ class OnlineEvaluation:
             return
         arrays = {name: np.stack(values) for name, values in self.predicted.items()}
         arrays["labels"] = self._small(self.test.labels)
-        write_whole(path, lambda part: _savez(part, arrays))
+        atomic_write(path, lambda part: _savez(part, arrays))
 
     def state_dict(self) -> dict:
         """The head, its optimiser and what was predicted, so that a resumed run continues with

@@ -13,13 +13,13 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
 from infomax_nb.device import exact, resolve
-from infomax_nb.errors import ParameterError, memory
+from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import effective_rank, features, inputs
 from infomax_nb.losses import InfoMaxLoss, mutual_information
 from infomax_nb.methods import Method, build
-from infomax_nb.seeds import stream
-from infomax_nb.views.batch import Views
+from infomax_nb.seeds import Use, stream
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
 
@@ -34,14 +34,14 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
     """
     place = resolve(config.device)[0]
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(config.seed, 0, 2))
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
         net = build(config, len(train.classes)).backbone
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
     with (
         exact(),
-        memory(
+        memory_errors(
             "an untrained network's statistics were taken",
             "take a smaller image_size, or device = cpu",
         ),
@@ -75,7 +75,7 @@ def colour_statistics(images: Tensor) -> Tensor:
     )
 
 
-@memory("a probe was fitted", "take fewer images (n_train)")
+@memory_errors("a probe was fitted", "take fewer images (n_train)")
 def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     """Classes by falling score (test rows, classes): L-BFGS logistic regression on standardised
     features.
@@ -121,7 +121,7 @@ def compare(
 
 @torch.no_grad()
 @exact()
-@memory("held-out information was computed", "take a smaller image_size, or device = cpu")
+@memory_errors("held-out information was computed", "take a smaller image_size, or device = cpu")
 def held_out_information(
     method: Method, test: ImageSet, kappa=10.0, batches=4, device: str = "auto"
 ) -> dict[str, float]:
@@ -139,11 +139,11 @@ def held_out_information(
             f"data_root: the test split has {len(test)} image: to tell images apart takes two or more."
         )
     views, loss, generator = (
-        Views(dino_views(test.images.shape[-1])),
+        MultiView(dino_views(test.images.shape[-1])),
         InfoMaxLoss(kappa),
         torch.Generator(),
     )
-    generator.manual_seed(stream(0, 0, 5))
+    generator.manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
     size = min(128, len(test))
     rows = stratified(test.labels, min(batches, len(test) // size) * size, 0).split(size)
     place = resolve(device)[0]

@@ -7,27 +7,27 @@ import torch
 from lightly.utils.dist import rank, world_size
 from torch import Tensor, nn
 
-from infomax_nb.data.image_set import Files
+from infomax_nb.data.image_set import ImageFiles
 from infomax_nb.device import exact, resolve
 from infomax_nb.distributed import gathered
-from infomax_nb.errors import memory
+from infomax_nb.errors import memory_errors
 from infomax_nb.models import check_size
-from infomax_nb.views.batch import normalise
+from infomax_nb.views.batch import standardise
 
 _CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
 
 
 def inputs(
-    images: Tensor | Files, device: torch.device | str = "cpu", batch: int = 512
+    images: Tensor | ImageFiles, device: torch.device | str = "cpu", batch: int = 512
 ) -> Iterator[Tensor]:
     """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
     for chunk in images.split(batch):
-        x = normalise(chunk.to(device).transpose(0, 1).float()).transpose(0, 1)
+        x = standardise(chunk.to(device).transpose(0, 1).float()).transpose(0, 1)
         yield x.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def features(backbone: nn.Module, images: Tensor | Files, device: str | None = None) -> Tensor:
+def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | None = None) -> Tensor:
     """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's
     running statistics.
 
@@ -50,7 +50,7 @@ def features(backbone: nn.Module, images: Tensor | Files, device: str | None = N
         -len(images) // world_size()
     )  # of each process; the last one's wraps around: all are equally long
     doing = f"the features of {len(images):,} images of {images.shape[-1]} pixels were computed"
-    with exact(), memory(doing, _CURE):
+    with exact(), memory_errors(doing, _CURE):
         backbone.to(place).eval()
         part = (
             images

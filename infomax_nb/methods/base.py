@@ -11,7 +11,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.device import exact
 from infomax_nb.distributed import gathered
 from infomax_nb.views.recipes import local_views, recipe_views, with_local
-from infomax_nb.views.specification import View, from_lightly
+from infomax_nb.views.specification import ViewSpec, from_lightly
 
 
 class Method(nn.Module):
@@ -37,12 +37,12 @@ class Method(nn.Module):
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
         """Make heads and losses, for a backbone of so many features."""
 
-    def own_views(self, size: int) -> list[View]:
+    def own_views(self, size: int) -> list[ViewSpec]:
         """The method's own views of an image of `size` pixels; those of lightly's `transform` if it
         names one."""
         return from_lightly(self.transform, input_size=size)
 
-    def views(self, size: int) -> list[View]:
+    def view_specs(self, size: int) -> list[ViewSpec]:
         """The views that are drawn of an image of `size` pixels: the method's own, or what the
         configuration says."""
         recipe = self.config.augmentation

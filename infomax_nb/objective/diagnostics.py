@@ -6,7 +6,7 @@ import torch
 
 from infomax_nb.device import exact
 from infomax_nb.losses import InfoMaxLoss, _check_views
-from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.unit_rows import unit_rows
 
 
 def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, float]:
@@ -19,7 +19,7 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
     """
     _check_views(views)
     with torch.enable_grad(), exact():
-        z = normalize(torch.stack([v.detach().double() for v in views])).requires_grad_()
+        z = unit_rows(torch.stack([v.detach().double() for v in views])).requires_grad_()
         entropies = loss.entropies(
             list(z), alone=True
         )  # these normalise again: the gradient is tangential

@@ -4,7 +4,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 
-class Normalize(torch.autograd.Function):
+class UnitRows(torch.autograd.Function):
     """x / |x|, scaled first so that squares neither overflow nor underflow; few passes, as small
     batches need."""
 
@@ -25,7 +25,7 @@ class Normalize(torch.autograd.Function):
         return torch.addcmul(grad, z, (grad * z).sum(-1, keepdim=True), value=-1).mul_(inverse)
 
 
-def normalize(x: torch.Tensor) -> torch.Tensor:
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero,
     gradient zero."""
-    return Normalize.apply(x if x.dtype == torch.float64 else x.float())
+    return UnitRows.apply(x if x.dtype == torch.float64 else x.float())

@@ -38,7 +38,7 @@ def main() -> None:
         if given.run:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
-            config = old.config.but(**{"runs_dir": str(old.path.parent / "rebuilt"), **changes})
+            config = old.config.replace(**{"runs_dir": str(old.path.parent / "rebuilt"), **changes})
         else:
             config = TrainConfig.from_yaml(given.file, **changes)
         run = fit(config, given.devices)

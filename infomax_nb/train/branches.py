@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from infomax_nb.config import UNSAID, TrainConfig
 from infomax_nb.data.fingerprints import check_data, fingerprint
-from infomax_nb.errors import ParameterError, RunError, memory
+from infomax_nb.errors import ParameterError, RunError, memory_errors
 from infomax_nb.files import file_digest, load_weights
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def read(path: Path, config: TrainConfig) -> dict:
 
     Raises RunError if it is damaged or not of the run that `config` describes.
     """
-    with memory("a checkpoint was read", "free some memory"):
+    with memory_errors("a checkpoint was read", "free some memory"):
         saved = load_weights(path).get("loop", {})
     # A field that is newer than the checkpoint had its default there; float32 on the CPU goes
     # without saying.

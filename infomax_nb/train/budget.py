@@ -32,4 +32,6 @@ def longer(config: TrainConfig, images: int) -> TrainConfig:
     smaller = [size for size in BATCHES if size < config.batch_size]
     fitting = (size for size in (config.batch_size, *smaller) if images // size >= 8)
     size = next(fitting, min([config.batch_size, *smaller]))
-    return config.but(batch_size=size, epochs=max(config.epochs, -(-ENOUGH // (images // size))))
+    return config.replace(
+        batch_size=size, epochs=max(config.epochs, -(-ENOUGH // (images // size)))
+    )

@@ -22,8 +22,8 @@ from infomax_nb.device import resolve
 from infomax_nb.distributed import Processes, check_startable, processes
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.online import OnlineEvaluation
-from infomax_nb.files import file_digest, write_whole
-from infomax_nb.notebook import live
+from infomax_nb.files import atomic_write, file_digest
+from infomax_nb.notebook import is_interactive
 from infomax_nb.train import branches, budget
 from infomax_nb.train.record import _now, environment
 from infomax_nb.train.recorder import save_interval
@@ -77,7 +77,7 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
         held = lock.acquire(timeout=0)
     except Timeout:
         if (
-            live() or "ipykernel" not in sys.modules
+            is_interactive() or "ipykernel" not in sys.modules
         ):  # like progress bars, it is nothing for a stored output
             print(
                 f"{config.name} is being trained by another process; waiting for it.",
@@ -144,7 +144,7 @@ def _train(config: TrainConfig, run: Run, train: ImageSet, test: ImageSet, there
     weights, more = work(config, train, test, run.path, there, seen)
     if there.rank:
         return run
-    write_whole(run.path / "model.pt", lambda p: torch.save(weights, p))
+    atomic_write(run.path / "model.pt", lambda p: torch.save(weights, p))
     record |= {
         "finished": _now(),
         "data": described(seen, test),
@@ -167,7 +167,7 @@ def _say_how_long(config: TrainConfig, images: int) -> None:
     if config.dataset == "imagenet100":  # nothing is trained
         return
     few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
-    if few or live() or sys.stderr.isatty():
+    if few or is_interactive() or sys.stderr.isatty():
         print(budget.in_words(config, images), file=sys.stderr, flush=True)
 
 
@@ -176,7 +176,7 @@ def _probe_imagenet(
 ):
     """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes
     as there."""
-    trained = fit(config.but(dataset="imagenet"))
+    trained = fit(config.replace(dataset="imagenet"))
     device = torch.device(config.device)
     backbone = trained.method().get_submodule("backbone").to(device)
     evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)  # type: ignore[arg-type]

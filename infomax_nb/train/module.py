@@ -7,15 +7,15 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import batches
 from infomax_nb.methods import Method
-from infomax_nb.seeds import stream
+from infomax_nb.seeds import Use, stream
 from infomax_nb.train.record import commit
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 
 
 class _Batches:
     """What Lightning iterates over: an epoch's batches, already on the device."""
 
-    def __init__(self, loop: "Loop"):
+    def __init__(self, loop: "PretrainModule"):
         self.loop = loop
 
     def __len__(self) -> int:
@@ -38,7 +38,7 @@ class _Batches:
         yield from batches(loop.train_set, loop.config.batch_size, *place)
 
 
-class Loop(pl.LightningModule):
+class PretrainModule(pl.LightningModule):
     """Views, method, loss and optimiser of one step; nothing in it waits for the device."""
 
     def __init__(self, config: TrainConfig, method: Method, train_set: ImageSet, seen: dict):
@@ -47,7 +47,7 @@ class Loop(pl.LightningModule):
         self.seen = seen  # the data set's fingerprint
         self.trunk: dict | None = None  # of a run with `start_from`, as its record names it
         self.commit = commit() if config.keep_epochs else ""
-        self.views = Views(method.views(train_set.images.shape[-1]))
+        self.views = MultiView(method.view_specs(train_set.images.shape[-1]))
         self.drawn: dict[str, torch.Tensor] = {}
         self.drawn_epoch = -1
 
@@ -89,7 +89,7 @@ class Loop(pl.LightningModule):
         images); drawn once an epoch."""
         epoch, whole = self.current_epoch, self.config.batch_size
         if self.drawn_epoch != epoch:  # Lightning announces no epoch that it resumes in its midst
-            generator = torch.Generator().manual_seed(stream(self.config.seed, epoch, 1))
+            generator = torch.Generator().manual_seed(stream(self.config.seed, epoch, Use.VIEWS))
             seen = len(self.train_set) // whole * whole
             height, width = self.train_set.images.shape[-2:]
             self.drawn = self.views.draw(seen, height, width, generator)

@@ -14,7 +14,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.distributed import gathered
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.online import OnlineEvaluation
-from infomax_nb.files import write_whole
+from infomax_nb.files import atomic_write
 from infomax_nb.losses import mutual_information
 from infomax_nb.objective.diagnostics import diagnostics
 from infomax_nb.train import branches
@@ -87,7 +87,7 @@ class Recorder(pl.callbacks.Checkpoint):
         """Write the checkpoint, or one that is kept; all processes take part, the first one
         writes."""
         path = branches.kept(self.folder, keep) if keep else self.folder / "checkpoint.ckpt"
-        write_whole(
+        atomic_write(
             path, trainer.save_checkpoint
         ) if trainer.is_global_zero else trainer.save_checkpoint(path)
         self.last_save = time.monotonic()
@@ -100,7 +100,7 @@ class Recorder(pl.callbacks.Checkpoint):
             return
         self.evaluation.write(self.folder / "predictions.npz")
         if self.history:
-            write_whole(path, lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
+            atomic_write(path, lambda p: pd.DataFrame(self.history).to_csv(p, index=False))
         else:
             path.unlink(missing_ok=True)
 

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from infomax_nb.config import UNSAID, TrainConfig, read_yaml
-from infomax_nb.errors import RunError, reading
-from infomax_nb.files import file_digest, load_weights, runs_folder, write_whole
+from infomax_nb.errors import RunError, file_errors
+from infomax_nb.files import atomic_write, file_digest, load_weights, runs_folder
 from infomax_nb.methods import build
 
 SEALED = {
@@ -43,7 +43,7 @@ class Run:
         than its first step.
         """
         path = self.intact / "config.yaml"
-        with reading(self.path / "config.yaml", "run", RunError):
+        with file_errors(self.path / "config.yaml", "run", RunError):
             values = UNSAID | read_yaml(path)
             values["device"] = "cpu" if values["device"] == "auto" else values["device"]
             return TrainConfig(**values).resolved()
@@ -76,7 +76,7 @@ class Run:
             raise RunError(
                 f"run: {path} is not the file that this run wrote; put it back, or delete the run."
             )
-        with reading(path, "run", RunError), np.load(path) as arrays:
+        with file_errors(path, "run", RunError), np.load(path) as arrays:
             return dict(arrays)
 
     @property
@@ -86,7 +86,7 @@ class Run:
         Raises RunError if it, `config.yaml` or `metrics.csv` is not what the finished run wrote.
         """
         path = self.path / "record.json"
-        with reading(path, "run", RunError):
+        with file_errors(path, "run", RunError):
             record = json.loads(path.read_bytes()) if path.exists() else {}
             if (
                 not isinstance(record, dict)
@@ -120,7 +120,7 @@ class Run:
 
     def write(self, name: str, text: str) -> None:
         """A file of the run, whole or not at all."""
-        write_whole(self.path / name, lambda p: p.write_text(text, encoding="utf-8"))
+        atomic_write(self.path / name, lambda p: p.write_text(text, encoding="utf-8"))
 
     @property
     def weights(self) -> dict:

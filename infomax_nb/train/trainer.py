@@ -26,13 +26,13 @@ from infomax_nb.data.fingerprints import check_data
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
 from infomax_nb.distributed import Processes
-from infomax_nb.errors import ParameterError, memory
+from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.methods import build
-from infomax_nb.notebook import live
-from infomax_nb.seeds import stream
+from infomax_nb.notebook import is_interactive
+from infomax_nb.seeds import Use, stream
 from infomax_nb.train import branches
-from infomax_nb.train.module import Loop, _Batches
+from infomax_nb.train.module import PretrainModule, _Batches
 from infomax_nb.train.recorder import Recorder, save_interval
 
 
@@ -78,7 +78,7 @@ def _trainer(
         # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it
         # finds there.
         default_root_dir=folder / "nothing",
-        enable_progress_bar=live() or sys.stderr.isatty(),  # a log stays quiet
+        enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # a log stays quiet
         **options,
     )
 
@@ -143,10 +143,10 @@ def run(
         keep_memory()
     device = torch.device(config.device)
     cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
-    with memory("images and network were loaded", cure), torch.random.fork_rng(devices=[]):
+    with memory_errors("images and network were loaded", cure), torch.random.fork_rng(devices=[]):
         if cuda and train.images.nbytes + test.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
             train, test = train.to(device), test.to(device)  # else Lightning moves each batch
-        torch.default_generator.manual_seed(stream(config.seed, 0, 2))
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
         method = build(config, len(train.classes)).to(device)
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)  # type: ignore[arg-type]
@@ -157,11 +157,11 @@ def run(
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
         trainer = _trainer(config, there, folder, recorder, **options)
-        loop = Loop(config, method, train, seen)
+        loop = PretrainModule(config, method, train, seen)
         loop.trunk = trunk
         try:
             # Exact where there is no autocast, and in backward passes, which run here.
-            with exact(), memory("training", f"use a batch_size below {config.batch_size}"):
+            with exact(), memory_errors("training", f"use a batch_size below {config.batch_size}"):
                 trainer.fit(loop, _Batches(loop), ckpt_path=saved, weights_only=True)
         except SIGTERMException:
             sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well

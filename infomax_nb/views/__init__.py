@@ -4,5 +4,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"batch": ["Views"], "recipes": ["dino_views"], "specification": ["View"]},
+    submod_attrs={"batch": ["MultiView"], "recipes": ["dino_views"], "specification": ["ViewSpec"]},
 )

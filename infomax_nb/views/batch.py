@@ -13,8 +13,8 @@ shared one order of the jitter operations.
 import torch
 
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import colour, crop, normalise
-from infomax_nb.views.specification import View
+from infomax_nb.views.pixels import colour, crop, standardise
+from infomax_nb.views.specification import ViewSpec
 
 _AT_ONCE = 2**20  # numbers of pixels that a CPU works on at a time: 4 MiB
 
@@ -22,7 +22,7 @@ _AT_ONCE = 2**20  # numbers of pixels that a CPU works on at a time: 4 MiB
 RECIPE = 2
 
 
-class Views:
+class MultiView:
     """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size,
     size), channels last.
 
@@ -33,7 +33,7 @@ class Views:
         views: what to draw; views of one size are made together.
     """
 
-    def __init__(self, views: list[View]):
+    def __init__(self, views: list[ViewSpec]):
         self.views = list(views)
         alike = [(v.size, v.kernel, v.solarize_first) for v in self.views]
         self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
@@ -84,7 +84,7 @@ class Views:
             if self.coloured:
                 alone = {name: numbers.flatten() for name, numbers in own.items()}
                 colour(pixels.flatten(1, 2), alone, sigma, solarize_first)
-            out[:, rows] = normalise(pixels).permute(1, 2, 3, 4, 0)
+            out[:, rows] = standardise(pixels).permute(1, 2, 3, 4, 0)
         return out.permute(0, 1, 4, 2, 3)
 
 

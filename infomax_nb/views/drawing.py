@@ -18,7 +18,7 @@ _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a 
 def draw(
     views: Sequence, images: int, height: int, width: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Draw everything random about `views` (`views.View`) of so many images of height x width
+    """Draw everything random about `views` (`ViewSpec`) of so many images of height x width
     pixels, on the CPU.
 
     The images of an epoch are drawn together; `generator` alone decides what comes.

@@ -223,7 +223,7 @@ def _blur(x: Tensor, rows: Tensor, sigmas: Tensor, largest: float) -> None:
         channel[rows] = (matrices @ channel[rows] @ matrices.mT).round_()
 
 
-def normalise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
+def standardise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
     """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of
     ImageNet's statistics."""
     shape = (3,) + (1,) * (x.ndim - 1)
@@ -231,7 +231,7 @@ def normalise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
     return torch.addcmul((-mean / std).to(x.device).view(shape), x, scale)
 
 
-def unnormalise(view: Tensor, size: int) -> Tensor:
+def unstandardise(view: Tensor, size: int) -> Tensor:
     """A network's input (B, 3, S, S) as uint8 images (B, 3, size, size), enlarged pixel by
     pixel."""
     mean, std = (torch.tensor(t).view(3, 1, 1) for t in (IMAGENET_MEAN, IMAGENET_STD))

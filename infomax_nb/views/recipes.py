@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from infomax_nb.config import PATCHES, TrainConfig
 from infomax_nb.errors import ParameterError
-from infomax_nb.views.specification import View, from_lightly
+from infomax_nb.views.specification import ViewSpec, from_lightly
 
 LOCAL_FROM = 64  # pixels of the images from which DINO has local views
 
@@ -14,7 +14,7 @@ def local_size(size: int) -> int:
     return 96 if size == 224 else size // 2
 
 
-def dino_views(size: int, **options) -> list[View]:
+def dino_views(size: int, **options) -> list[ViewSpec]:
     """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3;
     blur from 96 px.
 
@@ -25,9 +25,9 @@ def dino_views(size: int, **options) -> list[View]:
     return from_lightly("DINOTransform", **usual | options)
 
 
-def supervised_views(size: int) -> list[View]:
+def supervised_views(size: int) -> list[ViewSpec]:
     """One view: torchvision's RandomResizedCrop (8 to 100%) and a flip."""
-    return [View(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
+    return [ViewSpec(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
 
 
 OWN = {"infomax": "dino", "barlow_twins": "byol"}  # methods whose recipe has another name than they
@@ -45,7 +45,7 @@ NEEDED = {
 LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
 
 
-def byol_views(size: int) -> list[View]:
+def byol_views(size: int) -> list[ViewSpec]:
     """The two unlike views of lightly's `BYOLTransform`, for images of `size` pixels."""
     from lightly.transforms import byol_transform as byol
 
@@ -56,7 +56,7 @@ def byol_views(size: int) -> list[View]:
     return from_lightly("BYOLTransform", first, second)
 
 
-def recipe_views(recipe: str, size: int) -> list[View]:
+def recipe_views(recipe: str, size: int) -> list[ViewSpec]:
     """The views of a recipe (`TrainConfig.augmentation`), for images of `size` pixels."""
     own = {"dino": dino_views, "byol": byol_views, "supervised": supervised_views}
     if recipe in own:
@@ -66,7 +66,7 @@ def recipe_views(recipe: str, size: int) -> list[View]:
     )
 
 
-def with_local(views: list[View], size: int, local: int) -> list[View]:
+def with_local(views: list[ViewSpec], size: int, local: int) -> list[ViewSpec]:
     """The views of `size` pixels, and so many local ones beside.
 
     They are those that there are, or the global ones in turn with 5 to 40% of the area: colours,

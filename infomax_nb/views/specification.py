@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class View:
+class ViewSpec:
     """How one view is drawn; the defaults are lightly's `DINOViewTransform`'s. Probabilities in
     0..1.
 
@@ -30,7 +30,7 @@ class View:
     solarize_first: bool = False
 
 
-def from_lightly(name: str, *parts, **options) -> list[View]:
+def from_lightly(name: str, *parts, **options) -> list[ViewSpec]:
     """The views that one of lightly's transforms draws (`SimCLRTransform`, ...), read from its own
     objects.
 
@@ -63,5 +63,5 @@ def from_lightly(name: str, *parts, **options) -> list[View]:
             getattr(crop.interpolation, "value", crop.interpolation),
         )
         swapped = solarize is not None and order.index(solarize) < order.index(blur)
-        made.append(View(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))  # type: ignore[arg-type]
+        made.append(ViewSpec(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))  # type: ignore[arg-type]
     return made

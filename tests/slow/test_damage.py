@@ -154,7 +154,7 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, finished):
     """The same run, killed in its second epoch."""
-    config = finished.config.but(runs_dir=str(tmp_path_factory.mktemp("interrupted")))
+    config = finished.config.replace(runs_dir=str(tmp_path_factory.mktemp("interrupted")))
     code = "import sys, json; from infomax_nb.train import TrainConfig, fit; fit(TrainConfig(**json.loads(sys.argv[1])))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, config.model_dump_json()], stderr=subprocess.DEVNULL
@@ -226,7 +226,9 @@ def test_a_checkpoint(tmp_path, interrupted, finished, number):
     run = copied(interrupted, tmp_path)
     damaged(run.path / "checkpoint.ckpt", "checkpoint", number)
     done = outcome(
-        lambda: fit(finished.config.but(runs_dir=str(tmp_path))), "checkpoint", "checkpoint.ckpt"
+        lambda: fit(finished.config.replace(runs_dir=str(tmp_path))),
+        "checkpoint",
+        "checkpoint.ckpt",
     )
     if done is not None:
         assert equal(done.weights, finished.weights)
@@ -287,7 +289,7 @@ def test_the_configuration_of_an_interrupted_run(tmp_path, interrupted, finished
     """It has no seal yet: refused, or written anew and trained to the same end."""
     run = copied(interrupted, tmp_path)
     damaged(run.path / "config.yaml", "interrupted", number)
-    config = finished.config.but(runs_dir=str(tmp_path))
+    config = finished.config.replace(runs_dir=str(tmp_path))
     done = outcome(
         lambda: fit(config), "interrupted", "config.yaml", "holds a run of another configuration"
     )
@@ -301,7 +303,7 @@ def test_the_configuration_of_an_interrupted_run(tmp_path, interrupted, finished
 # --- Data -----------------------------------------------------------------------------------------
 
 
-def picture(path: Path, k: int, size: int = 32) -> None:
+def decode_image(path: Path, k: int, size: int = 32) -> None:
     """Smooth or noisy: long runs are what a decoder is most easily led astray by."""
     rng, ramp = np.random.default_rng(k), np.add.outer(np.arange(size), np.arange(size))
     smooth = (ramp[..., None] * [1, 2, 3] + 17 * k) % 256
@@ -319,7 +321,7 @@ def same(one: ImageSet, two: ImageSet) -> bool:
 @cases("png")
 def test_an_image(tmp_path, number):
     for k in range(10):
-        picture(tmp_path / "train" / "ab"[k % 2] / f"{k}.png", k + number)
+        decode_image(tmp_path / "train" / "ab"[k % 2] / f"{k}.png", k + number)
     whole = load("folder", tmp_path, "train", image_size=32)
     damaged(tmp_path / "train" / "b" / "5.png", "png", number)
     read = outcome(lambda: load("folder", tmp_path, "train", image_size=32), "png", "5.png")
@@ -330,7 +332,7 @@ def test_an_image_with_a_flipped_bit_anywhere(tmp_path):
     """Beside the 200: a small picture of long runs, where a decoder that compares no check sum goes
     on, wrongly."""
     for k in range(2):
-        picture(tmp_path / "train" / "ab"[k] / f"{k}.png", k + 1, 64)
+        decode_image(tmp_path / "train" / "ab"[k] / f"{k}.png", k + 1, 64)
     whole, path, rng = (
         load("folder", tmp_path, "train", image_size=64),
         tmp_path / "train" / "b" / "1.png",
@@ -399,7 +401,7 @@ def test_a_table_of_groups(tmp_path, number):
     keys = []
     for name in ("lung_aca", "lung_n", "lung_scc"):
         for k in range(10):
-            picture(tmp_path / name / f"{k}.png", k, 16)
+            decode_image(tmp_path / name / f"{k}.png", k, 16)
             keys.append(f"{name}/{k}.png")
     path = tmp_path / "groups.csv"
     path.write_text("image,group\n" + "".join(f"{key},g{k // 2}\n" for k, key in enumerate(keys)))
@@ -423,7 +425,7 @@ def test_boxes_of_tiny_imagenet(tmp_path, number):
     names = ["n01", "n02"]
     for name in names:
         for k in range(4):
-            picture(folder / "train" / name / "images" / f"{name}_{k}.png", k, 64)
+            decode_image(folder / "train" / name / "images" / f"{name}_{k}.png", k, 64)
         lines = [f"{name}_{k}.png\t{k}\t{2 * k}\t{30 + k}\t{40 + k}\n" for k in range(4)]
         (folder / "train" / name / f"{name}_boxes.txt").write_text("".join(lines))
     (folder / "wnids.txt").write_text("\n".join(names))

@@ -429,7 +429,11 @@ def test_the_disk_has_no_room_for_the_first_file(tmp_path, neighbour, undisturbe
 def test_a_file_may_not_grow(place, undisturbed):
     sentence = place.refused("checkpoint.ckpt could not be written", RLIMIT_FSIZE=MB)
     place.finishes_as(undisturbed)
-    row("Files limited to 1 MB (RLIMIT_FSIZE)", sentence, "the epoch whose checkpoint did not fit")
+    row(
+        "Files limited to 1 MB (RLIMIT_FSIZE)",
+        sentence,
+        "the epoch whose checkpoint did not fit",
+    )
 
 
 def test_the_run_directory_is_read_only(interrupted, undisturbed):

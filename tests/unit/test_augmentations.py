@@ -12,7 +12,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.methods import METHODS, build
 from infomax_nb.train.fitting import fit
 from infomax_nb.views.recipes import dino_views
-from infomax_nb.views.specification import View
+from infomax_nb.views.specification import ViewSpec
 
 TWO = ("simclr", "vicreg", "barlow_twins", "byol")
 RECIPES = {
@@ -24,9 +24,9 @@ RECIPES = {
 }
 
 
-def views(size=32, **values) -> list[View]:
+def views(size=32, **values) -> list[ViewSpec]:
     """What a run with these options draws of images of `size` pixels."""
-    return build(TrainConfig(**{"proj_dim": 8, "image_size": size, **values}), 4).views(size)
+    return build(TrainConfig(**{"proj_dim": 8, "image_size": size, **values}), 4).view_specs(size)
 
 
 # --- What is drawn --------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_what_is_a_methods_own_is_one_run_however_it_is_written(method):
         {"local_views": local},
         {"augmentation": recipe, "local_views": local},
     ):
-        asked = plain.but(**options)
+        asked = plain.replace(**options)
         assert asked.name == plain.name and asked.resolved() == plain.resolved()
         assert views(method=method, **options) == views(method=method)
 
@@ -145,7 +145,8 @@ def test_dinos_are_runs_of_their_own():
     know."""
     plain = TrainConfig(method="dino")
     names = {
-        plain.but(**options).name for options in ({}, {"augmentation": "dino"}, {"local_views": 0})
+        plain.replace(**options).name
+        for options in ({}, {"augmentation": "dino"}, {"local_views": 0})
     }
     assert len(names) == 3
 
@@ -261,7 +262,7 @@ def test_views_of_all_sizes_go_through_a_method(method):
     )
     torch.manual_seed(0)
     made = build(TrainConfig(method=method, proj_dim=8, **options), 4)
-    given = [torch.randn(4, 3, view.size, view.size) for view in made.views(32)]
+    given = [torch.randn(4, 3, view.size, view.size) for view in made.view_specs(32)]
     assert len(given) == {"supervised": 1, "infomax": 5, "dino": 5}.get(method, 2)
     loss = made(given, torch.arange(4))["loss"]
     loss.backward()

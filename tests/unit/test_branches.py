@@ -64,7 +64,7 @@ def ours(tmp_path_factory):
 
 
 def branch(run: Run, epoch: int, **changes) -> TrainConfig:
-    return run.config.but(
+    return run.config.replace(
         **{"keep_epochs": None, "start_from": run.path.name, "start_epoch": epoch, **changes}
     )
 
@@ -82,7 +82,7 @@ def test_a_branch_with_its_trunks_values_is_its_trunk(trunk):
     "trunk", ["infomax", "simclr"], indirect=True
 )  # BYOL's momentum knows where a run ends
 def test_six_epochs_and_six_more_are_twelve(trunk):
-    whole = fit(trunk.config.but(epochs=12, keep_epochs=None))
+    whole = fit(trunk.config.replace(epochs=12, keep_epochs=None))
     assert_same(fit(branch(trunk, 6, epochs=12)), whole)
     assert whole.metrics.epoch.tolist() == list(range(1, 13))
 
@@ -109,7 +109,7 @@ def test_a_branch_goes_its_own_way_after_the_start(ours):
 def test_its_rate_is_its_own(ours):
     """One step from one checkpoint at two rates: without decay AdamW's steps are their
     multiples."""
-    one = ours.config.but(batch_size=64, epochs=1, keep_epochs=[1])
+    one = ours.config.replace(batch_size=64, epochs=1, keep_epochs=[1])
     start = fit(one)
     slow, fast = (fit(branch(start, 1, epochs=2, lr=lr, weight_decay=0.0)) for lr in (1e-4, 3e-4))
     before, moved = weights(start), 0
@@ -142,7 +142,7 @@ def test_a_killed_branch_goes_on_from_its_own_checkpoint(ours):
                 os.kill(os.getpid(), signal.SIGKILL)
             return measure(self, backbone, epoch, passes)
         Kind.__call__ = killed
-        fit(TrainConfig(**{config.but(runs_dir=str(place)).model_dump()!r}))
+        fit(TrainConfig(**{config.replace(runs_dir=str(place)).model_dump()!r}))
     """
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True
@@ -152,7 +152,7 @@ def test_a_killed_branch_goes_on_from_its_own_checkpoint(ours):
     assert (run.path / "checkpoint.ckpt").exists() and not run.finished
     assert run.predictions["epochs"].tolist() == [1, 2, 3]  # what there is can be read
     shutil.rmtree(place / ours.path.name)
-    run = fit(config.but(runs_dir=str(place)))
+    run = fit(config.replace(runs_dir=str(place)))
     assert_same(run, whole)
     assert run.record["trunk"] == whole.record["trunk"]
 
@@ -176,7 +176,7 @@ def test_what_a_run_keeps_is_named_in_its_record_and_no_part_of_its_name(trunk):
     kept = {epoch: file_digest(trunk.path / f"epoch_{epoch}.ckpt") for epoch in ("3", "6")}
     assert trunk.record["kept"] == kept
     assert trunk.config.keep_epochs == (3, 6)
-    assert trunk.config.but(keep_epochs=None).name == trunk.path.name
+    assert trunk.config.replace(keep_epochs=None).name == trunk.path.name
     assert collect(trunk.path.parent).run.nunique() >= 1
 
 
@@ -291,7 +291,7 @@ def test_epochs_that_cannot_be(changes, words):
 )
 def test_a_branch_that_cannot_be_is_refused_before_anything_is_written(ours, changes, words):
     before = set(ours.path.parent.iterdir())
-    config = branch(ours, 1).but(**changes)
+    config = branch(ours, 1).replace(**changes)
     with pytest.raises(ParameterError) as error:
         fit(config)
     assert words.replace("NAME", ours.path.name) in str(error.value)
@@ -315,7 +315,7 @@ def test_a_kept_checkpoint_that_is_not_the_runs_own(ours, tmp_path, what):
     shutil.copytree(ours.path, run.path)
     path = run.path / "epoch_1.ckpt"
     if what == "another run's":
-        other = fit(ours.config.but(beta=0.3, epochs=1, runs_dir=str(tmp_path / "other")))
+        other = fit(ours.config.replace(beta=0.3, epochs=1, runs_dir=str(tmp_path / "other")))
         shutil.copy(other.path / "epoch_1.ckpt", path)
     elif what == "damaged":
         content = bytearray(path.read_bytes())
@@ -409,7 +409,7 @@ def test_a_momentum_by_steps_rises_at_each_step_whatever_stops_the_run(tmp_path)
     assert momenta == pytest.approx(
         [1 - 0.004 * (1 + math.cos(math.pi * k / 5)) / 2 for k in range(6)], abs=1e-12
     )
-    assert_same(Run(config.run_dir), fit(config.but(runs_dir=str(tmp_path / "whole"))))
+    assert_same(Run(config.run_dir), fit(config.replace(runs_dir=str(tmp_path / "whole"))))
 
 
 # --- Predictions ----------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_what_it_advises_is_a_configuration_with_enough_steps(images, batch_size
         more = longer(config, images)
         assert steps(more, images) >= ENOUGH and more.batch_size <= batch_size
         assert more.batch_size >= min(16, batch_size)
-        assert more == config.but(batch_size=more.batch_size, epochs=more.epochs)
+        assert more == config.replace(batch_size=more.batch_size, epochs=more.epochs)
 
 
 @pytest.mark.parametrize("own", [True, False])

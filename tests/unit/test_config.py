@@ -80,9 +80,9 @@ def test_fewer_images_than_a_batch():
 
 def test_every_way_to_a_configuration_validates(tmp_path):
     with pytest.raises(ParameterError, match="kappa = -1"):
-        TrainConfig().but(kappa=-1)
+        TrainConfig().replace(kappa=-1)
     with pytest.raises(ParameterError, match="did you mean 'kappa'"):
-        TrainConfig().but(kapa=1)
+        TrainConfig().replace(kapa=1)
     path = tmp_path / "p.yaml"
     path.write_text("kappa: 3\nepochs: 2\n")
     assert TrainConfig.from_yaml(path, epochs=5) == TrainConfig(kappa=3, epochs=5)
@@ -96,7 +96,7 @@ def test_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         made.kappa = 3.0
     assert made.kappa == TrainConfig.model_fields["kappa"].default
-    assert made.but(kappa=3).kappa == 3.0
+    assert made.replace(kappa=3).kappa == 3.0
 
 
 # --- Identity -------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_images_of_ones_own_are_told_apart_by_their_place(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     one, other = (TrainConfig(dataset="folder", data_root=place) for place in ("mine", "yours"))
     assert one.name != other.name and one.identity()["data_root"] == str(tmp_path / "mine")
-    assert one.but(runs_dir="elsewhere", device="cpu").name == one.name
+    assert one.replace(runs_dir="elsewhere", device="cpu").name == one.name
     assert "data_root" not in TrainConfig(dataset="cifar10", data_root="mine").identity()
 
 
@@ -181,12 +181,12 @@ def test_whatever_decides_the_result_is_part_of_the_name():
 def test_what_a_method_or_data_set_ignores_is_no_part_of_the_name():
     supervised = TrainConfig(method="supervised")
     assert {
-        supervised.but(**c).name
+        supervised.replace(**c).name
         for c in ({"kappa": 1}, {"alpha": 2}, {"beta": 2}, {"proj_dim": 64})
     } == {supervised.name}
-    assert supervised.but(lr=0.1).name != supervised.name
+    assert supervised.replace(lr=0.1).name != supervised.name
     real = TrainConfig(dataset="cifar10")
-    assert real.but(n_classes=10).name == real.name
+    assert real.replace(n_classes=10).name == real.name
 
 
 def test_run_dir(tmp_path, monkeypatch):

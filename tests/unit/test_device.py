@@ -26,19 +26,19 @@ from infomax_nb import device, errors
 from infomax_nb.analysis.saliency import maps
 from infomax_nb.config import PATCHES, TrainConfig
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.errors import ParameterError, RunError, reading
+from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.evaluation.neighbours import knn, nearest
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.evaluation.probe import held_out_information, represent
 from infomax_nb.evaluation.representation import effective_rank, features
-from infomax_nb.files import write_whole
+from infomax_nb.files import atomic_write
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import METHODS, InfoMax, Supervised, build
 from infomax_nb.models import backbone
 from infomax_nb.objective.diagnostics import diagnostics
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run, collect, siblings
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 from pipeline import plan, table1
 from pipeline.sweep import name_of, runs_of
@@ -66,7 +66,7 @@ def pictures(n: int, size: int = 32) -> torch.Tensor:
 def test_every_method_trains_in_bfloat16(method, tmp_path):
     """Close to float32, but not equal: the networks did run in bfloat16."""
     config = TrainConfig(method=method, **TINY, device="cpu", runs_dir=str(tmp_path))
-    plain, half = fit(config), fit(config.but(precision="bf16"))
+    plain, half = fit(config), fit(config.replace(precision="bf16"))
     assert (
         half.path != plain.path
         and half.config.precision == "bf16"
@@ -86,7 +86,7 @@ def test_losses_are_float32_under_autocast(name):
     method = build(TrainConfig(method=name, proj_dim=16, epochs=10), 10)
     views = [
         torch.randn(16, 3, view.size, view.size, generator=seeded(k))
-        for k, view in enumerate(method.views(32))
+        for k, view in enumerate(method.view_specs(32))
     ]
     labels = torch.arange(16) % 10
     seen, losses = [], method.losses
@@ -150,7 +150,7 @@ def test_gradients_of_a_kernel_that_sees_padding_are_zero_in_bfloat16(network, l
 
 
 def test_views_do_not_feel_autocast():
-    views = Views(dino_views(96))
+    views = MultiView(dino_views(96))
     plain = views(pictures(8, 96), seeded(1))
     with torch.autocast("cpu", torch.bfloat16):
         assert all(
@@ -244,7 +244,7 @@ def plainly(compute):
 
 
 def test_pixels_are_exact_whatever_float32_is_replaced_by(coarse):
-    views = Views(dino_views(96))  # with blur
+    views = MultiView(dino_views(96))  # with blur
     make = lambda: views(pictures(8, 96), seeded(1))  # noqa: E731
     assert all(torch.equal(a, b) for a, b in zip(make(), plainly(make), strict=True))
     assert torch.get_float32_matmul_precision() == "medium"
@@ -308,7 +308,7 @@ def test_cudas_flags_are_ieee_in_every_product():
     torch.set_float32_matmul_precision("high")
     try:
         with Flags() as flags:
-            Views(dino_views(96))(pictures(4, 96), seeded(0))
+            MultiView(dino_views(96))(pictures(4, 96), seeded(0))
             views = [torch.randn(16, 8, generator=seeded(k), requires_grad=True) for k in range(4)]
             InfoMaxLoss(10.0)(views).backward()
             features(backbone("resnet_small"), pictures(4))
@@ -548,11 +548,11 @@ def three(tmp_path_factory):
     of CUDA."""
     folder = tmp_path_factory.mktemp("runs")
     config = TrainConfig(**TINY, device="cpu", runs_dir=str(folder))
-    plain, old = fit(config), fit(config.but(seed=1))
+    plain, old = fit(config), fit(config.replace(seed=1))
     values = yaml.safe_load((old.path / "config.yaml").read_text())
     del values["precision"]
     rewrite(old, {**values, "device": "auto"}, {})
-    gpu = config.but(device="cuda")
+    gpu = config.replace(device="cuda")
     shutil.copytree(plain.path, gpu.run_dir)
     rewrite(
         Run(gpu.run_dir),
@@ -582,9 +582,9 @@ def test_a_gpus_run_is_read_on_a_machine_without(three):
 
 def test_runs_are_compared_on_one_device_in_one_precision(three):
     plain, old, gpu = three
-    config = plain.config.but(device="auto", precision="auto")
+    config = plain.config.replace(device="auto", precision="auto")
     assert {*siblings(config, "seed").run} == {plain.path.name, old.path.name}
-    assert {*siblings(config.but(device="cuda"), "seed").run} == {gpu.path.name}
+    assert {*siblings(config.replace(device="cuda"), "seed").run} == {gpu.path.name}
     assert len(siblings(config, "seed", "device", "precision")) == 3
     found = collect(config.runs_dir).set_index("run")[["device", "precision"]]
     assert found.loc[old.path.name].tolist() == ["cpu", "32"] and found.loc[
@@ -597,7 +597,7 @@ def test_runs_from_before_are_the_cpus_on_a_gpu_machine_too(three):
     code = """
 from pathlib import Path
 old = Run(Path(sys.argv[1]))
-config = old.config.but(device="auto", precision="auto")
+config = old.config.replace(device="auto", precision="auto")
 found = [old.config.device, old.config.precision, old.config.name, list(siblings(config, "seed").run)]
 print(json.dumps(found))
 """
@@ -606,9 +606,9 @@ print(json.dumps(found))
 
 def test_a_checkpoint_of_another_device_is_refused(three, tmp_path):
     """Whose identity, from before there was a precision, says nothing of it."""
-    config = three[0].config.but(runs_dir=str(tmp_path), precision="bf16")
+    config = three[0].config.replace(runs_dir=str(tmp_path), precision="bf16")
     config.run_dir.mkdir()
-    identity = config.but(precision="32").identity()
+    identity = config.replace(precision="32").identity()
     torch.save({"loop": {"identity": identity}}, config.run_dir / "checkpoint.ckpt")
     with pytest.raises(RunError, match="checkpoint: .* is another run's"):
         fit(config)
@@ -655,15 +655,15 @@ def test_a_jobs_name_does_not_depend_on_the_machine():
 
 def test_the_table_takes_runs_of_any_device_but_mixes_none(three):
     plain, old, gpu = three
-    config = plain.config.but(device="auto", precision="auto")
+    config = plain.config.replace(device="auto", precision="auto")
     assert {*table1.measured(config).run} == {gpu.path.name}
-    assert {*table1.measured(config.but(device="cpu")).run} == {plain.path.name, old.path.name}
-    assert table1.measured(config.but(device="cpu", precision="bf16")).empty
-    said, nothing = table1.records([config, config.but(kappa=3)])
+    assert {*table1.measured(config.replace(device="cpu")).run} == {plain.path.name, old.path.name}
+    assert table1.measured(config.replace(device="cpu", precision="bf16")).empty
+    said, nothing = table1.records([config, config.replace(kappa=3)])
     assert said["gpu"] == "a GPU" and nothing == {}
     assert (
         plan.recorded(config)["gpu"] == "a GPU"
-        and plan.recorded(config.but(device="cpu"))["gpu"] is None
+        and plan.recorded(config.replace(device="cpu"))["gpu"] is None
     )
 
 
@@ -715,7 +715,7 @@ def test_other_faults_are_left_alone(kind, tmp_path, monkeypatch):
     with pytest.raises(type(fault)) as error:
         fit(TrainConfig(**TINY, device="cpu", runs_dir=str(tmp_path)))
     assert error.value is fault
-    with pytest.raises(type(fault)) as error, errors.memory("x", "y"):
+    with pytest.raises(type(fault)) as error, errors.memory_errors("x", "y"):
         raise fault
     assert error.value is fault
 
@@ -730,10 +730,10 @@ def test_a_fault_that_comes_late_is_no_full_disk_and_no_damaged_file(make, tmp_p
         raise fault
 
     with pytest.raises(type(fault)) as error:
-        write_whole(tmp_path / "checkpoint.ckpt", write)
+        atomic_write(tmp_path / "checkpoint.ckpt", write)
     assert error.value is fault and not [*tmp_path.iterdir()]
     if errors.ran_out(fault):
-        with pytest.raises(type(fault)), reading(tmp_path / "x"):
+        with pytest.raises(type(fault)), file_errors(tmp_path / "x"):
             raise fault
 
 
@@ -853,7 +853,7 @@ def test_metrics_ahead_of_the_checkpoint_end_the_same(tmp_path):
     assert len(pd.read_csv(config.run_dir / "metrics.csv")) == 3
     saved = torch.load(config.run_dir / "checkpoint.ckpt", weights_only=True)
     assert len(saved["callbacks"]["Recorder"]["history"]) == 1
-    whole, resumed = fit(config.but(runs_dir=str(tmp_path / "whole"))), fit(config)
+    whole, resumed = fit(config.replace(runs_dir=str(tmp_path / "whole"))), fit(config)
     assert (resumed.path / "metrics.csv").read_bytes() == (whole.path / "metrics.csv").read_bytes()
 
 
@@ -874,7 +874,7 @@ def test_images_and_views_are_whole_patches(method, network):
     """What is refused is just what the views that are drawn, or the images, can't be divided
     into."""
     for size in SIZES:
-        sides = {size, *(view.size for view in built(method).views(size))}
+        sides = {size, *(view.size for view in built(method).view_specs(size))}
         fits = all(side % PATCHES.get(network, 1) == 0 for side in sides)
         try:
             TrainConfig(method=method, backbone=network, image_size=size)
@@ -893,7 +893,7 @@ def test_images_and_views_are_whole_patches(method, network):
 )
 def test_a_vit_sees_all_views_of_the_sizes_that_are_allowed(method, network, size):
     net = backbone(network, size=size).eval()
-    for view in built(method).views(size):
+    for view in built(method).view_specs(size):
         assert net(torch.zeros(1, 3, view.size, view.size)).shape[0] == 1
 
 

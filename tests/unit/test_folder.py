@@ -16,9 +16,9 @@ from sklearn.model_selection import train_test_split
 from infomax_nb import plots
 from infomax_nb.config import TrainConfig
 from infomax_nb.data import loading as data
-from infomax_nb.data.decoding import picture
+from infomax_nb.data.decoding import decode_image
 from infomax_nb.data.fingerprints import fingerprint
-from infomax_nb.data.image_set import Files, ImageSet
+from infomax_nb.data.image_set import ImageFiles, ImageSet
 from infomax_nb.data.loading import load
 from infomax_nb.data.readers import READERS
 from infomax_nb.errors import ParameterError
@@ -29,7 +29,7 @@ from infomax_nb.seeds import stream
 from infomax_nb.train.__main__ import main
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
 SMALL = {
@@ -287,7 +287,7 @@ def test_a_picture_is_what_a_person_sees(tmp_path, kind):
     for seed, (wide, high) in enumerate(SIZES):
         path = tmp_path / f"{seed}.{kind}"
         seen = WRITERS[kind](path, pixels(wide, high, seed), seed)
-        got = np.asarray(picture(path)).astype(int)
+        got = np.asarray(decode_image(path)).astype(int)
         assert got.shape == seen.shape == (*seen.shape[:2], 3)
         assert np.abs(got - seen).max() <= (1 if "rgba" in kind or "la.png" in kind else 0)
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == len(SIZES)
@@ -299,7 +299,7 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     for name in ("all.png", "all.tif"):
         Image.fromarray(values).save(tmp_path / name)
-        got = np.asarray(picture(tmp_path / name))
+        got = np.asarray(decode_image(tmp_path / name))
         assert (got == got[..., :1]).all() and (got[-1, -1] == 255).all()
         assert (got[..., 0].ravel() == np.rint(np.arange(65536) * 255 / 65535)).all()
 
@@ -309,7 +309,7 @@ def test_a_tiff_is_turned_once(tmp_path):
     exif[ORIENTATION] = 6
     raw = pixels(30, 20, 0)
     Image.fromarray(raw).save(tmp_path / "a.tif", exif=exif)
-    assert (np.asarray(picture(tmp_path / "a.tif")) == np.rot90(raw, -1)).all()
+    assert (np.asarray(decode_image(tmp_path / "a.tif")) == np.rot90(raw, -1)).all()
 
 
 def test_a_large_photograph_is_turned_too(tmp_path):
@@ -318,7 +318,7 @@ def test_a_large_photograph_is_turned_too(tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(pixels(1600, 1200, 3)).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    (got,) = Files(np.array([str(tmp_path / "a.jpg")], object), 64)[:]
+    (got,) = ImageFiles(np.array([str(tmp_path / "a.jpg")], object), 64)[:]
     error = got.numpy().astype(int) - square(np.rot90(pixels(1600, 1200, 3), -1).copy(), 64)
     assert np.abs(error).mean() < 1.5
 
@@ -328,7 +328,7 @@ def test_values_whose_white_is_unknown_are_refused(tmp_path, mode):
     path = tmp_path / "depth.tif"
     Image.fromarray(pixels(20, 20, 0)[..., 0].astype(np.float32)).convert(mode).save(path)
     with pytest.raises(ParameterError, match=f"depth.tif cannot be used.* mode {mode}"):
-        picture(path)
+        decode_image(path)
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +358,7 @@ def test_300_mixed_images(mixed, monkeypatch, streams):
     monkeypatch.setattr(data, "MEMORY", 0 if streams else data.MEMORY)
     for split, paths in parts(sorted(written)).items():
         got = load("folder", folder, split, image_size=32)
-        assert isinstance(got.images, Files) == streams
+        assert isinstance(got.images, ImageFiles) == streams
         assert (got.classes, set(got.labels.tolist())) == ([], {-1})
         as_seen(got[torch.arange(len(got))], written, paths, 32)
 
@@ -810,7 +810,7 @@ def test_half_a_file_is_noticed(tmp_path, kind):
     WRITERS[kind](path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 1)
     cut(path)
     with pytest.raises(ParameterError, match="damaged: skip"):
-        picture(path)
+        decode_image(path)
 
 
 @pytest.fixture
@@ -924,25 +924,28 @@ def test_a_run_without_labels_has_entropies_and_no_accuracies(trained):
 def test_two_folders_are_two_runs(trained, mixed, tmp_path):
     """A finished run on other photographs must not be taken for one on these."""
     write(tmp_path / "other", 80, 1000)
-    other = fit(trained.config.but(data_root=str(tmp_path / "other")))
+    other = fit(trained.config.replace(data_root=str(tmp_path / "other")))
     assert other.path != trained.path and other.metrics.loss[0] != trained.metrics.loss[0]
     assert fit(trained.config).path == trained.path
 
 
 def test_labels_that_are_not_there_are_asked_for_in_one_sentence(trained):
-    for ask in (lambda c: fit(c.but(method="supervised")), lambda c: datasets(c, labelled=True)):
+    for ask in (
+        lambda c: fit(c.replace(method="supervised")),
+        lambda c: datasets(c, labelled=True),
+    ):
         with pytest.raises(ParameterError) as error:
             ask(trained.config)
         assert "labels are needed" in str(error.value) and trained.config.data_root in str(
             error.value
         )
         assert len(str(error.value).splitlines()) == 1
-    assert not trained.config.but(method="supervised").run_dir.exists()
+    assert not trained.config.replace(method="supervised").run_dir.exists()
 
 
 @pytest.mark.parametrize("method", ["simclr", "vicreg", "barlow_twins", "byol", "dino"])
 def test_every_other_method_trains_without_labels(trained, method):
-    metrics = fit(trained.config.but(method=method, n_train=32)).metrics
+    metrics = fit(trained.config.replace(method=method, n_train=32)).metrics
     assert (
         set(metrics) == {"epoch", "loss", "effective_rank"}
         and np.isfinite(metrics.to_numpy()).all()
@@ -1006,7 +1009,7 @@ def test_information_on_few_images(trained):
     generator = torch.Generator().manual_seed(stream(0, 0, 5))
     rows = data.stratified(test.labels, 60, 0)
     with torch.no_grad():
-        views = method.project(Views(dino_views(32))(test.images[rows], generator))
+        views = method.project(MultiView(dino_views(32))(test.images[rows], generator))
         h_global, h_local = InfoMaxLoss(10.0).entropies(views)
     assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(
         float(h_local)

@@ -160,7 +160,7 @@ def test_files_that_were_only_touched_are_the_same(own_run):
 def test_a_copy_elsewhere_has_the_same_fingerprint(own_run, tmp_path):
     folder, config, run = own_run
     shutil.copytree(folder, tmp_path / "copy")
-    copied = fingerprint(config.but(data_root=str(tmp_path / "copy")))
+    copied = fingerprint(config.replace(data_root=str(tmp_path / "copy")))
     assert copied["digest"] == run.data_digest
 
 
@@ -172,7 +172,7 @@ def test_a_run_from_before_the_recipes_keeps_its_name_and_is_read(tmp_path):
     )
     digest = hashlib.sha256(b'{"dataset": "cifar10", "method": "simclr"}').hexdigest()[:10]
     assert config.name == f"cifar10-simclr-resnet_small-{digest}"
-    assert config.but(recipe=2).name != config.name
+    assert config.replace(recipe=2).name != config.name
     config.run_dir.mkdir()
     values = config.model_dump(exclude={"recipe"})
     (config.run_dir / "config.yaml").write_text(yaml.safe_dump(values))
@@ -197,7 +197,7 @@ def test_a_damaged_cache_is_made_anew(own_run, tmp_path):
 def test_an_interrupted_run_does_not_go_on_with_other_images(own_run):
     """What is left after a kill: the configuration and a checkpoint."""
     folder, config, _ = own_run
-    longer = config.but(epochs=40)
+    longer = config.replace(epochs=40)
     file = folder.parent / "longer.yaml"
     file.write_text(yaml.safe_dump(longer.model_dump()))
     process = subprocess.Popen(train_command(file), env=environment())
@@ -257,10 +257,10 @@ def test_runs_on_other_images_are_no_siblings(tmp_path, capsys):
         runs_dir=str(tmp_path / "runs"),
     )
     fit(config)
-    same = fit(config.but(seed=1))
+    same = fit(config.replace(seed=1))
     assert sorted(siblings(config, "seed").seed) == [0, 1]
     write_images(place / "train", 12, seed=9)
-    other = fit(config.but(seed=2))
+    other = fit(config.replace(seed=2))
     assert sorted(siblings(config, "seed").seed) == [0, 1] and same.path.name != other.path.name
     assert other.path.name in capsys.readouterr().err
 
@@ -310,7 +310,7 @@ def test_a_record_without_its_seal_is_no_run_from_before(own_run):
 def test_another_runs_weights_are_noticed(tmp_path):
     """Two seeds: same names, same shapes."""
     config = TrainConfig(**{**SMALL, "epochs": 1}, runs_dir=str(tmp_path))
-    run, other = fit(config), fit(config.but(seed=1))
+    run, other = fit(config), fit(config.replace(seed=1))
     shutil.copy(other.path / "model.pt", run.path / "model.pt")
     for use in (run.method, lambda: fit(config)):
         with pytest.raises(RunError, match="model.pt is not the file that this run wrote"):

@@ -25,10 +25,10 @@ from infomax_nb import models
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods import BYOL, DINO, METHODS, build
 from infomax_nb.train.fitting import fit
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.drawing import draw
 from infomax_nb.views.pixels import ORDERS, crop
-from infomax_nb.views.specification import View
+from infomax_nb.views.specification import ViewSpec
 
 EPOCHS, IMAGES, KAPPA, ALPHA, BETA = 10, 4, 7.0, 1.5, 0.7
 OUTPUT = {
@@ -347,7 +347,7 @@ def recipe(kind, size, area=None, kernel="bilinear", blur=None, solarize=None, f
     d = {n: p.default for n, p in inspect.signature(kind).parameters.items()}
     assert d["vf_prob"] == d["rr_prob"] == 0
     jitter = tuple(d["cj_strength"] * d[f"cj_{n}"] for n in ("bright", "contrast", "sat", "hue"))
-    return View(
+    return ViewSpec(
         size=size,
         area=area or (d["min_scale"], 1.0),
         ratio=inspect.signature(transforms.RandomResizedCrop).parameters["ratio"].default,
@@ -387,18 +387,18 @@ DINO_VIEWS = {
 
 @pytest.mark.parametrize("size", [32, 64, 96, 224])
 def test_recipes_are_lightlys(size):
-    assert built("simclr").views(size) == [recipe(lightly.SimCLRTransform, size)] * 2
+    assert built("simclr").view_specs(size) == [recipe(lightly.SimCLRTransform, size)] * 2
     same = recipe(lightly.VICRegTransform, size, solarize="solarize_prob", first=True)
-    assert built("vicreg").views(size) == [same] * 2
+    assert built("vicreg").view_specs(size) == [same] * 2
     both = [
         recipe(k, size, solarize="solarization_prob")
         for k in (BYOLView1Transform, BYOLView2Transform)
     ]
-    assert built("byol").views(size) == both == built("barlow_twins").views(size)
-    assert built("dino").views(size) == DINO_VIEWS[size]
+    assert built("byol").view_specs(size) == both == built("barlow_twins").view_specs(size)
+    assert built("dino").view_specs(size) == DINO_VIEWS[size]
     local, blur = {32: 16, 64: 32, 96: 48, 224: 96}[size], LIGHTLY if size >= 96 else NONE
-    assert built("infomax").views(size) == multi_crop(size, local, 6, PAPER, blur)
-    (view,) = built("supervised").views(size)
+    assert built("infomax").view_specs(size) == multi_crop(size, local, 6, PAPER, blur)
+    (view,) = built("supervised").view_specs(size)
     crop = {
         n: p.default for n, p in inspect.signature(transforms.RandomResizedCrop).parameters.items()
     }
@@ -450,12 +450,15 @@ PEERS = {
 def test_pixels_equal_pillows_in_the_recipes_order(name, width, height):
     """Blur and solarisation raised or lowered to one half where there is any, so that their order
     shows."""
-    mine = built(name).views(32)
+    mine = built(name).view_specs(32)
     mine = [
         replace(v, blur_p=0.5 * (v.blur_p > 0), solarize_p=0.5 * (v.solarize_p > 0)) for v in mine
     ]
     images = photographs(width, height, 24)
-    made, drawn = Views(mine)(images, seeded(3)), draw(mine, len(images), height, width, seeded(3))
+    made, drawn = (
+        MultiView(mine)(images, seeded(3)),
+        draw(mine, len(images), height, width, seeded(3)),
+    )
     both = (drawn["blur"] & drawn["solarize"]).sum(1).tolist()
     assert [n >= 3 for n in both] == {"vicreg": [True, True], "byol": [False, True]}.get(
         name, [False] * len(mine)

@@ -25,7 +25,7 @@ from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.data.sampling import batches
 from infomax_nb.methods import build
 from infomax_nb.train.fitting import datasets
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params"
@@ -199,7 +199,7 @@ def test_a_figures_curves_differ_in_one_field(name):
     configs = [TrainConfig.from_yaml(path) for path in FILES.values()]
     default = TrainConfig.from_yaml(FILES[DEFAULT])
     curve = [
-        config for config in configs if config.but(**{name: getattr(default, name)}) == default
+        config for config in configs if config.replace(**{name: getattr(default, name)}) == default
     ]
     assert sorted(getattr(config, name) for config in curve) == FIGURES[name]
 
@@ -450,7 +450,7 @@ def test_a_run_starts(stem, tree):
     """The file's own data set, network, views and loss, at its own image size: one step on a batch
     of four."""
     config = TrainConfig.from_yaml(FILES[stem])
-    config = config.but(batch_size=4, data_root=str(tree(config.dataset)), device="cpu")
+    config = config.replace(batch_size=4, data_root=str(tree(config.dataset)), device="cpu")
     train, test = datasets(config)
     n_train, n_test, n_classes = SPLITS[config.dataset]
     if (config.dataset, config.method) == ("stl10", "supervised"):
@@ -464,7 +464,7 @@ def test_a_run_starts(stem, tree):
     torch.manual_seed(0)
     method = build(config, n_classes).train()
     images, labels = next(iter(batches(train, 4, config.seed, 0)))
-    views = Views(method.views(size))(images, torch.Generator().manual_seed(0))
+    views = MultiView(method.view_specs(size))(images, torch.Generator().manual_seed(0))
     loss = method(views, labels)["loss"]
     assert loss.shape == () and loss.isfinite()
     loss.backward()

@@ -14,7 +14,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
 SCRIPT = str(Path(__file__).with_name("parallel.py"))
@@ -103,7 +103,7 @@ def test_shares_get_the_views_of_the_whole_batch(size):
     images = torch.randint(
         0, 256, (size, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    views = Views(dino_views(32)[:3])
+    views = MultiView(dino_views(32)[:3])
     drawn = views.draw(size, 32, 32, torch.Generator().manual_seed(1))
     whole, first = views.make(images, drawn), 0
     for part in images.tensor_split(3):

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from infomax_nb.data.decoding import ORIENTATION, picture
-from infomax_nb.data.image_set import Files
+from infomax_nb.data.decoding import ORIENTATION, decode_image
+from infomax_nb.data.image_set import ImageFiles
 from infomax_nb.errors import ParameterError
 
 
@@ -30,13 +30,13 @@ def grey() -> np.ndarray:
 
 
 def assert_shows(path, expected: np.ndarray, off: int = 1) -> None:
-    got = np.asarray(picture(path)).astype(int)
+    got = np.asarray(decode_image(path)).astype(int)
     expected = np.repeat(expected[..., None], 3, 2) if expected.ndim == 2 else expected
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= off
 
 
-# --- Files written byte by byte -------------------------------------------------------------------
+# --- Files written byte by byte ---
 
 
 def tiff(
@@ -164,7 +164,7 @@ def test_a_tiff_whose_white_is_unknown_is_refused(tmp_path, bits, kind):
     """Signed and floating values, and 32 bits: nobody can say what is white."""
     tiff(tmp_path / "a.tif", grey().astype(np.uint32), bits, 1, t339=kind)
     with pytest.raises(ParameterError, match="a.tif cannot be used"):
-        picture(tmp_path / "a.tif")
+        decode_image(tmp_path / "a.tif")
 
 
 def test_a_tiff_of_colours_in_planes(tmp_path):
@@ -177,7 +177,7 @@ def test_a_tiff_of_colours_in_planes(tmp_path):
         )
     assert_shows(tmp_path / "8.tif", colours(), off=0)
     with pytest.raises(ParameterError, match="16-bit colours one plane after the other"):
-        picture(tmp_path / "16.tif")
+        decode_image(tmp_path / "16.tif")
 
 
 @pytest.mark.parametrize("most", [100, 255, 1023, 4095, 65535])
@@ -210,7 +210,7 @@ def test_sixteen_bits_of_grey_decide_what_is_transparent(tmp_path):
     """Values that agree with the transparent one in their upper halves alone stay."""
     near = np.array([[0x1234, 0x1235, 0x12FF, 0x0034]])
     png(tmp_path / "grey.png", near, 16, 0, 0x1234)
-    assert np.asarray(picture(tmp_path / "grey.png"))[0, :, 0].tolist() == [255, 18, 19, 0]
+    assert np.asarray(decode_image(tmp_path / "grey.png"))[0, :, 0].tolist() == [255, 18, 19, 0]
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -433,7 +433,7 @@ def test_a_picture_of_any_size(tmp_path, side):
     Image.fromarray(rows).save(tmp_path / "large.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        got = Files(np.array([str(tmp_path / "large.png")], object), 8)[:]
+        got = ImageFiles(np.array([str(tmp_path / "large.png")], object), 8)[:]
     assert got[0, :, :3].unique().tolist() == [0] and got[0, :, 5:].unique().tolist() == [255]
 
 
@@ -450,5 +450,5 @@ def test_a_name_in_latin_1_is_told_in_unicode(tmp_path):
     with open(path, "wb") as file:
         file.write(b"no image")
     with pytest.raises(ParameterError, match=re.escape("café.png cannot be used")) as error:
-        picture(path.decode("utf-8", "surrogateescape"))
+        decode_image(path.decode("utf-8", "surrogateescape"))
     str(error.value).encode()

@@ -37,7 +37,7 @@ def test_a_runs_line():
     weights = 11_176_512 + 512 * 2048 + 2048 * 128 + 128 + 2 * 2048
     assert line["kept_bytes"] == pytest.approx(4 * weights, rel=2e-3)  # and the running statistics
     assert line["peak_bytes"] - line["kept_bytes"] == pytest.approx(8 * weights, rel=2e-3)
-    assert "cpu" not in plan.bill(config.but(image_size=64), rates)
+    assert "cpu" not in plan.bill(config.replace(image_size=64), rates)
 
 
 def test_evaluation_only_and_labelled_sets():

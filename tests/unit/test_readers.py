@@ -17,7 +17,7 @@ from torch import nn
 from torchvision.datasets import CIFAR100, STL10
 
 from infomax_nb.data import loading as data
-from infomax_nb.data.image_set import Files, ImageSet
+from infomax_nb.data.image_set import ImageFiles, ImageSet
 from infomax_nb.data.loading import load
 from infomax_nb.data.readers import torchvision_sets as readers
 from infomax_nb.data.sampling import batches
@@ -587,7 +587,7 @@ def test_folder_that_cannot_be_used(root):
 def test_a_large_jpeg_is_decoded_at_less_than_its_size(root, size):
     path = root / "large.JPEG"
     PHOTOGRAPHS[1].resize(size).save(path, quality=92)
-    got = Files(np.array([str(path)], object), 64)[:][0]
+    got = ImageFiles(np.array([str(path)], object), 64)[:][0]
     smaller = Image.open(path)
     smaller.draft(None, (128, 128))
     assert 128 <= min(smaller.size) < 0.6 * min(size)
@@ -670,7 +670,7 @@ def both(root, monkeypatch):
 
 def test_a_large_set_stays_in_its_files(root, both, monkeypatch):
     whole, files = both
-    assert isinstance(files.images, Files) and isinstance(whole.images, torch.Tensor)
+    assert isinstance(files.images, ImageFiles) and isinstance(whole.images, torch.Tensor)
     assert len(files) == len(files.images) == 39
     assert (files.images.shape, files.images.nbytes) == (whole.images.shape, whole.images.nbytes)
     assert files.images.shape[-1] == 16
@@ -730,13 +730,13 @@ def test_evaluation_of_files_is_that_in_memory(both):
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that were decoded, in order."""
-    log, original = [], Files._decode
+    log, original = [], ImageFiles._decode
 
     def decode(self, paths, out):
         log.extend(paths)
         original(self, paths, out)
 
-    monkeypatch.setattr(Files, "_decode", decode)
+    monkeypatch.setattr(ImageFiles, "_decode", decode)
     return log
 
 

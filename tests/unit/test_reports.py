@@ -24,7 +24,7 @@ from infomax_nb.models import backbone
 from infomax_nb.networks import NETWORKS, available, pretrained
 from infomax_nb.seeds import stream
 from infomax_nb.train.fitting import datasets
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_held_out_information_is_equation_4_written_out(kappa):
     entropies = []
     for rows in (chosen[:128], chosen[128:]):
         z = torch.stack(
-            Corner().project(Views(dino_views(32))(test.images[rows], generator))
+            Corner().project(MultiView(dino_views(32))(test.images[rows], generator))
         ).double()
         z = (z / z.norm(dim=-1, keepdim=True)).flatten(0, 1)  # view by view
         kernel = torch.exp(kappa * z @ z.T + log_vmf_normalizer(3, kappa)).fill_diagonal_(0)
@@ -133,7 +133,7 @@ def test_an_unknown_network_is_named():
 def test_a_network_at_hand_has_its_recorded_accuracy(name):
     network = pretrained(name)
     assert network.record["measured_on"].startswith("CIFAR-10, lossless;")
-    train, test = datasets(network.config.but(data_root=os.environ["INFOMAX_DATA"]))
+    train, test = datasets(network.config.replace(data_root=os.environ["INFOMAX_DATA"]))
     assert KNOWN[pixels_digest(test)] == "CIFAR-10, lossless"
     x, queries = (features(network.backbone, part.images) for part in (train, test))
     top1 = topk_accuracy(knn(x, train.labels, queries, len(train.classes)), test.labels, 1)

@@ -21,13 +21,13 @@ from infomax_nb.data.sampling import batches
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import features
-from infomax_nb.files import write_whole
+from infomax_nb.files import atomic_write
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import build
 from infomax_nb.seeds import stream
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run, collect, siblings
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
 SMALL = {"n_classes": 10, "n_train": 256, "batch_size": 64, "proj_dim": 16, "epochs": 3}
@@ -61,7 +61,7 @@ def test_the_first_epoch_equals_a_plain_loop(finished):
     torch.manual_seed(stream(config.seed, 0, 2))
     method = build(config, 10)
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, weight_decay=1e-6)
-    views, losses = Views(dino_views(32)), []
+    views, losses = MultiView(dino_views(32)), []
     seen = len(train) // 64 * 64
     drawn = views.draw(seen, 32, 32, torch.Generator().manual_seed(stream(0, 0, 1)))
     for step, (images, _) in enumerate(batches(train, 64, 0, 0)):
@@ -88,7 +88,7 @@ def test_reloaded_weights_give_the_recorded_knn(finished):
 
 def test_a_finished_run_is_reused(finished):
     before = (finished.path / "model.pt").stat().st_mtime_ns
-    again = fit(finished.config.but(kappa="10", data_root="elsewhere"))
+    again = fit(finished.config.replace(kappa="10", data_root="elsewhere"))
     assert again.path == finished.path and (again.path / "model.pt").stat().st_mtime_ns == before
 
 
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(finished, tmp_path,
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not Run(path).finished
-    run = fit(finished.config.but(runs_dir=str(tmp_path)))
+    run = fit(finished.config.replace(runs_dir=str(tmp_path)))
     assert (run.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
     theirs = torch.load(finished.path / "model.pt", weights_only=True)
     for name, value in torch.load(run.path / "model.pt", weights_only=True).items():
@@ -123,7 +123,7 @@ def test_two_processes_train_one_run_once(finished, tmp_path):
 
 
 def test_collect_and_siblings(finished, tmp_path):
-    other = fit(finished.config.but(kappa=1, epochs=3))
+    other = fit(finished.config.replace(kappa=1, epochs=3))
     table = siblings(finished.config, "kappa")
     assert sorted(table.kappa.unique()) == [1, 10] and len(table) == 6
     assert siblings(finished.config).kappa.unique().tolist() == [10]
@@ -156,7 +156,7 @@ def test_write_whole_leaves_the_old_file_when_writing_fails(tmp_path):
     path = tmp_path / "record.json"
     path.write_text(json.dumps({"old": True}))
     with pytest.raises(RuntimeError):
-        write_whole(
+        atomic_write(
             path, lambda p: (p.write_text("half"), (_ for _ in ()).throw(RuntimeError("disk full")))
         )
     assert json.loads(path.read_text()) == {"old": True} and os.listdir(tmp_path) == ["record.json"]
@@ -164,7 +164,7 @@ def test_write_whole_leaves_the_old_file_when_writing_fails(tmp_path):
 
 def test_a_directory_of_another_configuration_is_not_taken_for_this_one(finished, tmp_path):
     """As after a change of a default, which the directory's name does not show."""
-    config = finished.config.but(runs_dir=str(tmp_path), epochs=1)
+    config = finished.config.replace(runs_dir=str(tmp_path), epochs=1)
     config.run_dir.mkdir()
     stored = (finished.path / "config.yaml").read_text()
     (config.run_dir / "config.yaml").write_text(stored)
@@ -217,7 +217,7 @@ def test_imagenet100_is_an_evaluation_of_the_imagenet_run(tmp_path):
     config = TrainConfig(
         dataset="imagenet100", data_root=str(tmp_path), runs_dir=str(tmp_path / "runs"), **shape
     )
-    few, whole = fit(config), Run(config.but(dataset="imagenet").run_dir)
+    few, whole = fit(config), Run(config.replace(dataset="imagenet").run_dir)
     assert whole.finished and few.finished and few.record["of"] == whole.path.name
     mine, theirs = few.method().state_dict(), whole.method().state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -277,9 +277,9 @@ def test_a_run_is_built_anew_from_its_directory(finished, tmp_path):
 
 def test_the_order_of_a_sweep_does_not_matter(finished, tmp_path):
     """The same run after another one in the same process, whose random numbers it must not feel."""
-    config = finished.config.but(runs_dir=str(tmp_path), epochs=1)
+    config = finished.config.replace(runs_dir=str(tmp_path), epochs=1)
     torch.manual_seed(123)
-    first, then = fit(config.but(kappa=1)), fit(config)
+    first, then = fit(config.replace(kappa=1)), fit(config)
     assert first.metrics.loss[0] != then.metrics.loss[0]
     pd.testing.assert_frame_equal(then.metrics, finished.metrics.iloc[:1], check_exact=True)
 

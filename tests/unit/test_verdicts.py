@@ -26,7 +26,7 @@ from infomax_nb.evaluation.verdicts import (
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
 from infomax_nb.methods import METHODS, build
 from infomax_nb.methods.base import initial_share
-from infomax_nb.objective.unit_rows import normalize
+from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.report import committed
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,8 @@ def test_the_cost_of_a_step_is_that_of_its_layers(method):
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             layer.register_forward_hook(count)
     net(
-        [torch.randn(4, 3, v.size, v.size) for v in net.views(32)], torch.zeros(4, dtype=torch.long)
+        [torch.randn(4, 3, v.size, v.size) for v in net.view_specs(32)],
+        torch.zeros(4, dtype=torch.long),
     )
     expected = sum(3 * flops - stem * flops for stem, flops in seen) / 4
     assert training_flops(config) == pytest.approx(expected, rel=1e-9)
@@ -175,7 +176,7 @@ def test_entropy_and_information_stay_under_jensens_ceilings(kappa):
     """A regular simplex, every cosine −1/(N − 1), reaches the upper end of the window of the global
     entropy."""
     n = 9
-    simplex = normalize(torch.eye(n, dtype=torch.float64) - 1 / n)
+    simplex = unit_rows(torch.eye(n, dtype=torch.float64) - 1 / n)
     constant = -log_vmf_normalizer(n, kappa)
     assert float(global_entropy(simplex, kappa)) == pytest.approx(constant + kappa / (n - 1))
     assert float(global_entropy(simplex[:1].expand(n, -1), kappa)) == pytest.approx(

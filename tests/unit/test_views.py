@@ -14,11 +14,11 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from infomax_nb.views import pixels
-from infomax_nb.views.batch import Views
+from infomax_nb.views.batch import MultiView
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import ORDERS, crop, normalise
+from infomax_nb.views.pixels import ORDERS, crop, standardise
 from infomax_nb.views.recipes import dino_views, local_size, supervised_views
-from infomax_nb.views.specification import View
+from infomax_nb.views.specification import ViewSpec
 
 JITTER = (
     vision.adjust_brightness,
@@ -60,7 +60,7 @@ def with_pillow(image: Image.Image, d: dict, size: int) -> Image.Image:
 @pytest.mark.parametrize(("width", "height", "count"), [(32, 32, 24), (96, 96, 8), (64, 96, 8)])
 def test_pixels_equal_torchvisions_on_pillow_images(width, height, count):
     images, size = photographs(width, height, count), max(width, height)
-    made = Views(dino_views(size))(images, seeded(3))
+    made = MultiView(dino_views(size))(images, seeded(3))
     drawn = draw(dino_views(size), len(images), height, width, seeded(3))
     used = [drawn[name][:2] for name in ("flip", "jitter", "gray")] + (
         [drawn["blur"]] if size >= 96 else []
@@ -202,7 +202,7 @@ def test_crops_are_distributed_as_lightlys(drawn, side, view):
 @pytest.mark.parametrize("shape", [(20, 90), (90, 20)])
 def test_crops_of_long_images_fall_back_as_torchvisions(shape):
     """At 1:4.5 most attempts do not fit; where all ten fail, torchvision takes the centre."""
-    view = View(32, (0.4, 1.0))
+    view = ViewSpec(32, (0.4, 1.0))
     mine = draw([view], DRAWS, *shape, seeded(6))
     torch.manual_seed(1)
     peer = np.array(
@@ -269,7 +269,7 @@ def test_draws_are_independent(drawn):
 def test_shapes_and_layout(size, local):
     assert local_size(size) == local
     images = photographs(size, size, 3)
-    made = Views(dino_views(size))(images, seeded())
+    made = MultiView(dino_views(size))(images, seeded())
     assert [tuple(v.shape) for v in made] == [(3, 3, size, size)] * 2 + [(3, 3, local, local)] * 6
     for v in made:
         assert v.dtype == torch.float32
@@ -280,7 +280,7 @@ def test_shapes_and_layout(size, local):
 def test_an_image_gets_the_views_that_its_numbers_say_whoever_is_beside_it():
     """Blur and jitter included: no sample shares an order, or a reach, with others of its batch."""
     images = photographs(96, 96, 12)
-    transform = Views(dino_views(96))
+    transform = MultiView(dino_views(96))
     drawn = transform.draw(12, 96, 96, seeded(4))
     together = transform.make(images, drawn)
     for k in (0, 5, 11):
@@ -307,7 +307,7 @@ def test_an_epochs_numbers_come_in_blocks():
 
 def test_views_differ_and_repeat_with_the_seed():
     one = photographs(32, 32, 1).repeat(4, 1, 1, 1)
-    transform = Views(dino_views(32))
+    transform = MultiView(dino_views(32))
     state = torch.get_rng_state()
     made, again, other = (transform(one, seeded(s)) for s in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
@@ -321,12 +321,12 @@ def test_views_differ_and_repeat_with_the_seed():
 
 def test_without_augmentation_a_view_is_the_normalised_image():
     images = photographs(32, 32, 2)
-    still = View(32, (1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, gray_p=0.0)
-    (made,) = Views([still])(images, seeded())
+    still = ViewSpec(32, (1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, gray_p=0.0)
+    (made,) = MultiView([still])(images, seeded())
     mean, std = steps(0)["Normalize"].mean, steps(0)["Normalize"].std
     reference = vision.normalize(images.float() / 255, mean, std)
     torch.testing.assert_close(made, reference, rtol=0, atol=2e-6)
-    channels_first = normalise(
+    channels_first = standardise(
         images.transpose(0, 1).float(), torch.tensor(mean), torch.tensor(std)
     )
     torch.testing.assert_close(channels_first.transpose(0, 1), reference, rtol=0, atol=2e-6)
@@ -342,6 +342,6 @@ def test_without_augmentation_a_view_is_the_normalised_image():
 )
 def test_bad_images(bad):
     with pytest.raises(ValueError) as error:
-        Views(dino_views(32))(bad, seeded())
+        MultiView(dino_views(32))(bad, seeded())
     assert f"images are {bad.dtype} {tuple(bad.shape)}" in str(error.value)
     assert "uint8 (B, 3, H, W)" in str(error.value)

@@ -14,7 +14,7 @@ from infomax_nb.data import folders
 from infomax_nb.data.folders import FORMATS
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.readers.common import _first, _lines
-from infomax_nb.errors import printable, reading
+from infomax_nb.errors import file_errors, printable
 
 
 def _listing(*places: Path, names: list[str] | None = None) -> ImageSet:
@@ -25,7 +25,7 @@ def _listing(*places: Path, names: list[str] | None = None) -> ImageSet:
     classes. `names`: all that are there and not hidden, unless given; where these are fewer than
     two, there are no labels.
     """
-    with reading(places[0]):
+    with file_errors(places[0]):
         names = _class_names(places) if names is None else names
         for path in [place / name for place in places for name in names]:
             if not path.is_dir():
@@ -91,7 +91,7 @@ def _divided(data: ImageSet, split: str, groups: pd.Series | None = None) -> Ima
     apart = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     division = StratifiedShuffleSplit(1, test_size=0.2, random_state=0) if groups is None else apart
     cure = " It takes more images, or folders train and test with their own."
-    with reading(os.path.commonpath(list(data.images)), cure=cure):  # type: ignore[arg-type]
+    with file_errors(os.path.commonpath(list(data.images)), cure=cure):  # type: ignore[arg-type]
         counts = data.labels.bincount().tolist() if data.classes else []
         for name, count in zip(data.classes, counts, strict=True):
             if count == 1:  # scikit-learn would name it by its number
@@ -110,7 +110,7 @@ def _folder(root: Path, split: str) -> ImageSet:
     `superclasses.csv` with columns class and superclass, if there is one, groups the classes.
     """
     get = "It is a folder with a folder of images for each class, or of images alone, which then have no labels."
-    with reading(root):
+    with file_errors(root):
         found = folders.parts(root)
     if not found:
         return _divided(_grouped(_listing(_first("the data set", [root], get)), root), split)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from infomax_nb.errors import ParameterError, reading
+from infomax_nb.errors import ParameterError, file_errors
 
 
 def _first(what: str, places: list[Path], get: str) -> Path:
@@ -21,8 +21,8 @@ def _first(what: str, places: list[Path], get: str) -> Path:
 
 def _lines(keys: list[str], paths: list[Path], others: bool = False, **options) -> pd.DataFrame:
     """The lines for `keys` in text tables whose index is the key; there may be `others`."""
-    tables = [reading(path)(pd.read_csv)(path, **options) for path in paths]
-    with reading(os.path.commonpath(paths)):
+    tables = [file_errors(path)(pd.read_csv)(path, **options) for path in paths]
+    with file_errors(os.path.commonpath(paths)):
         table = pd.concat(tables)
         lines = table.reindex(keys)
         lost = [

@@ -10,7 +10,7 @@ import torch
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.readers.class_folders import _listing
 from infomax_nb.data.readers.common import _first, _lines
-from infomax_nb.errors import reading
+from infomax_nb.errors import file_errors
 
 
 def _tiny_imagenet(root: Path, split: str) -> ImageSet:
@@ -38,7 +38,7 @@ def _tiny_imagenet(root: Path, split: str) -> ImageSet:
         "dtype": {k - train: np.float32 for k in (2, 3, 4, 5)},
     }
     lines = _lines([os.path.basename(path) for path in data.images], texts, **form)  # type: ignore[union-attr]
-    with reading(texts[0]):
+    with file_errors(texts[0]):
         if not train:
             data = replace(
                 data, labels=torch.tensor([names.index(wnid) for wnid in lines[1]]), classes=names

@@ -13,7 +13,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST, utils
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.readers.class_folders import _parts
 from infomax_nb.data.readers.common import _first
-from infomax_nb.errors import ParameterError, reading
+from infomax_nb.errors import ParameterError, file_errors
 
 DEBIAN_FASHION_MNIST = Path(
     "/usr/share/datasets/fashion-mnist"
@@ -55,7 +55,7 @@ def _fashion_files(root: Path, part: str) -> list[Path]:
 
 def _idx(path: Path) -> torch.Tensor:
     """The array in a file of MNIST's IDX format."""
-    with reading(path):
+    with file_errors(path):
         raw = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
         shape = np.frombuffer(raw, ">i4", raw[3], 4)
         return torch.from_numpy(
