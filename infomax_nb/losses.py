@@ -13,11 +13,10 @@ import torch
 from lightly.utils.dist import gather, world_size
 
 from infomax_nb.distributed import all_rows
+from infomax_nb.objective import KAPPA_MAX
 from infomax_nb.objective.log_sum_exp import LogSumExp, positives
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
-
-KAPPA_MAX = 1e4  # the configuration admits no more; the losses are tested up to here
 
 
 def _check_rows(z: torch.Tensor) -> torch.Tensor:

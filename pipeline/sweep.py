@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from infomax_nb.config import TrainConfig, absent, as_text, read_yaml
+from infomax_nb.config import TrainConfig, read_yaml, text_where_text_is_meant
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write, project_root
-from infomax_nb.notebook import as_list
+from infomax_nb.parsing import as_list, is_none
 
 # The paper's figures that show training runs, as patterns of files in params/paper/;
 # params/README.md has each curve.
@@ -78,7 +78,9 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
         name: value for name, value in others.items() if name not in notebooks_own() | {"runs_dir"}
     }
     grid = product(*([(name[:-1], each) for each in given] for name, given in lists.items()))
-    runs = [as_text({**fixed, **dict(combination), **changes}) for combination in grid]
+    runs = [
+        text_where_text_is_meant({**fixed, **dict(combination), **changes}) for combination in grid
+    ]
     return {name_of(run): run for run in runs} or {_refused(str(path)): None}
 
 
@@ -156,7 +158,9 @@ def written(folder: Path) -> dict[Path, int]:
 def _lists(values: dict[str, Any]) -> dict[str, list]:
     """The lists in a parameter file, by name."""
     return {
-        name: as_list(value) for name, value in values.items() if _field(name) and not absent(value)
+        name: as_list(value)
+        for name, value in values.items()
+        if _field(name) and not is_none(value)
     }
 
 

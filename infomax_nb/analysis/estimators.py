@@ -14,8 +14,9 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import vonmises_fisher
 from torch import Tensor
 
-from infomax_nb.losses import KAPPA_MAX, check_positive, log_vmf_normalizer
+from infomax_nb.objective import KAPPA_MAX
 from infomax_nb.objective.unit_rows import unit_rows
+from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
 
 
 def log_area(dim: int) -> float:

@@ -10,7 +10,7 @@ from infomax_nb import models
 from infomax_nb.config import TrainConfig
 from infomax_nb.device import exact
 from infomax_nb.distributed import gathered
-from infomax_nb.views.recipes import local_views, recipe_views, with_local
+from infomax_nb.views.recipes import number_of_local_views, recipe_views, with_local
 from infomax_nb.views.specification import ViewSpec, from_lightly
 
 
@@ -49,7 +49,9 @@ class Method(nn.Module):
         found = self.own_views(size) if recipe is None else recipe_views(recipe, size)
         if recipe is None and self.config.local_views is None:
             return found
-        return with_local(found, size, local_views(self.config, size))
+        return with_local(
+            found, size, number_of_local_views(self.config.method, self.config.local_views, size)
+        )
 
     def forward(self, views: list[Tensor], labels: Tensor) -> dict:
         """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections`

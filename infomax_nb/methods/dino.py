@@ -5,7 +5,7 @@ import warnings
 import torch
 
 from infomax_nb.methods.base import MomentumMethod
-from infomax_nb.views.recipes import dino_views, local_views
+from infomax_nb.views.recipes import dino_views, number_of_local_views
 
 
 class DINO(MomentumMethod):
@@ -31,7 +31,11 @@ class DINO(MomentumMethod):
         areas = (
             {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
         )
-        return dino_views(size, n_local_views=local_views(self.config, size), **areas)
+        return dino_views(
+            size,
+            n_local_views=number_of_local_views("dino", self.config.local_views, size),
+            **areas,
+        )
 
     def outputs(self, views):
         return self.teach(views[:2]), self.project(views)

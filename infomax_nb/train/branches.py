@@ -32,38 +32,6 @@ OWN = {
 OWN |= {"start_from", "start_epoch"}
 
 
-def check_epochs(config: TrainConfig) -> None:
-    """ParameterError for epochs to keep or to start at that this run cannot have."""
-    name, start, last = config.start_from, config.start_epoch, config.epochs
-    if name is not None and (Path(name).name != name or name in (".", "..")):
-        raise ParameterError(
-            f"start_from = {name!r} is not allowed: it must be the name of a run in runs_dir."
-        )
-    if name is None and start is not None:
-        raise ParameterError(
-            f"start_epoch = {start} is not allowed without start_from, the run to start from."
-        )
-    if name is not None and start is None:
-        raise ParameterError(
-            f"start_from = {name!r} is not allowed without start_epoch, an epoch that it has kept."
-        )
-    if start is not None and start >= last:
-        raise ParameterError(
-            f"start_epoch = {start} is not allowed: it must be less than epochs = {last}."
-        )
-    if config.decay_epochs > last:
-        raise ParameterError(
-            f"decay_epochs = {config.decay_epochs} is not allowed: it must be at most epochs = {last}."
-        )
-    keep = list(config.keep_epochs or ())
-    for epoch in keep:
-        limit = f"at most epochs = {last}" if epoch > last else f"above start_epoch = {start}"
-        if not (start or 0) < epoch <= last:
-            raise ParameterError(
-                f"keep_epochs = {keep} is not allowed: {epoch} in it must be {limit}."
-            )
-
-
 def kept(folder: Path, epoch: int) -> Path:
     """Where a run keeps its checkpoint of an epoch."""
     return folder / f"epoch_{epoch}.ckpt"

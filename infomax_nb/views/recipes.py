@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from infomax_nb.config import PATCHES, TrainConfig
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.views.specification import ViewSpec, from_lightly
 
 LOCAL_FROM = 64  # pixels of the images from which DINO has local views
@@ -30,18 +29,10 @@ def supervised_views(size: int) -> list[ViewSpec]:
     return [ViewSpec(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
 
 
-OWN = {"infomax": "dino", "barlow_twins": "byol"}  # methods whose recipe has another name than they
-
-
-NEEDED = {
-    "supervised": 1,
-    "simclr": 2,
-    "vicreg": 2,
-    "barlow_twins": 2,
-    "byol": 2,
-}  # views, no more and no fewer
-
-
+# Methods whose own recipe has another name than they.
+OWN_RECIPES = {"infomax": "dino", "barlow_twins": "byol"}
+# Views that a method takes, no more and no fewer.
+NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}
 LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
 
 
@@ -78,51 +69,51 @@ def with_local(views: list[ViewSpec], size: int, local: int) -> list[ViewSpec]:
     return whole + [small[k % len(small)] for k in range(local)]
 
 
-def local_views(config: TrainConfig, size: int) -> int:
-    """How many local views a run draws of images of `size` pixels."""
-    if config.local_views is not None:
-        return config.local_views
-    return 6 if config.method == "infomax" or config.method == "dino" and size >= LOCAL_FROM else 0
+def number_of_local_views(method: str, local_views: int | None, size: int) -> int:
+    """How many local views are drawn of images of `size` pixels; `local_views` as configured."""
+    if local_views is not None:
+        return local_views
+    return 6 if method == "infomax" or (method == "dino" and size >= LOCAL_FROM) else 0
 
 
-def same_as_own(config: TrainConfig) -> dict[str, None]:
-    """Those of `augmentation` and `local_views` that ask for what the method does without them, as
-    None.
+def same_as_own(
+    method: str, augmentation: str | None, local_views: int | None, size: int
+) -> list[str]:
+    """Those of the two fields that ask for what the method does when they are None.
 
     Not for DINO: its own crops are narrower than its recipe's, their number depends on the images.
     """
-    if config.method == "dino":
-        return {}
-    none = config.model_copy(update={"local_views": None})
-    own = {
-        "augmentation": OWN.get(config.method, config.method),
-        "local_views": local_views(none, config.size),
-    }
-    return {name: None for name, value in own.items() if getattr(config, name) == value}
+    if method == "dino":
+        return []
+    same = []
+    if augmentation == OWN_RECIPES.get(method, method):
+        same.append("augmentation")
+    if local_views == number_of_local_views(method, None, size):
+        same.append("local_views")
+    return same
 
 
-def check_views(config: TrainConfig) -> None:
-    """ParameterError for views that the method does not take, or that a ViT cannot divide into
-    patches."""
-    local = local_views(config, config.size)
-    _check_number(config, local)
-    patch = PATCHES.get(config.backbone, 1)
-    sizes = {config.size, local_size(config.size)} if local else {config.size}
-    if all(size % patch == 0 for size in sizes):
+def check_patches(
+    backbone: str, patch: int, method: str, local_views: int | None, size: int
+) -> None:
+    """Refuse images of `size` pixels with a view that a ViT cannot divide into patches."""
+    local = number_of_local_views(method, local_views, size)
+    sides = [size, local_size(size)] if local else [size]
+    if all(side % patch == 0 for side in sides):
         return
-    depends = config.method == "dino" and config.local_views is None
-    allowed = f"a multiple of {2 * patch if local or depends else patch}"
-    allowed += f" (or, below {LOCAL_FROM}, of {patch})" if depends else ""
-    why = f"{config.backbone} sees every view of {config.method} in patches of {patch} pixels"
-    raise ParameterError(
-        f"image_size = {config.size} is not allowed: it must be {allowed}, for {why}."
-    )
+    depends_on_size = method == "dino" and local_views is None
+    allowed = f"a multiple of {2 * patch if local or depends_on_size else patch}"
+    if depends_on_size:
+        allowed += f" (or, below {LOCAL_FROM}, of {patch})"
+    why = f"for {backbone} sees every view of {method} in patches of {patch} pixels"
+    raise not_allowed("image_size", size, f"{allowed}, {why}")
 
 
-def _check_number(config: TrainConfig, local: int) -> None:
-    method = config.method
-    recipe = config.augmentation or OWN.get(method, method)
+def check_views(method: str, augmentation: str | None, local_views: int | None, size: int) -> None:
+    """Refuse a number of views that the method does not take."""
+    recipe = augmentation or OWN_RECIPES.get(method, method)
     whole = 1 if recipe == "supervised" else 2
+    local = number_of_local_views(method, local_views, size)
     needed = NEEDED.get(method)
     if needed is not None:
         fits = whole == needed and not local
@@ -133,7 +124,9 @@ def _check_number(config: TrainConfig, local: int) -> None:
     else:
         fits = whole + local >= 2
         takes = "2 views or more"
-    if not fits:
-        name = "local_views" if config.local_views else "augmentation"
-        said = f"{name} = {getattr(config, name)!r} is not allowed: {method} takes {takes}"
-        raise ParameterError(f"{said}; these are {whole} of the recipe {recipe} and {local} local.")
+    if fits:
+        return
+    field = "local_views" if local_views else "augmentation"
+    given = local_views if local_views else augmentation
+    drawn = f"these are {whole} of the recipe {recipe} and {local} local"
+    raise ParameterError(f"{field} = {given!r} is not allowed: {method} takes {takes}; {drawn}.")

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from infomax_nb.config import TrainConfig, as_text, read_yaml
+from infomax_nb.config import TrainConfig, read_yaml, text_where_text_is_meant
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.compute import training_flops
 from infomax_nb.files import project_root, runs_folder
@@ -188,7 +188,7 @@ def _one(line: str, folder: str, values: dict, places: Places, before: list[Plan
         trunk = _called(f"{named}_seed{values['seed']}", before)
         values["start_from"] = trunk.config.name
     values["data_root"] = str(Path(places.data_root) / below)
-    config = TrainConfig(**as_text({**values, "runs_dir": places.runs_dir}))
+    config = TrainConfig(**text_where_text_is_meant({**values, "runs_dir": places.runs_dir}))
     if config.precision == "auto":
         raise ParameterError(
             f"precision = 'auto' is not allowed in {places.params}: it must be '32' or 'bf16'."

@@ -9,6 +9,12 @@ from pydantic import ValidationError
 from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.errors import ParameterError
 from infomax_nb.files import project_root
+from infomax_nb.notebook import notebook_parameters
+
+
+def from_notebook(namespace, extra=()):
+    return notebook_parameters(namespace, extra).config
+
 
 NAN = math.nan
 
@@ -212,15 +218,13 @@ def test_from_notebook_reads_what_the_notebook_holds():
         "# Parameters\nkappa = 20\nn_train = 500\n",
         "config = ...",
     ]
-    made = TrainConfig.from_notebook(
+    made = from_notebook(
         namespace(*cells, kappa=20, n_train=500, ks=[1, 5], np=None, kapa=3), extra=["ks"]
     )
     assert made == TrainConfig(kappa=20, n_train=500)
-    assert TrainConfig.from_notebook({"seed": 4}) == TrainConfig(
-        seed=4
-    )  # no history: a plain script
+    assert from_notebook({"seed": 4}) == TrainConfig(seed=4)  # no history: a plain script
     with pytest.raises(ParameterError, match="kappa = 'ten'"):
-        TrainConfig.from_notebook(namespace(DEFAULTS, kappa="ten"), extra=["ks"])
+        from_notebook(namespace(DEFAULTS, kappa="ten"), extra=["ks"])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,7 @@ def test_from_notebook_reads_what_the_notebook_holds():
 )
 def test_from_notebook_refuses_a_misspelt_parameter(cells, wrong, near):
     with pytest.raises(ParameterError) as error:
-        TrainConfig.from_notebook(namespace(*cells), extra=["ks"])
+        from_notebook(namespace(*cells), extra=["ks"])
     assert str(error.value) == f"There is no parameter '{wrong}': did you mean '{near}'?"
 
 
@@ -257,9 +261,7 @@ def test_from_notebook_ignores_other_and_older_cells():
         "mistake = 1\n# Parameters",
         "make()",
     ]
-    assert TrainConfig.from_notebook(namespace(*cells, kappa=10), extra=["ks"]) == TrainConfig(
-        kappa=10
-    )
+    assert from_notebook(namespace(*cells, kappa=10), extra=["ks"]) == TrainConfig(kappa=10)
 
 
 def test_a_notebook_shows_one_line():
