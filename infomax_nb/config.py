@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from infomax_nb.data.glyphs import MAX_CLASSES
 from infomax_nb.errors import ParameterError, not_allowed, one_line
 from infomax_nb.files import data_folder, runs_folder
-from infomax_nb.objective import KAPPA_MAX
+from infomax_nb.objective import KAPPA, KAPPA_MAX
 from infomax_nb.parsing import as_list, at_least, is_none, meant, rising
 from infomax_nb.views.recipes import check_patches, check_views, same_as_own
 
@@ -103,7 +103,7 @@ class TrainConfig(BaseModel):
     decay_epochs: int = Field(0, ge=0)
     weight_decay: float = Field(1e-6, ge=0)
     seed: int = Field(0, ge=0, lt=2**31)
-    kappa: float = Field(10.0, gt=0, le=KAPPA_MAX)
+    kappa: float = Field(KAPPA, gt=0, le=KAPPA_MAX)
     alpha: float = Field(1.0, ge=0)
     beta: float = Field(1.0, ge=0)
     proj_dim: int = Field(128, ge=2)

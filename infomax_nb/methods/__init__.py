@@ -14,10 +14,15 @@ from infomax_nb.methods.simclr import SimCLR
 from infomax_nb.methods.supervised import Supervised
 from infomax_nb.methods.vicreg import VICReg
 
-_ALL = (InfoMax, SimCLR, VICReg, BarlowTwins, BYOL, DINO, Supervised)
 METHODS: dict[str, type[Method]] = {
-    kind.__module__.rpartition(".")[2]: kind for kind in _ALL
-}  # by their files' names
+    "infomax": InfoMax,
+    "simclr": SimCLR,
+    "vicreg": VICReg,
+    "barlow_twins": BarlowTwins,
+    "byol": BYOL,
+    "dino": DINO,
+    "supervised": Supervised,
+}
 
 
 def build(config: TrainConfig, n_classes: int) -> Method:

@@ -1,117 +1,98 @@
-"""What all methods share."""
+"""What all methods share: a backbone, its views, and the order of a training step."""
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from infomax_nb import models
 from infomax_nb.config import TrainConfig
 from infomax_nb.device import exact
-from infomax_nb.distributed import gathered
-from infomax_nb.views.recipes import number_of_local_views, recipe_views, with_local
-from infomax_nb.views.specification import ViewSpec, from_lightly
+from infomax_nb.models import backbone, forward_views
+from infomax_nb.views.recipes import number_of_local_views, own_recipe, recipe_views, with_local
+from infomax_nb.views.specification import ViewSpec
 
 
 class Method(nn.Module):
     """A backbone and what trains it.
 
-    Views of one resolution go through a network in one batch, so BatchNorm's statistics are over
-    all of them: the one departure that all methods share from code that calls the network view by
-    view.
+    A step is `outputs`, which runs the networks, then `losses`, then `after_backward`. Views of one
+    resolution go through a network in one batch, so BatchNorm's statistics are over all of them:
+    the one departure that all methods share from code that calls the network view by view.
+
+    Args:
+        config: the run.
+        n_classes: of the labels.
     """
 
-    transform: str  # one of lightly's, unless `own_views` are others
-    projector: nn.Module
-    criterion: nn.Module
+    projector: Any
+    criterion: Any
 
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__()
         self.config = config
-        self.backbone = models.backbone(config.backbone, config.stem, config.size)
-        self.epoch, self.epochs = 0, config.epochs
-        self.step, self.steps = 0, 1  # of the whole run; the loop says which
-        self.build(config, self.backbone.num_features, n_classes)  # type: ignore[arg-type]  # timm's
+        self.backbone = backbone(config.backbone, config.stem, config.size)
+        self.epoch = 0  # from 0; the training loop says which, and which step
+        self.step = 0
+        self.steps = 1  # of the whole run
+        self.build(config, self.backbone.num_features, n_classes)
 
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
-        """Make heads and losses, for a backbone of so many features."""
+        """Make heads and criterion, for a backbone of so many features."""
 
-    def own_views(self, size: int) -> list[ViewSpec]:
-        """The method's own views of an image of `size` pixels; those of lightly's `transform` if it
-        names one."""
-        return from_lightly(self.transform, input_size=size)
+    def own_view_specs(self, size: int) -> list[ViewSpec]:
+        """The views of an image of `size` pixels where the configuration asks for no others."""
+        return recipe_views(own_recipe(self.config.method), size)
 
     def view_specs(self, size: int) -> list[ViewSpec]:
-        """The views that are drawn of an image of `size` pixels: the method's own, or what the
-        configuration says."""
+        """The views that a run draws of an image of `size` pixels."""
         recipe = self.config.augmentation
-        found = self.own_views(size) if recipe is None else recipe_views(recipe, size)
-        if recipe is None and self.config.local_views is None:
-            return found
-        return with_local(
-            found, size, number_of_local_views(self.config.method, self.config.local_views, size)
-        )
+        local_views = self.config.local_views
+        specs = self.own_view_specs(size) if recipe is None else recipe_views(recipe, size)
+        if recipe is None and local_views is None:
+            return specs
+        return with_local(specs, size, number_of_local_views(self.config.method, local_views, size))
 
-    def forward(self, views: list[Tensor], labels: Tensor) -> dict:
-        """Scalar tensors, `loss` among them, of V views (B, 3, S, S) and labels (B,); `projections`
-        if it has some.
+    def forward(self, views: list[Tensor], labels: Tensor) -> dict[str, Any]:
+        """The losses of V views (B, 3, S, S) and labels (B,); see `losses`.
 
-        Networks run in the precision of the caller, under autocast if there is one; losses never,
-        they are float32.
+        Networks run in the precision of the caller, under autocast if there is one. Losses never
+        do, they are float32.
         """
-        made = self.outputs(views)
+        outputs = self.outputs(views)
         with exact():
-            return self.losses(labels, *([_single(x) for x in each] for each in made))
+            return self.losses(labels, *([_single(x) for x in each] for each in outputs))
 
     def outputs(self, views: list[Tensor]) -> tuple[Sequence[Tensor], ...]:
-        """What the losses are computed from, of V views (B, 3, S, S): lists of tensors (B, D); here
-        the projections."""
+        """What the losses are computed from: lists of tensors (B, D); here the projections.
+
+        Args:
+            views: V views (B, 3, S, S).
+        """
         return (self.project(views),)
 
-    def losses(self, labels: Tensor, *outputs: list[Tensor]) -> dict:
-        """As `forward`, of labels (B,) and the `outputs` in float32 (float64 stays), lists of
-        tensors (B, D).
+    def losses(self, labels: Tensor, *outputs: list[Tensor]) -> dict[str, Any]:
+        """Scalar tensors by name, `loss` among them; `projections`, a list of (B, D), if there are.
 
-        Unless a method has a way of its own: `criterion` of the views' projections, all processes'
-        together.
+        Args:
+            labels: (B,).
+            outputs: what `outputs` returned, in float32 (float64 stays).
         """
-        return {"loss": self.criterion(*map(gathered, outputs[0]))}
+        raise NotImplementedError
 
     def after_backward(self) -> None:
         """Called between the backward pass and the optimiser's step."""
 
-    def project(
-        self, views: list[Tensor], networks: nn.ModuleList | tuple | None = None
-    ) -> list[Tensor]:
-        """Backbone, once per resolution, then projector (or other two `networks`) on all views: V
-        tensors (B, D)."""
-        backbone, projector = networks or (self.backbone, self.projector)
-        return list(projector(torch.cat(models.forward_views(backbone, views))).chunk(len(views)))
+    def project(self, views: list[Tensor], networks: Any = None) -> list[Tensor]:
+        """Backbone, once per resolution, then projector on all V views: V tensors (B, D).
 
-
-def teacher_momentum(epoch: int, epochs: int) -> float:
-    """The share of itself that a teacher keeps at each step of an epoch (from 0): 0.996, rising to
-    1 at the last.
-
-    With `momentum_schedule` `steps` the numbers are those of the step and of all steps of the run.
-    """
-    from lightly.utils.scheduler import cosine_schedule
-
-    return cosine_schedule(epoch, epochs, 0.996, 1.0)
-
-
-def initial_share(epochs: int, steps: int) -> float:
-    """How much of its random start a teacher holds after `epochs` of so many `steps`: the product
-    of all momentums.
-
-    A weight, 0 to 1; the rest are students of all steps. Of a momentum by steps:
-    `initial_share(epochs * steps, 1)`.
-    """
-    share = 1.0
-    for epoch in range(epochs):
-        share *= teacher_momentum(epoch, epochs) ** steps
-    return share
+        Args:
+            views: V views (B, 3, S, S).
+            networks: another backbone and projector than the method's.
+        """
+        network, projector = networks or (self.backbone, self.projector)
+        return list(projector(torch.cat(forward_views(network, views))).chunk(len(views)))
 
 
 def _single(x: Tensor) -> Tensor:
@@ -127,19 +108,40 @@ class MomentumMethod(Method):
 
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__(config, n_classes)
-        self.teacher = nn.ModuleList(
-            [deepcopy(self.backbone), deepcopy(self.projector)]
-        ).requires_grad_(False)
+        networks = [deepcopy(self.backbone), deepcopy(self.projector)]
+        self.teacher = nn.ModuleList(networks).requires_grad_(False)
 
     @torch.no_grad()
     def teach(self, views: list[Tensor]) -> list[Tensor]:
-        """Move the teacher, then the V tensors (B, D) that it makes of the views, without
-        gradient."""
+        """Move the teacher, then project the V views (B, 3, S, S) with it: V tensors (B, D)."""
         from lightly.models.utils import update_momentum
 
-        by_step = self.config.momentum_schedule == "steps"
-        momentum = teacher_momentum(
-            *((self.step, self.steps) if by_step else (self.epoch, self.epochs))
-        )
-        update_momentum(nn.ModuleList([self.backbone, self.projector]), self.teacher, momentum)
+        momentum = teacher_momentum(self.epoch, self.config.epochs)
+        if self.config.momentum_schedule == "steps":
+            momentum = teacher_momentum(self.step, self.steps)
+        student = nn.ModuleList([self.backbone, self.projector])
+        update_momentum(student, self.teacher, momentum)
         return self.project(views, self.teacher)
+
+
+def teacher_momentum(epoch: int, epochs: int) -> float:
+    """The share of itself that a teacher keeps at each step of an epoch (from 0).
+
+    It is 0.996, rising to 1 at the last. With `momentum_schedule` `steps` the numbers are those of
+    the step and of all steps of the run.
+    """
+    from lightly.utils.scheduler import cosine_schedule
+
+    return cosine_schedule(epoch, epochs, 0.996, 1.0)
+
+
+def initial_share(epochs: int, steps: int) -> float:
+    """How much of its random start a teacher holds after `epochs` of so many `steps`.
+
+    The product of all momentums, 0 to 1; the rest are students of all steps. Of a momentum by
+    steps: `initial_share(epochs * steps, 1)`.
+    """
+    share = 1.0
+    for epoch in range(epochs):
+        share *= teacher_momentum(epoch, epochs) ** steps
+    return share

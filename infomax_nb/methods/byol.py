@@ -3,7 +3,6 @@
 import torch
 
 from infomax_nb.methods.base import MomentumMethod
-from infomax_nb.views.recipes import byol_views
 
 
 class BYOL(MomentumMethod):
@@ -14,24 +13,20 @@ class BYOL(MomentumMethod):
     default is the paper's.
     """
 
-    own_views = staticmethod(byol_views)
-
     def build(self, config, features, n_classes):
         from lightly.loss import NegativeCosineSimilarity
         from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 
-        self.projector, self.predictor = (
-            BYOLProjectionHead(features, 1024, 256),
-            BYOLPredictionHead(256, 1024, 256),
-        )
+        self.projector = BYOLProjectionHead(features, 1024, 256)
+        self.predictor = BYOLPredictionHead(256, 1024, 256)
         self.criterion = NegativeCosineSimilarity()
 
     def outputs(self, views):
         targets = self.teach(views)
-        return targets, self.predictor(torch.cat(self.project(views))).chunk(2)
+        predictions = self.predictor(torch.cat(self.project(views)))
+        return targets, predictions.chunk(2)
 
     def losses(self, labels, targets, predictions):
-        first, second = predictions
-        return {
-            "loss": 0.5 * (self.criterion(first, targets[1]) + self.criterion(second, targets[0]))
-        }
+        first = self.criterion(predictions[0], targets[1])
+        second = self.criterion(predictions[1], targets[0])
+        return {"loss": 0.5 * (first + second)}

@@ -27,15 +27,11 @@ class DINO(MomentumMethod):
             self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
         self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)
 
-    def own_views(self, size):
-        areas = (
-            {} if size >= 224 else {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
-        )
-        return dino_views(
-            size,
-            n_local_views=number_of_local_views("dino", self.config.local_views, size),
-            **areas,
-        )
+    def own_view_specs(self, size):
+        options = {"n_local_views": number_of_local_views("dino", self.config.local_views, size)}
+        if size < 224:
+            options |= {"global_crop_scale": (0.5, 1.0), "local_crop_scale": (0.3, 0.5)}
+        return dino_views(size, **options)
 
     def outputs(self, views):
         return self.teach(views[:2]), self.project(views)

@@ -1,5 +1,6 @@
 """SimCLR (Chen et al. 2020)."""
 
+from infomax_nb.distributed import gathered
 from infomax_nb.methods.base import Method
 
 
@@ -10,10 +11,13 @@ class SimCLR(Method):
     thousands; here all methods have AdamW and the same batch.
     """
 
-    transform = "SimCLRTransform"
-
     def build(self, config, features, n_classes):
         from lightly.loss import NTXentLoss
         from lightly.models.modules import SimCLRProjectionHead
 
-        self.projector, self.criterion = SimCLRProjectionHead(features), NTXentLoss()
+        self.projector = SimCLRProjectionHead(features)
+        self.criterion = NTXentLoss()
+
+    def losses(self, labels, projections):
+        first, second = map(gathered, projections)
+        return {"loss": self.criterion(first, second)}

@@ -3,19 +3,17 @@
 from torch import nn
 
 from infomax_nb.methods.base import Method
-from infomax_nb.views.recipes import supervised_views
 
 
 class Supervised(Method):
     """One randomly resized crop and flip, one linear classifier on the pooled features."""
 
-    own_views = staticmethod(supervised_views)
-
     def build(self, config, features, n_classes):
         self.classifier = nn.Linear(features, n_classes)
 
     def outputs(self, views):
-        return ([self.classifier(self.backbone(views[0]))],)
+        logits = self.classifier(self.backbone(views[0]))
+        return ([logits],)
 
     def losses(self, labels, logits):
         return {"loss": nn.functional.cross_entropy(logits[0], labels)}

@@ -1,21 +1,9 @@
-"""VICReg's covariance term without the D x D covariance."""
+"""VICReg (Bardes et al. 2022), its covariance term without the D x D covariance."""
 
 from torch import Tensor
 
-from infomax_nb.methods.base import Method, gathered
-
-
-def covariance_loss(x: Tensor) -> Tensor:
-    """lightly's `covariance_loss` of projections (B, D): squared off-diagonal covariances, summed,
-    over D.
-
-    From the B x B Gram matrix, which has the covariance's Frobenius norm; picking 4 million
-    off-diagonal numbers with a mask, as lightly does it, takes longer than the rest of a CPU's
-    training step.
-    """
-    x = x - x.mean(0)
-    gram = x @ x.T / (len(x) - 1)
-    return (gram.square().sum() - x.var(0).square().sum()) / x.shape[1]
+from infomax_nb.distributed import gathered
+from infomax_nb.methods.base import Method
 
 
 class VICReg(Method):
@@ -24,8 +12,6 @@ class VICReg(Method):
     The head has two layers, 2048-2048, where the published one has three of 8192. The first two
     terms are lightly's functions, the third is computed in another way.
     """
-
-    transform = "VICRegTransform"
 
     def build(self, config, features, n_classes):
         from lightly.models.modules.heads import VICRegProjectionHead
@@ -37,9 +23,17 @@ class VICReg(Method):
 
         a, b = map(gathered, projections)
         variance = 0.5 * (variance_loss(a) + variance_loss(b))
-        return {
-            "loss": 25 * invariance_loss(a, b)
-            + 25 * variance
-            + covariance_loss(a)
-            + covariance_loss(b)
-        }
+        invariance = invariance_loss(a, b)
+        return {"loss": 25 * invariance + 25 * variance + covariance_loss(a) + covariance_loss(b)}
+
+
+def covariance_loss(x: Tensor) -> Tensor:
+    """lightly's of projections (B, D): squared off-diagonal covariances, summed, over D; a scalar.
+
+    From the B x B Gram matrix, which has the covariance's Frobenius norm. Picking 4 million
+    off-diagonal numbers with a mask, as lightly does it, takes longer than the rest of a CPU's
+    training step.
+    """
+    x = x - x.mean(0)
+    gram = x @ x.T / (len(x) - 1)
+    return (gram.square().sum() - x.var(0).square().sum()) / x.shape[1]

@@ -1,34 +1,36 @@
-"""objective.diagnostics."""
+"""What the objective still asks for, measured on one batch."""
 
 from collections.abc import Sequence
 
 import torch
 
 from infomax_nb.device import exact
-from infomax_nb.losses import InfoMaxLoss, _check_views
+from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.objective.checks import check_views
 from infomax_nb.objective.unit_rows import unit_rows
 
 
+@exact()
 def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, float]:
     """What the objective sees in one batch of V projections (B, D).
 
-    Returns `nn_positive`, the fraction of views whose nearest neighbour is another view of the same
-    image, and `grad_over_kappa`, the norm of the loss' gradient with respect to the N x D unit
-    vectors (its component along the sphere), over kappa: it tends to zero where the objective has
-    nothing left to ask for.
+    Returns:
+        nn_positive: the share of views whose nearest neighbour is a view of the same image.
+        grad_over_kappa: the norm of the loss' gradient with respect to the N x D unit vectors
+            (its component along the sphere), over kappa. It tends to zero where the objective has
+            nothing left to ask for.
     """
-    _check_views(views)
-    with torch.enable_grad(), exact():
-        z = unit_rows(torch.stack([v.detach().double() for v in views])).requires_grad_()
-        entropies = loss.entropies(
-            list(z), alone=True
-        )  # these normalise again: the gradient is tangential
-        grad = torch.autograd.grad(loss.combine(*entropies), z)[0]
-    rows, n_images = z.detach().float().flatten(0, 1), z.shape[1]
-    with exact():
-        index = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
-    same = index % n_images == torch.arange(len(rows), device=rows.device) % n_images
+    check_views(views)
+    with torch.enable_grad():
+        z = unit_rows(torch.stack([view.detach().double() for view in views])).requires_grad_()
+        value = loss(list(z), alone=True)  # which scales to unit length again: along the sphere
+        gradient = torch.autograd.grad(value, z)[0]
+    n_images = z.shape[1]
+    rows = z.detach().float().flatten(0, 1)
+    nearest = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
+    images = torch.arange(len(rows), device=rows.device) % n_images
+    positive = nearest % n_images == images
     return {
-        "nn_positive": float(same.float().mean()),
-        "grad_over_kappa": float(grad.norm()) / loss.kappa,
+        "nn_positive": float(positive.float().mean()),
+        "grad_over_kappa": float(gradient.norm()) / loss.kappa,
     }

@@ -1,12 +1,14 @@
 """Log-sum-exp over all pairs of rows, tile by tile, with its own gradient.
 
-The N x N similarities never exist at once: a tile is made, used up and overwritten. Rows that are
-compared with themselves have symmetric similarities, so only tiles on and above the diagonal are
-made, each for its rows and its columns; backward makes them anew, but for the first few. The
-formulas that it serves are in `losses`.
+The N x N similarities never exist at once: a tile is computed, used up and overwritten. Rows that
+are compared with themselves have symmetric similarities. So only tiles on and above the diagonal
+are computed, each for its rows and its columns. Backward computes them anew, but for the first few.
+The formulas that it serves are in `losses`.
 """
 
-import itertools
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,105 +16,145 @@ from torch import Tensor
 from infomax_nb.device import exact
 
 _PLAIN_EXP_MAX = 40.0  # exp(±kappa) and sums of it stay far inside float32's range up to here
+_KEEP = 2**24  # numbers kept for backward, 64 MiB: all of them up to N = 5,000
+_TILE = {"cpu": 512, "cuda": 8192}  # rows and columns of a tile; 1 MiB stays in a CPU's L2 cache
 
 
-_KEEP = (
-    2**24
-)  # numbers of exp(kappa s) kept from forward for backward: 64 MiB, all of them up to N = 5,000
+def log_sum_exp(rows: Tensor, kappa: float, columns: Tensor | None = None, offset=0) -> Tensor:
+    """log sum_j exp(kappa s_ij) over j != i, for every row i: (N,).
 
-
-_TILE = {"cpu": 512, "cuda": 8192}  # a CPU tile of 1 MiB stays in the L2 cache
-
-
-def _tiles(rows: Tensor, cols: Tensor, kappa: float, offset: int, skip: int = 0):
-    """Yield (row slice, column slice, kappa * s_ij) over tiles, with -inf where the pair (i, j)
-    does not count.
-
-    When `cols is rows` only tiles on and above the diagonal come: s is symmetric. Every tile is
-    written into the same buffer, so it must be used up before the next one is asked for. The first
-    `skip` are left out.
-    """
-    size = _TILE.get(rows.device.type, 1024)
-    scaled = rows * kappa
-    buffer = rows.new_empty(min(size, len(rows)) * min(size, len(cols)))
-    corners = [
-        (a, b)
-        for a in range(0, len(rows), size)
-        for b in range(a if cols is rows else 0, len(cols), size)
-    ]
-    for a, b in corners[skip:]:
-        i, j = slice(a, a + size), slice(b, b + size)
-        left, right = scaled[i], cols[j]
-        s = torch.mm(
-            left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right))
-        )
-        s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
-        yield i, j, s
-
-
-class LogSumExp(torch.autograd.Function):
-    """log sum_j exp(kappa s_ij) for every row i, over j != i.
-
-    Backward recomputes the tiles instead of keeping N x N numbers, but for the first few, `_KEEP`
-    numbers. With `cols=None` the rows are compared with themselves and each tile above the diagonal
-    serves its rows and columns.
     Both passes are exact: at kappa = 1e4 the rounding of TF32 alone would move the entropies by
     more than they are.
+
+    Args:
+        rows: (N, D) unit rows.
+        kappa: concentration of the kernel.
+        columns: (M, D), what the rows are compared with; None for the rows themselves.
+        offset: where the rows begin among the columns.
     """
+    return _LogSumExp.apply(rows, columns, kappa, offset)
+
+
+def log_sum_exp_of_groups(groups: Tensor, kappa: float) -> Tensor:
+    """As `log_sum_exp`, over the other rows of the same group: (B, V) for groups (B, V, D)."""
+    if groups.shape[1] == 2:
+        return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
+    s = _Product.apply(kappa * groups, groups)
+    itself = torch.eye(s.shape[-1], dtype=torch.bool, device=s.device)
+    return s.masked_fill(itself, -torch.inf).logsumexp(-1)
+
+
+class _Tile(NamedTuple):
+    rows: slice
+    columns: slice
+    values: Tensor  # kappa s_ij, -inf where a pair does not count; or exp of them
+    mirrored: bool  # whether it stands for the tile across the diagonal, too
+
+
+def _tiles(rows: Tensor, columns: Tensor | None, kappa: float, offset: int, skip=0):
+    """Yield all tiles but the first `skip`, in one buffer: each is used up before the next."""
+    size = _TILE.get(rows.device.type, 1024)
+    others = rows if columns is None else columns
+    scaled = rows * kappa
+    buffer = rows.new_empty(min(size, len(rows)) * min(size, len(others)))
+    corners = [(a, b) for a in range(0, len(rows), size) for b in range(0, len(others), size)]
+    if columns is None:
+        corners = [(a, b) for a, b in corners if b >= a]
+    for a, b in corners[skip:]:
+        left = scaled[a : a + size]
+        right = others[b : b + size]
+        out = buffer[: len(left) * len(right)].view(len(left), len(right))
+        s = torch.mm(left, right.T, out=out)
+        s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
+        mirrored = columns is None and b > a
+        yield _Tile(slice(a, a + size), slice(b, b + size), s, mirrored)
+
+
+class _LogSumExp(torch.autograd.Function):
+    """Up to kappa = 40 from plain exponentials; above, these would leave the range of floats."""
 
     @staticmethod
     @exact()
-    def forward(ctx, rows, cols, kappa, offset):
-        ctx.kappa, ctx.offset, ctx.symmetric, ctx.kept = kappa, offset, cols is None, []
-        ctx.plain = (
-            kappa <= _PLAIN_EXP_MAX
-        )  # else running maximum, as exp(kappa s) leaves the range of floats
-        cols = rows if cols is None else cols
-        room = _KEEP if ctx.plain and any(ctx.needs_input_grad) else 0
-        lse = rows.new_full(rows.shape[:1], 0.0 if ctx.plain else -torch.inf)
-        for i, j, s in _tiles(rows, cols, kappa, offset):
-            room -= s.numel()
-            if ctx.plain:
-                s = torch.exp(s) if room >= 0 else s.exp_()
-            if room >= 0:
-                ctx.kept.append((i, j, s))
-            # A tile above the diagonal serves the rows of its columns, too.
-            for part, dim in ((i, 1), (j, 0)) if ctx.symmetric and j.start > i.start else ((i, 1),):
-                lse[part] = (
-                    lse[part] + s.sum(dim)
-                    if ctx.plain
-                    else torch.logaddexp(lse[part], s.logsumexp(dim))
-                )
-        lse = lse.log_() if ctx.plain else lse
-        ctx.save_for_backward(rows, cols, lse)
-        return lse
+    def forward(ctx, rows, columns, kappa, offset):
+        ctx.kappa = kappa
+        ctx.offset = offset
+        ctx.kept = []
+        tiles = _tiles(rows, columns, kappa, offset)
+        if kappa <= _PLAIN_EXP_MAX:
+            room = _KEEP if any(ctx.needs_input_grad) else 0
+            log_sums = _plain_sums(tiles, rows.new_zeros(len(rows)), ctx.kept, room)
+        else:
+            log_sums = _running_sums(tiles, rows.new_full(rows.shape[:1], -torch.inf))
+        ctx.save_for_backward(rows, columns, log_sums)
+        return log_sums
 
     @staticmethod
     @exact()
     def backward(ctx, grad):
-        rows, cols, lse = ctx.saved_tensors
+        rows, columns, log_sums = ctx.saved_tensors
+        symmetric = columns is None
+        others = rows if symmetric else columns
         grad_rows = torch.zeros_like(rows)
-        cols, grad_cols = (rows, grad_rows) if ctx.symmetric else (cols, torch.zeros_like(cols))
-        weight = grad * (-lse).exp() if ctx.plain else grad
-        tiles = _tiles(rows, cols, ctx.kappa, ctx.offset, skip=len(ctx.kept))
-        scratch, across = rows.new_empty(0), weight if ctx.symmetric else rows.new_zeros(len(cols))
-        for n, (i, j, s) in enumerate(itertools.chain(ctx.kept, tiles)):
-            if ctx.plain:
-                force = torch.add(weight[i, None], across[j], out=scratch.resize_(s.shape))
-                force.mul_(s if n < len(ctx.kept) else s.exp_())
-            else:
-                down = torch.exp(s - lse[j]).mul_(weight[j]) if ctx.symmetric else 0
-                force = s.sub_(lse[i, None]).exp_().mul_(weight[i, None]).add_(down)
-            grad_rows[i].addmm_(force, cols[j])
-            if not ctx.symmetric or j.start > i.start:
-                grad_cols[j].addmm_(force.T, rows[i])
+        grad_others = grad_rows if symmetric else torch.zeros_like(others)
+        tiles = _tiles(rows, columns, ctx.kappa, ctx.offset, skip=len(ctx.kept))
+        if ctx.kappa <= _PLAIN_EXP_MAX:
+            weights = grad * (-log_sums).exp()
+            across = weights if symmetric else weights.new_zeros(len(others))
+            forces = _plain_forces(ctx.kept, tiles, weights, across)
+        else:
+            forces = _running_forces(tiles, log_sums, grad, symmetric)
+        for tile, force in forces:
+            grad_rows[tile.rows].addmm_(force, others[tile.columns])
+            if tile.mirrored or not symmetric:
+                grad_others[tile.columns].addmm_(force.T, rows[tile.rows])
         grad_rows *= ctx.kappa
-        return grad_rows, None if ctx.symmetric else grad_cols.mul_(ctx.kappa), None, None
+        return grad_rows, None if symmetric else grad_others.mul_(ctx.kappa), None, None
+
+
+def _plain_sums(tiles: Iterator[_Tile], sums: Tensor, kept: list[_Tile], room: int) -> Tensor:
+    """Their logarithms. The first tiles' exponentials are kept, as many numbers as there is room."""
+    for tile in tiles:
+        room -= tile.values.numel()
+        if room >= 0:
+            tile = tile._replace(values=tile.values.exp())
+            kept.append(tile)
+        else:
+            tile.values.exp_()
+        sums[tile.rows] += tile.values.sum(1)
+        if tile.mirrored:
+            sums[tile.columns] += tile.values.sum(0)
+    return sums.log_()
+
+
+def _plain_forces(kept: list[_Tile], tiles: Iterator[_Tile], weights: Tensor, across: Tensor):
+    """Yield each tile with the gradient by its kappa s_ij, in one buffer."""
+    again = (tile._replace(values=tile.values.exp_()) for tile in tiles)
+    buffer = weights.new_empty(0)
+    for tile in chain(kept, again):
+        out = buffer.resize_(tile.values.shape)
+        force = torch.add(weights[tile.rows, None], across[tile.columns], out=out)
+        yield tile, force.mul_(tile.values)
+
+
+def _running_sums(tiles: Iterator[_Tile], log_sums: Tensor) -> Tensor:
+    """The sums' logarithms throughout, so that nothing overflows."""
+    for i, j, s, mirrored in tiles:
+        log_sums[i] = torch.logaddexp(log_sums[i], s.logsumexp(1))
+        if mirrored:
+            log_sums[j] = torch.logaddexp(log_sums[j], s.logsumexp(0))
+    return log_sums
+
+
+def _running_forces(tiles: Iterator[_Tile], log_sums: Tensor, grad: Tensor, symmetric: bool):
+    """As `_plain_forces`, from each exponential's share of a sum, which is at most 1."""
+    for tile in tiles:
+        i, j, s, _ = tile
+        down = torch.exp(s - log_sums[j]).mul_(grad[j]) if symmetric else 0
+        yield tile, s.sub_(log_sums[i, None]).exp_().mul_(grad[i, None]).add_(down)
 
 
 class _Product(torch.autograd.Function):
-    """Products of the rows of a with those of b, (..., N, D) and (..., M, D) to (..., N, M), exact
-    in both passes."""
+    """a (..., N, D) times b (..., M, D) transposed, exact in both passes."""
 
     @staticmethod
     @exact()
@@ -125,14 +167,3 @@ class _Product(torch.autograd.Function):
     def backward(ctx, grad):
         a, b = ctx.saved_tensors
         return grad @ b, (a.mT @ grad).mT
-
-
-def positives(groups: Tensor, kappa: float) -> Tensor:
-    """log sum_{j in P(i)} exp(kappa s_ij) for `groups` of shape (images, views, D); returns
-    (images, views)."""
-    if groups.shape[1] == 2:
-        return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
-    s = _Product.apply(kappa * groups, groups)
-    return s.masked_fill(
-        torch.eye(s.shape[-1], dtype=torch.bool, device=s.device), -torch.inf
-    ).logsumexp(-1)

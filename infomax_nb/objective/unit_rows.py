@@ -4,9 +4,16 @@ import torch
 from torch.autograd.function import once_differentiable
 
 
-class UnitRows(torch.autograd.Function):
-    """x / |x|, scaled first so that squares neither overflow nor underflow; few passes, as small
-    batches need."""
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows of x (..., D) scaled to unit length, in float32 (float64 stays).
+
+    A zero row stays zero, and its gradient is zero.
+    """
+    return _UnitRows.apply(x if x.dtype == torch.float64 else x.float())
+
+
+class _UnitRows(torch.autograd.Function):
+    """x / |x|, scaled by the largest number first, so that squares neither overflow nor vanish."""
 
     @staticmethod
     def forward(ctx, x):
@@ -22,10 +29,5 @@ class UnitRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         z, inverse = ctx.saved_tensors
-        return torch.addcmul(grad, z, (grad * z).sum(-1, keepdim=True), value=-1).mul_(inverse)
-
-
-def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Rows of `x` (..., D) scaled to unit length in float32 (float64 stays); a zero row stays zero,
-    gradient zero."""
-    return UnitRows.apply(x if x.dtype == torch.float64 else x.float())
+        along = (grad * z).sum(-1, keepdim=True)
+        return torch.addcmul(grad, z, along, value=-1).mul_(inverse)

@@ -3,93 +3,83 @@ Pillow images.
 
 All random numbers of an epoch are drawn at once. Cropping and resizing is separable: per-sample
 weight matrices (Pillow's antialiased bicubic) and two batched matrix products. The colour
-operations follow Pillow's 8-bit arithmetic, so for the same drawn parameters the pixels agree with
+operations follow Pillow's 8-bit arithmetic, so for the same numbers the pixels agree with
 torchvision's on Pillow images.
-
-`RECIPE` is the version of all this. With 1, numbers were drawn batch by batch, and 128 images
-shared one order of the jitter operations.
 """
 
 import torch
+from torch import Tensor
 
 from infomax_nb.views.drawing import draw
 from infomax_nb.views.pixels import colour, crop, standardise
 from infomax_nb.views.specification import ViewSpec
 
+# The version of all this. With 1, numbers were drawn batch by batch, and 128 images shared one
+# order of the jitter operations.
+RECIPE = 2
 _AT_ONCE = 2**20  # numbers of pixels that a CPU works on at a time: 4 MiB
 
 
-RECIPE = 2
-
-
 class MultiView:
-    """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views (B, 3, size,
-    size), channels last.
+    """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views.
 
-    A call draws with a generator; `draw` and `make` do the two steps apart. Each number is drawn
-    per sample and view.
+    A view is (B, 3, size, size), channels last. A call draws with a generator; `draw` and `make` do
+    the two steps apart. Each number is drawn per sample and view.
 
     Args:
-        views: what to draw; views of one size are made together.
+        specs: how each view is drawn; views of one size are made together.
     """
 
-    def __init__(self, views: list[ViewSpec]):
-        self.views = list(views)
-        alike = [(v.size, v.kernel, v.solarize_first) for v in self.views]
-        self.groups = {key: [i for i, other in enumerate(alike) if other == key] for key in alike}
-        self.coloured = any(v.jitter_p or v.gray_p or v.blur_p or v.solarize_p for v in self.views)
+    def __init__(self, specs: list[ViewSpec]):
+        self.specs = list(specs)
+        self.groups: dict[tuple[int, str, bool], list[int]] = {}
+        for k, spec in enumerate(self.specs):
+            alike = (spec.size, spec.kernel, spec.solarize_first)
+            self.groups.setdefault(alike, []).append(k)
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
-        """Draw with `generator`, on the CPU so that every device makes the same views, and make
-        them."""
+    def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Draw and make the views of images (B, 3, H, W)."""
         _check_images(images)
         height, width = images.shape[2:]
         return self.make(images, self.draw(len(images), height, width, generator))
 
     def draw(
         self, images: int, height: int, width: int, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        """What is random about the views of so many images of height x width pixels, tensors (V,
-        images).
+    ) -> dict[str, Tensor]:
+        """What is random about the views of so many images of height x width pixels.
 
-        See `kernels.pixels.draw`.
+        Tensors (V, images) by name, as `drawing.draw` returns them.
         """
-        return draw(self.views, images, height, width, generator)
+        return draw(self.specs, images, height, width, generator)
 
-    def make(self, images: torch.Tensor, drawn: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-        """The views of images (B, 3, H, W) with what was drawn for them, tensors (V, B).
+    def make(self, images: Tensor, numbers: dict[str, Tensor]) -> list[Tensor]:
+        """The views of images (B, 3, H, W) with the numbers, tensors (V, B), drawn for them.
 
-        ValueError for images that are not uint8 of this shape.
+        Raises:
+            ValueError: the images are not uint8 of this shape.
         """
         _check_images(images)
-        out: list[torch.Tensor] = [torch.empty(0)] * len(self.views)
-        for group, members in self.groups.items():
-            of_group = {name: numbers[members] for name, numbers in drawn.items()}
-            made = self._alike(
-                images, of_group, *group, max(self.views[v].sigma[1] for v in members)
-            )
-            for v, view in zip(members, made, strict=True):
-                out[v] = view
-        return out
-
-    def _alike(self, images, drawn, size: int, kernel: str, solarize_first: bool, sigma: float):
-        """Views of one size: a tensor (V, B, 3, size, size), the channels last in memory."""
-        n_views, batch = drawn["top"].shape
-        out = torch.empty(n_views, batch, size, size, 3, device=images.device)
-        at_once = batch if images.is_cuda else max(1, _AT_ONCE // (3 * n_views * size**2))
-        for start in range(0, batch, at_once):
-            rows = slice(start, start + at_once)
-            own = {name: numbers[:, rows] for name, numbers in drawn.items()}
-            pixels = crop(images[rows], own, size, kernel)
-            if self.coloured:
-                alone = {name: numbers.flatten() for name, numbers in own.items()}
-                colour(pixels.flatten(1, 2), alone, sigma, solarize_first)
-            out[:, rows] = standardise(pixels).permute(1, 2, 3, 4, 0)
-        return out.permute(0, 1, 4, 2, 3)
+        views: list[Tensor] = [torch.empty(0)] * len(self.specs)
+        for (size, kernel, solarize_first), members in self.groups.items():
+            own = {name: x[members] for name, x in numbers.items()}
+            alike = torch.empty(len(members), len(images), size, size, 3, device=images.device)
+            at_once = len(images)
+            if not images.is_cuda:
+                at_once = max(1, _AT_ONCE // (3 * len(members) * size**2))
+            softest = max(self.specs[k].sigma[1] for k in members)
+            for start in range(0, len(images), at_once):
+                rows = slice(start, start + at_once)
+                part = {name: x[:, rows] for name, x in own.items()}
+                pixels = crop(images[rows], part, size, kernel)
+                alone = {name: x.flatten() for name, x in part.items()}
+                colour(pixels.flatten(1, 2), alone, softest, solarize_first)
+                alike[:, rows] = standardise(pixels).permute(1, 2, 3, 4, 0)
+            for k, view in zip(members, alike.permute(0, 1, 4, 2, 3), strict=True):
+                views[k] = view
+        return views
 
 
-def _check_images(images: torch.Tensor) -> None:
+def _check_images(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(
-            f"images are {images.dtype} {tuple(images.shape)}: they must be uint8 (B, 3, H, W)."
-        )
+        given = f"images are {images.dtype} {tuple(images.shape)}"
+        raise ValueError(f"{given}: they must be uint8 (B, 3, H, W).")

@@ -1,67 +1,91 @@
-"""views.drawing."""
+"""What is random about views, drawn for a whole epoch at once."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from infomax_nb.views.pixels import OPERATIONS, ORDERS
+from infomax_nb.views.pixels import JITTER, ORDERS
+from infomax_nb.views.specification import ViewSpec
 
-_BLOCK = (
-    2**16
-)  # images whose numbers are drawn in one call: what it needs on its way stays below 100 MB
-
-
-_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it falls back to a central crop
+_BLOCK = 2**16  # images whose numbers are drawn in one call, which needs less than 100 MB then
+_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes a central crop
+_SWITCHES = {
+    "flip": "flip",
+    "jitter": "jitter_p",
+    "gray": "gray_p",
+    "blur": "blur_p",
+    "solarize": "solarize_p",
+}
 
 
 def draw(
-    views: Sequence, images: int, height: int, width: int, generator: torch.Generator
+    specs: Sequence[ViewSpec], images: int, height: int, width: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Draw everything random about `views` (`ViewSpec`) of so many images of height x width
-    pixels, on the CPU.
+    """Draw everything random about the views of so many images, on the CPU.
 
     The images of an epoch are drawn together; `generator` alone decides what comes.
 
-    Returns a dict of tensors of shape (V, images): top, left, height, width (pixels), flip, jitter,
-    gray, blur, solarize (bool), brightness, contrast, saturation (factors), hue (turns), sigma
-    (pixels); and `order` (V, images), an index into the 24 orders of the four jitter operations.
+    Args:
+        specs: V views.
+        images: their number N.
+        height: pixels of the images.
+        width: pixels of the images.
+        generator: on the CPU, so that every device makes the same views.
+
+    Returns: tensors (V, N) by name: top, left, height, width (pixels); flip, jitter, gray, blur,
+        solarize (whether); brightness, contrast, saturation (factors), hue (turns); sigma (pixels);
+        order, an index into the 24 orders of the four jitter operations.
     """
-    blocks = [min(_BLOCK, images - start) for start in range(0, images, _BLOCK)]
-    drawn = [_draw_block(views, block, height, width, generator) for block in blocks]
-    return {name: torch.cat([block[name] for block in drawn], 1) for name in drawn[0]}
+    blocks = []
+    for start in range(0, images, _BLOCK):
+        block = min(_BLOCK, images - start)
+        blocks.append(_draw_block(specs, block, height, width, generator))
+    return {name: torch.cat([block[name] for block in blocks], 1) for name in blocks[0]}
 
 
-def _draw_block(views: Sequence, images: int, height: int, width: int, generator: torch.Generator):
-    u = torch.rand((2 * _ATTEMPTS + 13, len(views), images), generator=generator)
-    chances = torch.tensor(
-        [(v.flip, v.jitter_p, v.gray_p, v.blur_p, v.solarize_p) for v in views]
-    ).T[..., None]
-    small, large, narrow, wide, sharp, soft = torch.tensor(
-        [(*v.area, *v.ratio, *v.sigma) for v in views]
-    ).T[..., None]
-    area = height * width * (small + u[:_ATTEMPTS] * (large - small))
-    ratio = torch.exp(narrow.log() + u[_ATTEMPTS : 2 * _ATTEMPTS] * (wide.log() - narrow.log()))
-    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
-    w = torch.where(any_fits, w.gather(0, first)[0], (height * wide).round().clamp(max=width))
-    h = torch.where(any_fits, h.gather(0, first)[0], (width / narrow).round().clamp(max=height))
-    switches, (top, left, order, sigma) = u[2 * _ATTEMPTS : -8], u[-8:-4]
-    drawn = {
-        "height": h,
-        "width": w,
-        "order": (order * len(ORDERS)).byte(),
-        "sigma": sharp + sigma * (soft - sharp),
-    }
-    drawn["top"] = torch.where(
-        any_fits, (top * (height - h + 1)).floor(), ((height - h) / 2).floor()
-    )
-    drawn["left"] = torch.where(
-        any_fits, (left * (width - w + 1)).floor(), ((width - w) / 2).floor()
-    )
-    drawn |= zip(("flip", "jitter", "gray", "blur", "solarize"), switches < chances, strict=True)
-    strengths = torch.tensor([v.jitter for v in views]).T[..., None]
-    for (_, name), x, strength in zip(OPERATIONS, u[-4:], strengths, strict=True):
-        drawn[name] = (0.0 if name == "hue" else 1.0) + (x * (strength + strength) - strength)
-    return drawn
+def _draw_block(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
+    counts = [_ATTEMPTS, _ATTEMPTS, 5, 2, 1, 1, 4]
+    u = torch.rand((sum(counts), len(specs), images), generator=generator)
+    areas, ratios, switches, places, order, sigma, factors = u.split(counts)
+    numbers = _boxes(specs, height, width, areas, ratios, places)
+    for x, (name, field) in zip(switches, _SWITCHES.items(), strict=True):
+        numbers[name] = x < _columns([(getattr(spec, field),) for spec in specs])[0]
+    strengths = _columns([spec.jitter for spec in specs])
+    for name, x, strength in zip(JITTER, factors, strengths, strict=True):
+        neutral = 0.0 if name == "hue" else 1.0
+        numbers[name] = neutral + (x * (strength + strength) - strength)
+    order = order[0] * len(ORDERS)
+    numbers["order"] = order.byte()
+    sharp, soft = _columns([spec.sigma for spec in specs])
+    numbers["sigma"] = sharp + sigma[0] * (soft - sharp)
+    return numbers
+
+
+def _columns(of_views: list[tuple]) -> Tensor:
+    """Several numbers of each of V views, (numbers, V, 1)."""
+    return torch.tensor(of_views).T[..., None]
+
+
+def _boxes(specs, height: int, width: int, areas, ratios, places) -> dict[str, Tensor]:
+    """As RandomResizedCrop: the first attempt that fits into the image, else a central box."""
+    small, large = _columns([spec.area for spec in specs])
+    narrow, wide = _columns([spec.ratio for spec in specs])
+    area = height * width * (small + areas * (large - small))
+    log_ratio = narrow.log() + ratios * (wide.log() - narrow.log())
+    ratio = log_ratio.exp()
+    widths = (area * ratio).sqrt().round()
+    heights = (area / ratio).sqrt().round()
+    fits = (widths > 0) & (heights > 0)
+    fits &= (widths <= width) & (heights <= height)
+    found = fits.any(0)
+    first = fits.byte().argmax(0, keepdim=True)
+    widest = (height * wide).round().clamp(max=width)
+    highest = (width / narrow).round().clamp(max=height)
+    w = torch.where(found, widths.gather(0, first)[0], widest)
+    h = torch.where(found, heights.gather(0, first)[0], highest)
+    below = height - h
+    beside = width - w
+    top = torch.where(found, places[0] * (below + 1), below / 2)
+    left = torch.where(found, places[1] * (beside + 1), beside / 2)
+    return {"top": top.floor(), "left": left.floor(), "height": h, "width": w}

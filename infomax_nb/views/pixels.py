@@ -1,8 +1,7 @@
-"""Pixel arithmetic of the views, a batch at a time, to Pillow's last digit: crop and resize,
-jitter, grey, blur; and what networks take.
+"""Pixel arithmetic of the views, a batch at a time, to Pillow's last digit.
 
-Which views there are is decided in `views`; what is random about them is drawn here, for a whole
-epoch.
+Crop and resize, jitter, grey, blur; and what networks take. Which views there are is decided in
+`recipes`; what is random about them is drawn in `drawing`.
 """
 
 import math
@@ -13,156 +12,216 @@ from torch import Tensor
 
 from infomax_nb.device import exact
 
-ORDERS = list(permutations(range(4)))
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+JITTER = ("brightness", "contrast", "saturation", "hue")
+ORDERS = list(permutations(range(4)))  # of the operations in JITTER
 
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-_MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-
-
+_MEAN = torch.tensor(IMAGENET_MEAN)
+_STD = torch.tensor(IMAGENET_STD)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's and torchvision's grey
+_BOX = ("top", "left", "height", "width", "flip")
 
 
-_SHAPE = ("top", "left", "height", "width", "flip")
+# --- Crop and resize --------------------------------------------------------------------------
 
 
-def _resize_weights(
-    start: Tensor, length: Tensor, size: int, pixels: int, kernel: str, flip: Tensor | None = None
-):
-    """(..., size, pixels): rows are Pillow's weights (bicubic with a = -0.5) that resize a crop of
-    `length`."""
+@exact()
+def crop(images: Tensor, numbers: dict[str, Tensor], size: int, kernel="bicubic") -> Tensor:
+    """Crop, resize to size x size pixels and flip.
+
+    Args:
+        images: uint8 (B, 3, H, W), on any device.
+        numbers: as `drawing.draw` returns them, (V, B), on the CPU.
+        size: pixels.
+        kernel: `bicubic` or `bilinear`.
+
+    Returns: whole numbers 0..255 as float32, (3, V, B, size, size).
+    """
+    n_views = len(numbers["top"])
+    batch, _, height, width = images.shape
+    device = images.device
+    box = {name: numbers[name].to(device, non_blocking=True) for name in _BOX}
+    across = _resize_weights(box["left"], box["width"], size, width, kernel, box["flip"])
+    down = _resize_weights(box["top"], box["height"], size, height, kernel)
+    pixels = images.float()
+    # Each pass is one batched product; both leave the axis that they resized in the last place.
+    to_width = across.transpose(0, 1).reshape(batch, n_views * size, width)
+    to_height = down.transpose(0, 1).reshape(batch * n_views, size, height)
+    columns = pixels.permute(0, 3, 1, 2).reshape(batch, width, 3 * height)
+    rows = _whole(torch.bmm(to_width, columns)).view(batch * n_views, size * 3, height)
+    out = torch.bmm(rows, to_height.mT).view(batch, n_views, size, 3, size)
+    out = out.permute(3, 1, 0, 4, 2).contiguous()
+    # Pillow goes along the columns first where that shrinks more.
+    shrinks_more = 2 * numbers["width"] < numbers["height"] + size
+    columns_first = (numbers["height"] > size) & shrinks_more
+    if columns_first.any():
+        view, image = [index.to(device) for index in columns_first.nonzero(as_tuple=True)]
+        columns = _whole(down[view, image, None] @ pixels[image])
+        resized = columns @ across[view, image, None].mT
+        out[:, view, image] = resized.transpose(0, 1)
+    return _whole(out)
+
+
+def _resize_weights(start, length, size, pixels, kernel, flip=None):
+    """(..., size, pixels): rows are Pillow's weights that resize a crop of `length` pixels."""
     scale = (length / size)[..., None]
     centre = (torch.arange(size, device=start.device, dtype=torch.float32) + 0.5) * scale
     if flip is not None:
         centre = torch.where(flip[..., None], length[..., None] - centre, centre)
     tap = torch.arange(pixels, device=start.device) - start[..., None]
     inside = (tap >= 0) & (tap < length[..., None])
-    x = ((tap[..., None, :] + 0.5 - centre[..., None]) / scale.clamp(min=1)[..., None]).abs_()
-    near = (1 - x).clamp_(min=0)
-    if kernel == "bilinear":
-        weights = near
-    else:  # Keys' cubic with a = -0.5, both pieces at once
-        far = (2 - x).clamp_(min=0)
-        weights = far.mul_(far).mul_(1 - x).mul_(0.5).add_(near.mul_(near).mul_(x.mul_(2).sub_(1)))
+    distance = tap[..., None, :] + 0.5 - centre[..., None]
+    unit = scale.clamp(min=1)[..., None]
+    x = (distance / unit).abs_()
+    weights = (1 - x).clamp_(min=0)
+    if kernel == "bicubic":
+        weights = _keys_cubic(x, weights)
     weights.mul_(inside[..., None, :])
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
-@exact()
-def crop(images: Tensor, drawn: dict[str, Tensor], size: int, kernel: str = "bicubic") -> Tensor:
-    """Crop, resize to size x size and flip.
-
-    Args:
-        images: uint8 (B, 3, H, W), on any device. drawn: what `draw` returned, (V, B), on the CPU.
-
-    Returns: whole numbers 0..255 as float32, (3, V, B, size, size).
-    """
-    n_views = len(drawn["top"])
-    batch, _, height, width = images.shape
-    # Pillow goes along the columns first where that shrinks more.
-    columns_first = (drawn["height"] > size) & (2 * drawn["width"] < drawn["height"] + size)
-    there = {name: drawn[name].to(images.device, non_blocking=True) for name in _SHAPE}
-    across = _resize_weights(there["left"], there["width"], size, width, kernel, there["flip"])
-    down = _resize_weights(there["top"], there["height"], size, height, kernel)
-    pixels = images.float()
-    # Each pass is one batched product; both leave the axis that they resized in the last place.
-    rows = torch.bmm(
-        across.transpose(0, 1).reshape(batch, n_views * size, width),
-        pixels.permute(0, 3, 1, 2).reshape(batch, width, 3 * height),
-    )
-    rows = _whole(rows).view(batch * n_views, size * 3, height)
-    out = torch.bmm(rows, down.transpose(0, 1).reshape(batch * n_views, size, height).mT)
-    out = out.view(batch, n_views, size, 3, size).permute(3, 1, 0, 4, 2).contiguous()
-    view, image = columns_first.nonzero(as_tuple=True)
-    if len(view):
-        view, image = view.to(images.device), image.to(images.device)
-        columns = _whole(down[view, image, None] @ pixels[image])
-        out[:, view, image] = (columns @ across[view, image, None].mT).transpose(0, 1)
-    return _whole(out)
+def _keys_cubic(x, near):
+    """Keys' cubic with a = -0.5, both pieces at once; `near` is 1 - x, at least 0. In place."""
+    far = (2 - x).clamp_(min=0)
+    outer = far.mul_(far).mul_(1 - x).mul_(0.5)
+    inner = near.mul_(near).mul_(x.mul_(2).sub_(1))
+    return outer.add_(inner)
 
 
-def _whole(x: Tensor) -> Tensor:
+def _whole(x):
     """Whole numbers 0..255, in place; halves are rounded up, as Pillow does it."""
     return x.add_(0.5).floor_().clamp_(0, 255)
 
 
-def _grey(x: Tensor) -> Tensor:
-    return (
-        (x[0] * _LUMA[0]).add_(x[1], alpha=_LUMA[1]).add_(x[2], alpha=_LUMA[2]).add_(0.5).floor_()
-    )
+# --- Colours ----------------------------------------------------------------------------------
 
 
-def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+def colour(x: Tensor, numbers: dict[str, Tensor], softest: float, solarize_first: bool) -> None:
+    """Jitter, grey, blur, solarise, the last two swapped if wanted; in place.
+
+    Args:
+        x: (3, n, S, S) of whole numbers 0..255.
+        numbers: as `drawing.draw` returns them, (n,), on the CPU.
+        softest: the largest standard deviation that a blur may have, pixels.
+        solarize_first: whether to solarise before the blur.
+    """
+    _jitter(x, numbers)
+    rows = _chosen(numbers["gray"], x)
+    if len(rows):
+        x[:, rows] = _grey(x[:, rows])
+    if solarize_first:
+        _solarize(x, numbers)
+    _blur(x, numbers, softest)
+    if not solarize_first:
+        _solarize(x, numbers)
+
+
+def _chosen(flag, x):
+    return flag.nonzero()[:, 0].to(x.device, non_blocking=True)
+
+
+def _jitter(x, numbers):
+    """The four operations in each sample's order; samples of one order are taken together."""
+    rows = numbers["jitter"].nonzero()[:, 0]
+    if not len(rows):
+        return
+    order = numbers["order"][rows].long()
+    counts = order.bincount(minlength=len(ORDERS)).tolist()
+    alike = rows[order.argsort(stable=True)].split(counts)
+    device = x.device
+    factors = [numbers[name].to(device, non_blocking=True)[:, None, None] for name in JITTER]
+    for steps, members in zip(ORDERS, alike, strict=True):
+        members = members.to(device, non_blocking=True)
+        part = x.index_select(1, members)
+        for k in steps:
+            part = _OPERATIONS[k](part, factors[k][members])
+        x.index_copy_(1, members, part)
+
+
+def _grey(x):
+    red, green, blue = x
+    grey = red * _LUMA[0]
+    grey.add_(green, alpha=_LUMA[1])
+    grey.add_(blue, alpha=_LUMA[2])
+    return grey.add_(0.5).floor_()
+
+
+def _blend(x, other, factor):
     """Pillow's Image.blend(other, x, factor): clipped, then cut to whole numbers."""
     return torch.lerp(other, x, factor).clamp_(0, 255).floor_()
 
 
-def _brightness(x: Tensor, factor: Tensor) -> Tensor:
+def _brightness(x, factor):
     return (x * factor).clamp_(max=255).floor_()
 
 
-def _contrast(x: Tensor, factor: Tensor) -> Tensor:
+def _contrast(x, factor):
     mean = _grey(x).flatten(1).mean(1)[:, None, None]
     return _blend(x, mean.add_(0.5).floor_(), factor)
 
 
-def _saturation(x: Tensor, factor: Tensor) -> Tensor:
+def _saturation(x, factor):
     return _blend(x, _grey(x)[None], factor)
 
 
-def _hue(x: Tensor, turns: Tensor) -> Tensor:
+def _hue(x, turns):
     """Turn the hue, through Pillow's 8-bit HSV."""
     red, green, blue = x
     value = torch.maximum(red, green).maximum(blue)
     chroma = value - torch.minimum(red, green).minimum(blue)
     safe = chroma.clamp(min=1)
+    from_red = (green - blue).div_(safe)
     from_green = (blue - red).div_(safe).add_(2)
     from_blue = (red - green).div_(safe).add_(4)
-    sector = torch.where(
-        value == red, (green - blue).div_(safe), torch.where(value == green, from_green, from_blue)
-    )
-    hue = sector.div_(6).add_(1).frac_().mul_(255).floor_().add_((turns * 255).trunc())
-    hue = torch.add(hue, (hue / 256).floor_(), alpha=-256).mul_(
-        6 / 255
-    )  # modulo 256, in sixths of a turn
+    sector = torch.where(value == green, from_green, from_blue)
+    sector = torch.where(value == red, from_red, sector)
+    hue = sector.div_(6).add_(1).frac_().mul_(255).floor_()
+    hue.add_((turns * 255).trunc())
+    hue = torch.add(hue, (hue / 256).floor_(), alpha=-256)  # modulo 256
+    sixths = hue.mul_(6 / 255)  # of a turn
     # The lowest channel lies this far below the highest, after Pillow's rounding of the saturation.
-    depth = chroma.mul_(255).div_(value.clamp(min=1)).floor_().div_(255).mul_(value)
+    saturation = chroma.mul_(255).div_(value.clamp(min=1)).floor_()
+    depth = saturation.div_(255).mul_(value)
     # Each channel is at its lowest within a sixth of `far`, at its highest beyond two sixths,
     # linear between.
-    far = torch.tensor([3.0, 5.0, 1.0], device=x.device).view(3, *[1] * value.ndim)
-    share = (hue - far).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
+    far = torch.tensor([3.0, 5.0, 1.0], device=x.device)
+    from_far = (sixths - far.view(3, *[1] * value.ndim)).abs_()
+    share = from_far.sub_(3).abs_().sub_(1).clamp_(0, 1)
     return torch.addcmul(value, share, depth, value=-1).add_(0.5).floor_()
 
 
-OPERATIONS = (
-    (_brightness, "brightness"),
-    (_contrast, "contrast"),
-    (_saturation, "saturation"),
-    (_hue, "hue"),
-)
+_OPERATIONS = (_brightness, _contrast, _saturation, _hue)
 
 
-def _radius(sigma: Tensor) -> Tensor:
-    """Of each of the three boxes, pixels, whole and part."""
-    variance = sigma**2 / 3
-    whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
-    part = (
-        (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
-    )
-    return whole + part
+def _solarize(x, numbers):
+    rows = _chosen(numbers["solarize"], x)
+    if len(rows):
+        part = x[:, rows]
+        x[:, rows] = torch.where(part >= 128, 255 - part, part)
 
 
-def _box_blur(size: int, sigma: Tensor, largest: float) -> Tensor:
-    """(n, size, size) matrices that do Pillow's Gaussian blur along an axis: three extended boxes,
-    edges repeated.
+@exact()
+def _blur(x, numbers, softest):
+    rows = _chosen(numbers["blur"], x)
+    if not len(rows):
+        return
+    sigma = numbers["sigma"].to(x.device)[rows]
+    matrices = _box_blur(x.shape[-1], sigma, softest)
+    for channel in x:
+        channel[rows] = (matrices @ channel[rows] @ matrices.mT).round_()
 
-    Their reach is that of the `largest` sigma that may be drawn, whatever was: nothing depends on a
+
+def _box_blur(size, sigma, softest):
+    """Pillow's Gaussian blur along an axis: three extended boxes, edges repeated.
+
+    Their reach is that of the `softest` sigma that may be drawn, whatever was: nothing depends on a
     batch's others.
+
+    Returns: (n, size, size) matrices.
     """
     radius = _radius(sigma)[:, None, None]
-    reach = math.ceil(float(_radius(torch.tensor(largest))))
+    reach = math.ceil(float(_radius(torch.tensor(softest))))
     taps = torch.arange(-reach, size + reach, device=sigma.device)
     distance = (taps - torch.arange(size, device=sigma.device)[:, None]).abs()
     box = (radius + 1 - distance).clamp_(0, 1) / (2 * radius + 1)
@@ -172,71 +231,28 @@ def _box_blur(size: int, sigma: Tensor, largest: float) -> Tensor:
     return inner @ inner @ inner
 
 
-def colour(
-    x: Tensor, drawn: dict[str, Tensor], sigma: float = 2.0, solarize_first: bool = False
-) -> Tensor:
-    """Jitter, grey, blur, solarise, the last two swapped if wanted; in place.
-
-    Args:
-        x: (3, n, S, S) of whole numbers 0..255.
-        drawn: of `draw`, (n,), on the CPU.
-        sigma: the largest standard deviation that a blur may have, pixels.
-    """
-    _jitter(x, drawn)
-    rows = _where(drawn["gray"], x)
-    if len(rows):
-        x[:, rows] = _grey(x[:, rows])
-    for name in ("solarize", "blur") if solarize_first else ("blur", "solarize"):
-        rows = _where(drawn[name], x)
-        if len(rows) and name == "blur":
-            _blur(x, rows, drawn["sigma"].to(x.device)[rows], sigma)
-        elif len(rows):
-            x[:, rows] = torch.where(x[:, rows] >= 128, 255 - x[:, rows], x[:, rows])
-    return x
+def _radius(sigma):
+    """Of each of the three boxes, pixels, whole and part."""
+    variance = sigma**2 / 3
+    whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    excess = whole * (whole + 1) - 3 * variance
+    room = 6 * (variance - (whole + 1) ** 2)
+    return whole + (2 * whole + 1) * excess / room
 
 
-def _where(flag: Tensor, x: Tensor) -> Tensor:
-    return flag.nonzero()[:, 0].to(x.device, non_blocking=True)
+# --- What networks take -----------------------------------------------------------------------
 
 
-def _jitter(x: Tensor, drawn: dict[str, Tensor]) -> None:
-    """The four operations in the order that each sample has drawn; samples of one order are taken
-    together."""
-    rows = drawn["jitter"].nonzero()[:, 0]
-    order = drawn["order"][rows].long()
-    alike = rows[order.argsort(stable=True)].split(order.bincount(minlength=len(ORDERS)).tolist())
-    factors = {
-        name: drawn[name].to(x.device, non_blocking=True)[:, None, None] for _, name in OPERATIONS
-    }
-    for steps, own in zip(ORDERS, alike, strict=True):
-        own = own.to(x.device, non_blocking=True)
-        part = x.index_select(1, own)
-        for operation, name in (OPERATIONS[k] for k in steps):
-            part = operation(part, factors[name][own])
-        x.index_copy_(1, own, part)
-
-
-@exact()
-def _blur(x: Tensor, rows: Tensor, sigmas: Tensor, largest: float) -> None:
-    matrices = _box_blur(x.shape[-1], sigmas, largest)
-    for channel in x:
-        channel[rows] = (matrices @ channel[rows] @ matrices.mT).round_()
-
-
-def standardise(x: Tensor, mean: Tensor = _MEAN, std: Tensor = _STD) -> Tensor:
-    """Channels first (3, ...), values 0..255, to zero mean and unit deviation per channel of
-    ImageNet's statistics."""
+def standardise(x: Tensor) -> Tensor:
+    """Values 0..255, channels first (3, ...), to mean 0 and deviation 1 of ImageNet's channels."""
     shape = (3,) + (1,) * (x.ndim - 1)
-    scale = (1 / (255 * std)).to(x.device).view(shape)
-    return torch.addcmul((-mean / std).to(x.device).view(shape), x, scale)
+    scale = 1 / (255 * _STD)
+    shift = -_MEAN / _STD
+    return torch.addcmul(shift.to(x.device).view(shape), x, scale.to(x.device).view(shape))
 
 
 def unstandardise(view: Tensor, size: int) -> Tensor:
-    """A network's input (B, 3, S, S) as uint8 images (B, 3, size, size), enlarged pixel by
-    pixel."""
-    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (IMAGENET_MEAN, IMAGENET_STD))
-    return (
-        torch.nn.functional.interpolate((view * std + mean) * 255, size, mode="nearest")
-        .clamp(0, 255)
-        .byte()
-    )
+    """A network's input (B, 3, S, S) as enlarged uint8 images (B, 3, size, size)."""
+    values = (view * _STD.view(3, 1, 1) + _MEAN.view(3, 1, 1)) * 255
+    enlarged = torch.nn.functional.interpolate(values, size, mode="nearest")
+    return enlarged.clamp(0, 255).byte()

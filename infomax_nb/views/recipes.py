@@ -1,11 +1,19 @@
 """Which views a run draws: its method's own or another recipe's, and how many local ones beside."""
 
 from dataclasses import replace
+from typing import Any
 
 from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.views.specification import ViewSpec, from_lightly
 
 LOCAL_FROM = 64  # pixels of the images from which DINO has local views
+LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
+# Two views each, which differ from images to images in nothing but their size.
+LIGHTLY = {"simclr": "SimCLRTransform", "vicreg": "VICRegTransform", "byol": "BYOLTransform"}
+# Methods whose own recipe has another name than they.
+OWN_RECIPES = {"infomax": "dino", "barlow_twins": "byol"}
+# Views that a method takes, no more and no fewer.
+NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}
 
 
 def local_size(size: int) -> int:
@@ -13,10 +21,13 @@ def local_size(size: int) -> int:
     return 96 if size == 224 else size // 2
 
 
-def dino_views(size: int, **options) -> list[ViewSpec]:
-    """The paper's two global (40 to 100% of the area) and six local views (5 to 40%), Section 3;
-    blur from 96 px.
+# --- Recipes ----------------------------------------------------------------------------------
 
+
+def dino_views(size: int, **options: Any) -> list[ViewSpec]:
+    """The paper's views, Section 3, of images of `size` pixels.
+
+    Two are global (40 to 100% of the area), six local (5 to 40%); they are blurred from 96 pixels.
     `options` of lightly's `DINOTransform` change them.
     """
     blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
@@ -25,36 +36,25 @@ def dino_views(size: int, **options) -> list[ViewSpec]:
 
 
 def supervised_views(size: int) -> list[ViewSpec]:
-    """One view: torchvision's RandomResizedCrop (8 to 100%) and a flip."""
+    """One view of `size` pixels: torchvision's RandomResizedCrop (8 to 100%) and a flip."""
     return [ViewSpec(size, (0.08, 1.0), jitter_p=0.0, gray_p=0.0, kernel="bilinear")]
 
 
-# Methods whose own recipe has another name than they.
-OWN_RECIPES = {"infomax": "dino", "barlow_twins": "byol"}
-# Views that a method takes, no more and no fewer.
-NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}
-LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
-
-
-def byol_views(size: int) -> list[ViewSpec]:
-    """The two unlike views of lightly's `BYOLTransform`, for images of `size` pixels."""
-    from lightly.transforms import byol_transform as byol
-
-    first, second = (
-        byol.BYOLView1Transform(input_size=size),
-        byol.BYOLView2Transform(input_size=size),
-    )
-    return from_lightly("BYOLTransform", first, second)
-
-
 def recipe_views(recipe: str, size: int) -> list[ViewSpec]:
-    """The views of a recipe (`TrainConfig.augmentation`), for images of `size` pixels."""
-    own = {"dino": dino_views, "byol": byol_views, "supervised": supervised_views}
-    if recipe in own:
-        return own[recipe](size)
-    return from_lightly(
-        {"simclr": "SimCLRTransform", "vicreg": "VICRegTransform"}[recipe], input_size=size
-    )
+    """The views of a recipe (`TrainConfig.augmentation`), of images of `size` pixels."""
+    if recipe == "dino":
+        return dino_views(size)
+    if recipe == "supervised":
+        return supervised_views(size)
+    return [replace(view, size=size) for view in from_lightly(LIGHTLY[recipe])]
+
+
+def own_recipe(method: str) -> str:
+    """The name of a method's own recipe."""
+    return OWN_RECIPES.get(method, method)
+
+
+# --- Local views ------------------------------------------------------------------------------
 
 
 def with_local(views: list[ViewSpec], size: int, local: int) -> list[ViewSpec]:
@@ -76,17 +76,19 @@ def number_of_local_views(method: str, local_views: int | None, size: int) -> in
     return 6 if method == "infomax" or (method == "dino" and size >= LOCAL_FROM) else 0
 
 
-def same_as_own(
-    method: str, augmentation: str | None, local_views: int | None, size: int
-) -> list[str]:
-    """Those of the two fields that ask for what the method does when they are None.
+# --- What a configuration may ask for ---------------------------------------------------------
 
-    Not for DINO: its own crops are narrower than its recipe's, their number depends on the images.
+
+def same_as_own(method: str, augmentation: str | None, local_views: int | None, size: int):
+    """The names of those of the two fields that ask for what the method does when they are None.
+
+    Not for DINO: its own crops are narrower than its recipe's, their number depends on the images,
+    of `size` pixels.
     """
     if method == "dino":
         return []
     same = []
-    if augmentation == OWN_RECIPES.get(method, method):
+    if augmentation == own_recipe(method):
         same.append("augmentation")
     if local_views == number_of_local_views(method, None, size):
         same.append("local_views")
@@ -96,7 +98,11 @@ def same_as_own(
 def check_patches(
     backbone: str, patch: int, method: str, local_views: int | None, size: int
 ) -> None:
-    """Refuse images of `size` pixels with a view that a ViT cannot divide into patches."""
+    """Refuse images of `size` pixels with a view that a ViT cannot divide into patches.
+
+    Raises:
+        ParameterError: a side of a view is no multiple of the patch.
+    """
     local = number_of_local_views(method, local_views, size)
     sides = [size, local_size(size)] if local else [size]
     if all(side % patch == 0 for side in sides):
@@ -110,8 +116,12 @@ def check_patches(
 
 
 def check_views(method: str, augmentation: str | None, local_views: int | None, size: int) -> None:
-    """Refuse a number of views that the method does not take."""
-    recipe = augmentation or OWN_RECIPES.get(method, method)
+    """Refuse a number of views that the method does not take, of images of `size` pixels.
+
+    Raises:
+        ParameterError: they are too many or too few.
+    """
+    recipe = augmentation or own_recipe(method)
     whole = 1 if recipe == "supervised" else 2
     local = number_of_local_views(method, local_views, size)
     needed = NEEDED.get(method)

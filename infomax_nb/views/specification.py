@@ -1,19 +1,27 @@
-"""views.specification."""
+"""How one view is drawn."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """How one view is drawn; the defaults are lightly's `DINOViewTransform`'s. Probabilities in
-    0..1.
+    """How one view is drawn; the defaults are those of lightly's `DINOViewTransform`.
 
-    size: pixels of the square view. area: range of the crop's share of the image. ratio: range of
-    width / height.
-    jitter: strengths of brightness, contrast, saturation (factors in 1 ± s) and hue (turns in ± s).
-    sigma: range of the blur's standard deviation, pixels. kernel: of the resizing, `bicubic` or
-    `bilinear`.
-    solarize_first: before the blur, as VICReg has it, not after.
+    Args:
+        size: pixels of the square view.
+        area: range of the crop's share of the image.
+        ratio: range of the crop's width / height.
+        flip: probability of a horizontal flip, 0 to 1, as are all that end in `_p`.
+        jitter: strengths of brightness, contrast, saturation (factors in 1 ± s) and hue (turns in
+            ± s).
+        jitter_p: probability of the four together.
+        gray_p: probability of no colour.
+        blur_p: probability of a blur.
+        sigma: range of the blur's standard deviation, pixels.
+        solarize_p: probability that bright pixels are inverted.
+        kernel: of the resizing, `bicubic` or `bilinear`.
+        solarize_first: before the blur, as VICReg has it, not after.
     """
 
     size: int
@@ -30,38 +38,38 @@ class ViewSpec:
     solarize_first: bool = False
 
 
-def from_lightly(name: str, *parts, **options) -> list[ViewSpec]:
-    """The views that one of lightly's transforms draws (`SimCLRTransform`, ...), read from its own
-    objects.
+def from_lightly(name: str, **options: Any) -> list[ViewSpec]:
+    """How one of lightly's transforms draws its views, read from its own objects.
 
-    `parts`, `options`: what the transform is made with.
+    Args:
+        name: of the transform, as `SimCLRTransform`.
+        options: what it is made with.
     """
     from lightly import transforms
 
-    made = []
-    for view in getattr(transforms, name)(*parts, **options).transforms:
-        part = {type(t).__name__: t for t in view.transform.transforms}
-        crop, blur, solarize = (
-            part["RandomResizedCrop"],
-            part["GaussianBlur"],
-            part.get("RandomSolarization"),
-        )
-        apply, jitter = part["RandomApply"], part["RandomApply"].transforms[0]
-        strengths = [
-            round(getattr(jitter, n)[1] - 1, 6) for n in ("brightness", "contrast", "saturation")
-        ]
-        shape = (crop.size[0], tuple(crop.scale), tuple(crop.ratio), part["RandomHorizontalFlip"].p)
-        colours = (
-            (*strengths, jitter.hue[1]),
-            apply.p,
-            part["RandomGrayscale"].p,
-            blur.prob,
-            tuple(blur.sigmas),
-        )
-        order, kernel = (
-            list(part.values()),
-            getattr(crop.interpolation, "value", crop.interpolation),
-        )
-        swapped = solarize is not None and order.index(solarize) < order.index(blur)
-        made.append(ViewSpec(*shape, *colours, solarize.prob if solarize else 0.0, kernel, swapped))  # type: ignore[arg-type]
-    return made
+    views = getattr(transforms, name)(**options).transforms
+    return [_view_spec(view.transform.transforms) for view in views]
+
+
+def _view_spec(steps: list[Any]) -> ViewSpec:
+    named = {type(step).__name__: step for step in steps}
+    crop = named["RandomResizedCrop"]
+    jitter = named["RandomApply"].transforms[0]
+    blur = named["GaussianBlur"]
+    solarize = named.get("RandomSolarization")
+    ranges = (jitter.brightness, jitter.contrast, jitter.saturation)
+    brightness, contrast, saturation = [round(high - 1, 6) for _, high in ranges]
+    return ViewSpec(
+        size=crop.size[0],
+        area=crop.scale,
+        ratio=crop.ratio,
+        flip=named["RandomHorizontalFlip"].p,
+        jitter=(brightness, contrast, saturation, jitter.hue[1]),
+        jitter_p=named["RandomApply"].p,
+        gray_p=named["RandomGrayscale"].p,
+        blur_p=blur.prob,
+        sigma=blur.sigmas,
+        solarize_p=solarize.prob if solarize else 0.0,
+        kernel=getattr(crop.interpolation, "value", crop.interpolation),
+        solarize_first=bool(solarize) and steps.index(solarize) < steps.index(blur),
+    )
