@@ -5,9 +5,9 @@ from importlib.metadata import version
 
 import lazy_loader
 
-from infomax_nb.threads import give_way
+from infomax_nb.threads import wait_asleep
 
-give_way()  # before anything here imports torch
+wait_asleep()  # before anything here imports torch
 
 __version__ = version("infomax-nb")
 __getattr__, __dir__, __all__ = lazy_loader.attach(

@@ -21,26 +21,24 @@ from torch.utils.collect_env import get_nvidia_driver_version, run
 
 from infomax_nb.errors import ParameterError
 
-# For glibc's `mallopt`: nothing from outside the heap, its end not given back, 256 MB more at a
-# time.
-_KEEP = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**28)}
+# glibc's `mallopt`: options and values. Take nothing from outside the heap, never give its end
+# back, and let it grow by 256 MB at a time.
+_M_MMAP_MAX = (-4, 0)
+_M_TRIM_THRESHOLD = (-1, 2**31 - 1)
+_M_TOP_PAD = (-2, 2**28)
 
+_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # where it is set, NVIDIA's libraries heed no program
 
-_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # NVIDIA's libraries read it and then heed no program
-
-
-# What torch says where there is nothing to compute on: no fault of the machine, nothing to tell.
-_ABSENT = (
-    "Found no NVIDIA driver",
-    "No CUDA GPUs are available",
-    "No HIP GPUs",
-    "Torch not compiled with CUDA",
-)
+# How torch begins where there is no GPU: no fault of the machine, nothing to tell.
+_NO_GPU = ("Found no NVIDIA driver", "No CUDA GPUs are available", "No HIP GPUs")
+_NO_GPU += ("Torch not compiled with CUDA",)
 
 
 def expected(device: str, precision: str) -> tuple[str, str]:
-    """`auto` replaced by what a run that starts here would use: (`cpu` or `cuda`, `32` or `bf16`);
-    refuses nothing."""
+    """The device (`cpu`, `cuda`) and precision (`32`, `bf16`) of a run that starts here.
+
+    Replaces `auto` and refuses nothing.
+    """
     if device == "auto":
         device = "cpu" if obstacle() else "cuda"
     if precision == "auto":
@@ -51,164 +49,167 @@ def expected(device: str, precision: str) -> tuple[str, str]:
 def resolve(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
     """As `expected`, when a computation starts.
 
-    Raises ParameterError for `cuda` where torch can't compute on CUDA, and where float32 is TF32
-    there whatever is set. With `auto`, an NVIDIA driver or GPU that torch can't use is named on
-    stderr, once; the CPU computes then. So is `bf16` on a CPU without instructions for it, which
-    emulates it.
+    A GPU that `auto` cannot use is named on stderr, once, and so is `bf16` on a CPU that has to
+    emulate it.
+
+    Raises:
+        ParameterError: `cuda` where torch cannot compute on CUDA, or where float32 is TF32
+            whatever a program sets.
     """
     reason = obstacle() if device != "cpu" else None
     if device == "cuda" and reason:
-        raise ParameterError(
-            f"device = 'cuda' is not allowed here, use auto or cpu: torch says: {reason}"
-        )
-    if reason and not reason.startswith(_ABSENT):
-        _say(
-            f"device = 'auto': this machine's GPU is left alone, the CPU computes; torch says: {reason}"
-        )
+        hint = f"use auto or cpu: torch says: {reason}"
+        raise ParameterError(f"device = 'cuda' is not allowed here, {hint}")
+    if reason and not reason.startswith(_NO_GPU):
+        alone = f"this machine's GPU is left alone, the CPU computes; torch says: {reason}"
+        _say_once(f"device = 'auto': {alone}")
     device, precision = expected(device, precision)
     if device == "cpu" and precision == "bf16" and not has_bfloat16():
         own = "this CPU has no instructions for it (AVX512-BF16, AMX)"
-        _say(f"precision = 'bf16': {own}, it is emulated, which is slower than '32'.")
+        _say_once(f"precision = 'bf16': {own}, it is emulated, which is slower than '32'.")
     if device == "cuda" and not _products_are_float32():
-        value = os.environ.get(_OVERRIDE)
+        variable = f"The environment variable {_TF32_OVERRIDE} = {os.environ.get(_TF32_OVERRIDE)!r}"
         allowed = "it must be unset or 0, for float32 products come out as TF32"
-        raise ParameterError(
-            f"The environment variable {_OVERRIDE} = {value!r} is not allowed: {allowed}."
-        )
+        raise ParameterError(f"{variable} is not allowed: {allowed}.")
     return device, precision
 
 
 @cache
 def obstacle() -> str | None:
-    """Why torch can't compute on CUDA here, one sentence; None where it can."""
-    if not torch.cuda.is_initialized() and os.environ.get(_OVERRIDE, "0") != "0":
-        os.environ[_OVERRIDE] = "0"  # read when a library starts: later than here
+    """Why torch cannot compute on CUDA here, in one sentence; None where it can."""
+    if not torch.cuda.is_initialized() and os.environ.get(_TF32_OVERRIDE, "0") != "0":
+        os.environ[_TF32_OVERRIDE] = "0"  # read when a library starts, which is later than here
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # the reason comes as a warning, too, but only once
+        with warnings.catch_warnings(action="ignore"):  # the reason comes as a warning, too
             torch.cuda.init()
-            # A driver and a GPU do not suffice: the GPU may be too old for the kernels that torch
-            # was built with.
+            # The GPU may be too old for the kernels that torch was built with.
             torch.ones(2, device=own_gpu()).sum().item()
     except torch.OutOfMemoryError:
         return None  # a run says so in its own words
     except (RuntimeError, AssertionError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return re.split(r"(?<=\.) ", lines[0])[0].rstrip(".") + "."
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return re.split(r"(?<=\.) ", first_line)[0].rstrip(".") + "."
     return None
 
 
 def own_gpu() -> torch.device:
-    """The GPU of this process among those that train together on this machine, as torchrun,
-    Lightning or srun says."""
+    """The GPU of this process among those that train together on this machine."""
     number = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
     return torch.device("cuda", number % max(1, torch.cuda.device_count()))
 
 
 def has_bfloat16() -> bool:
-    """Whether the CPU has instructions for products of bfloat16 numbers, or nobody knows (a torch
-    that can't say)."""
+    """Whether the CPU has instructions for bfloat16 products, or torch is too old to say."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     able = ask() if ask else {"bf16": True}
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def keep_memory() -> None:
-    """Let this process keep what memory it frees, for the next training step: with glibc on Linux,
-    else nothing.
+    """Let this process keep the memory that it frees, for the next step (glibc on Linux only).
 
-    glibc gives large buffers back to the system and has each page of them cleared when it is used
-    again, which costs some percent of a step. The price: until it ends, the process stays as large
-    as it once was, also while others wait for memory, and its peak is some 6% higher (the small
-    ResNet's training: 1,320 MB where it was 1,240).
+    glibc gives large buffers back to the system and has each of their pages cleared when it is
+    used again, some percent of a training step. The price: the process stays as large as it once
+    was, and its peak is some 6% higher (the small ResNet: 1,320 MB where it was 1,240).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        for option, value in _KEEP.values():
+        for option, value in (_M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_TOP_PAD):
             mallopt(option, value)
 
 
 @cache
-def _say(sentence: str) -> None:
+def _say_once(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
 @cache
 def _products_are_float32() -> bool:
-    """Whether a float32 matrix product on CUDA keeps a bit that TF32 has no room for; large enough
-    for its units."""
+    """Whether a large float32 product on CUDA keeps a bit that TF32 has no room for."""
     try:
         with exact():
-            wanted = torch.full((512, 512), 1 + 2**-12, device=own_gpu())
-            return torch.equal(wanted @ torch.eye(512, device=wanted.device), wanted)
+            x = torch.full((512, 512), 1 + 2**-12, device=own_gpu())
+            return torch.equal(x @ torch.eye(512, device=x.device), x)
     except torch.OutOfMemoryError:
         return True
 
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """IEEE float32 in here, in products and convolutions: no autocast, no TF32, no bfloat16 in
-    float32's place.
+    """IEEE float32 in here, in products and convolutions: no autocast, TF32 or bfloat16.
 
-    Whatever torch's flags and `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE` say; they are as before
-    afterwards. A backward pass runs when it is called, not where its forward pass stood: it needs a
-    context of its own. `NVIDIA_TF32_OVERRIDE` acts below torch: `resolve` turns it off where it
-    still can, and refuses where not.
+    Whatever torch's flags and `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE` say; afterwards they are as
+    before. `NVIDIA_TF32_OVERRIDE` acts below torch: `resolve` turns it off or refuses it. A
+    backward pass runs when it is called, not where its forward pass stood: it needs a context of
+    its own.
     """
-    backends = torch.backends
-    flags: list[Any] = [backends.cuda.matmul]
-    for library in (backends.cudnn, backends.mkldnn):
-        flags += [
-            getattr(library, kind) for kind in ("matmul", "conv", "rnn") if hasattr(library, kind)
-        ]
-    before = [each.fp32_precision for each in flags]
-    # The defaults, for where old and new flags disagree: it is the new ones that count then.
-    products, convolutions = "highest", True
-    with suppress(RuntimeError):
-        products = torch.get_float32_matmul_precision()
-    with suppress(RuntimeError):
-        convolutions = backends.cudnn.allow_tf32
-    # The old flags first, so that who asks by them in here is told the same; they set some of the
-    # new ones.
+    new_flags = _precision_flags()
+    new_before = [flag.fp32_precision for flag in new_flags]
+    products, convolutions = _old_settings()
+    # The old flags first, so that who asks by them in here is told the same: they set new ones.
     torch.set_float32_matmul_precision("highest")
-    backends.cudnn.allow_tf32 = False
-    for each in flags:
-        each.fp32_precision = "ieee"
+    torch.backends.cudnn.allow_tf32 = False
+    for flag in new_flags:
+        flag.fp32_precision = "ieee"
     try:
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(products)
-        backends.cudnn.allow_tf32 = convolutions
-        for each, precision in zip(flags, before, strict=True):
-            each.fp32_precision = precision
+        torch.backends.cudnn.allow_tf32 = convolutions
+        for flag, precision in zip(new_flags, new_before, strict=True):
+            flag.fp32_precision = precision
+
+
+def _precision_flags() -> list[Any]:
+    """torch's flags for the precision of float32: CUDA's products, cuDNN's and oneDNN's kinds."""
+    flags: list[Any] = [torch.backends.cuda.matmul]
+    for library in (torch.backends.cudnn, torch.backends.mkldnn):
+        kinds = [kind for kind in ("matmul", "conv", "rnn") if hasattr(library, kind)]
+        flags += [getattr(library, kind) for kind in kinds]
+    return flags
+
+
+def _old_settings() -> tuple[str, bool]:
+    """torch's older flags; their defaults where new flags say otherwise, which count then."""
+    products = "highest"
+    convolutions = True
+    with suppress(RuntimeError):
+        products = torch.get_float32_matmul_precision()
+    with suppress(RuntimeError):
+        convolutions = torch.backends.cudnn.allow_tf32
+    return products, convolutions
 
 
 def hardware(device: str, precision: str) -> dict:
-    """What a run on `device` (`cpu`, `cuda`) used: `device`, `precision`, `cpu`, and of CUDA `gpu`,
-    `driver`, `cuda` and `cudnn`, which are None for a run on the CPU."""
-    found = {"device": device, "precision": precision, "cpu": _cpu(), "cores": os.cpu_count()}
-    found |= {
-        "threads": torch.get_num_threads(),
-        **dict.fromkeys(("gpu", "driver", "cuda", "cudnn")),
-    }
+    """What a run on `device` (`cpu`, `cuda`) used, as its record says it.
+
+    Returns:
+        `device`, `precision`, `cpu`, `cores`, `threads`, and `gpu`, `driver`, `cuda`, `cudnn`,
+        which are None for a run on the CPU.
+    """
+    used = {"device": device, "precision": precision, "cpu": _cpu(), "cores": os.cpu_count()}
+    used |= {"threads": torch.get_num_threads()}
+    used |= dict.fromkeys(("gpu", "driver", "cuda", "cudnn"))
     if device == "cuda":
-        found |= {"gpu": torch.cuda.get_device_name(own_gpu()), "driver": _driver()}
-        found |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
-    return found
+        used |= {"gpu": torch.cuda.get_device_name(own_gpu()), "driver": _driver()}
+        used |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    return used
 
 
 def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
-    return models[0] if models else platform.processor()
+    model = re.search(r"model name\s*: (.+)", _text_of("/proc/cpuinfo"))
+    return model[1] if model else platform.processor()
 
 
 def _driver() -> str | None:
     """The release of NVIDIA's driver, such as 580.65.06."""
-    loaded = Path("/proc/driver/nvidia/version")
-    release = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", loaded.read_text() if loaded.exists() else "")
-    return (
-        release[0] if release else get_nvidia_driver_version(run)
-    )  # Windows' subsystem for Linux has no such file
+    release = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", _text_of("/proc/driver/nvidia/version"))
+    # Windows' subsystem for Linux has no such file.
+    return release[0] if release else get_nvidia_driver_version(run)
+
+
+def _text_of(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""

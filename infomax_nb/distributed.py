@@ -1,5 +1,4 @@
-"""The processes that train one run together: how many there are, who started them, and which one
-this is."""
+"""The processes that train one run together, and what they gather from each other."""
 
 import os
 import sys
@@ -10,7 +9,7 @@ import torch
 from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, not_allowed
 
 STARTED_BY_LIGHTNING = {"LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"}
 
@@ -19,9 +18,11 @@ STARTED_BY_LIGHTNING = {"LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"}
 class Processes:
     """The processes of one run.
 
-    launcher: `torchrun`, `srun`, or `own` (Lightning starts them, on this machine).
-    devices: processes on each node, one for each device. num_nodes: nodes. rank: this process'
-    number, from 0.
+    Args:
+        launcher: who starts them: `torchrun`, `srun`, or `own` (Lightning, on this machine).
+        devices: processes on each node, one for each device.
+        num_nodes: nodes.
+        rank: this process' number, from 0.
     """
 
     launcher: Literal["torchrun", "srun", "own"]
@@ -35,11 +36,10 @@ class Processes:
         return self.devices * self.num_nodes
 
     def check_devices(self, available: int) -> None:
-        """ParameterError if the machine has fewer devices than processes."""
+        """Raise ParameterError if the machine has fewer devices than processes."""
         if self.devices > available:
-            raise ParameterError(
-                f"devices = {self.devices} is not allowed here: this machine has {available}."
-            )
+            here = f"here: this machine has {available}"
+            raise ParameterError(f"devices = {self.devices} is not allowed {here}.")
 
     def recorded(self) -> dict[str, int]:
         """What a run's record says of them."""
@@ -47,17 +47,16 @@ class Processes:
 
 
 def processes(devices: int | None = None) -> Processes:
-    """The processes that torchrun or srun started, or `devices` that are to be started on this
-    machine.
+    """The processes that torchrun or srun started, or that are to be started on this machine.
 
-    One task of SLURM, or an allocation without srun, is a machine like any other: what counts is
-    the step's number of tasks, not the allocation's.
+    One task of SLURM, or an allocation without srun, is a machine like any other: the step's
+    number of tasks counts, not the allocation's.
 
     Args:
         devices: how many were asked for; None takes what there is, or one.
 
-    Raises ParameterError for a number that is not allowed, or that is not what torchrun or srun
-    started.
+    Raises:
+        ParameterError: the number is not allowed, or not what torchrun or srun started.
     """
     _check_number(devices)
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -75,29 +74,25 @@ def processes(devices: int | None = None) -> Processes:
 
 
 def check_startable(there: Processes, batch_size: int) -> None:
-    """ParameterError where a batch has no equal shares, or what is to be started again cannot
-    be."""
+    """Refuse a batch without equal shares, and a session that cannot be started a second time."""
     if batch_size % there.world:
         allowed = f"a multiple of {there.world}, the number of devices"
-        raise ParameterError(f"batch_size = {batch_size} is not allowed: it must be {allowed}.")
+        raise not_allowed("batch_size", batch_size, allowed)
     if there.launcher != "own" or there.world == 1 or os.environ.keys() >= STARTED_BY_LIGHTNING:
         return
-    main = sys.modules["__main__"]
     in_notebook = "ipykernel" in sys.modules or hasattr(sys, "ps1")
-    if in_notebook or not getattr(main, "__file__", None):
-        raise ParameterError(
-            f"devices = {there.devices} is not allowed in a notebook or an interactive session, which cannot start "
-            f"processes like itself: train with `python -m infomax_nb.train FILE --devices {there.devices}`, "
-            "then `fit(config)` returns the finished run."
-        )
+    is_script = getattr(sys.modules["__main__"], "__file__", None)
+    if in_notebook or not is_script:
+        where = "in a notebook or an interactive session, which cannot start processes like itself"
+        command = f"python -m infomax_nb.train FILE --devices {there.devices}"
+        cure = f"train with `{command}`, then `fit(config)` returns the finished run"
+        raise ParameterError(f"devices = {there.devices} is not allowed {where}: {cure}.")
 
 
 def _check_number(devices: Any) -> None:
     whole = isinstance(devices, int) and not isinstance(devices, bool)
     if devices is not None and not (whole and devices >= 1):
-        raise ParameterError(
-            f"devices = {devices!r} is not allowed: it must be a whole number >= 1."
-        )
+        raise not_allowed("devices", devices, "a whole number >= 1")
 
 
 def _by_torchrun() -> Processes:
@@ -107,44 +102,48 @@ def _by_torchrun() -> Processes:
 
 
 def _by_srun() -> Processes:
-    tasks = _number("SLURM_STEP_NUM_TASKS")
     nodes = max(1, _number("SLURM_STEP_NUM_NODES", 1))
-    each = _even("srun", tasks, per=nodes)
+    each = _even("srun", _number("SLURM_STEP_NUM_TASKS"), per=nodes)
     return Processes("srun", each, nodes, _number("SLURM_PROCID"))
 
 
 def _by_lightning(devices: int | None) -> Processes:
-    """On this machine; Lightning leaves its variables to the processes that it starts, and to the
-    one that did."""
-    started = os.environ.keys() >= STARTED_BY_LIGHTNING
-    world = _number("WORLD_SIZE", devices or 1) if started else devices or 1
-    rank = _number("LOCAL_RANK") if started and world > 1 else 0
-    return Processes("own", world, 1, rank)
+    """On this machine.
+
+    Lightning leaves its variables to the processes that it starts, and to the one that did.
+    """
+    if not os.environ.keys() >= STARTED_BY_LIGHTNING:
+        return Processes("own", devices or 1, 1, rank=0)
+    world = _number("WORLD_SIZE", devices or 1)
+    return Processes("own", world, 1, rank=_number("LOCAL_RANK") if world > 1 else 0)
 
 
 def _even(launcher: str, tasks: int, per: int) -> int:
-    """tasks / per; ParameterError if that is no whole number."""
+    """tasks / per, which must be a whole number."""
     if tasks % per:
-        said = f"{launcher} has started {tasks} processes, which are not equally many on each node"
-        raise ParameterError(f"devices: {said}; start the same number on every node.")
+        started = f"has started {tasks} processes, which are not equally many on each node"
+        cure = "start the same number on every node"
+        raise ParameterError(f"devices: {launcher} {started}; {cure}.")
     return tasks // per
 
 
 def _number(name: str, default: int = 0) -> int:
-    """An environment variable as a whole number; ParameterError if it is something else."""
+    """An environment variable, which must be a whole number."""
     text = os.environ.get(name) or str(default)
     if not text.isdigit():
-        raise ParameterError(
-            f"{name} = {text!r} in the environment is not allowed: it must be a whole number."
-        )
+        allowed = "in the environment is not allowed: it must be a whole number"
+        raise ParameterError(f"{name} = {text!r} {allowed}.")
     return int(text)
 
 
 def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
-    """The rows (n, D) of all processes, with gradient, in the order of ranks; where one's own
-    begin; how many.
+    """The rows of all processes, with gradient, in the order of ranks.
 
-    Processes may have unequal numbers of rows.
+    Args:
+        rows: (n, D), of this process; others may have another n.
+
+    Returns:
+        All rows (N, D), the number of the first own one, and N.
     """
     counts = [int(n) for n in gather(torch.tensor(len(rows), device=rows.device))]
     padded = gather(torch.nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows))))
@@ -153,6 +152,5 @@ def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows (B, D) of all processes that train together, with gradient; they have equally
-    many."""
+    """The rows (B, D) of all processes, equally many of each, with gradient."""
     return rows if world_size() == 1 else torch.cat(gather(rows))

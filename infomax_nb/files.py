@@ -36,7 +36,7 @@ def data_folder(root: str | Path) -> Path:
 
 
 def runs_folder(runs_dir: str | Path) -> Path:
-    """Where `runs_dir` is: a relative one lies in the project's folder, whoever calls from where."""
+    """Where `runs_dir` is; a relative one lies in the project's folder."""
     return project_root() / _at_home("runs_dir", runs_dir)
 
 

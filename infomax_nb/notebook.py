@@ -65,7 +65,7 @@ MAY_BE_NONE = (*LISTS, *TEXTS, "cut")
 
 @dataclass(frozen=True)
 class Parameters:
-    """`values`: all parameters of a notebook by name, validated. `config`: the run they describe."""
+    """`values`: the parameters by name, validated. `config`: the run that they describe."""
 
     config: TrainConfig
     values: dict[str, Any]

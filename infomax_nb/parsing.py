@@ -34,7 +34,7 @@ def is_none(value: Any) -> bool:
 
 
 def as_list(value: Any) -> list:
-    """The list that is meant by a list, tuple, range or array, by its text as YAML, or by one value.
+    """The list that is meant by a list, tuple, range or array, its text as YAML, or one value.
 
     Numbers in a text stay text, for YAML's 010 is 8 and its 1:30 is 90. A text that is no YAML is
     a single value.

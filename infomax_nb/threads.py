@@ -2,7 +2,7 @@
 
 They wait at the end of every operation. Left alone, GNU's OpenMP library (libgomp) lets them keep
 their cores for 300,000 turns meanwhile. Where another process has the core of the thread that is
-waited for, that is most of the time. What is computed is the same bit for bit.
+waited for, that is most of the time. What is computed is the same, bit for bit.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 import threading
 
 
-def give_way() -> None:
+def wait_asleep() -> None:
     """Let the threads of this process, and of those that it starts, wait asleep.
 
     Unless the environment says how: `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT` are read when the
@@ -29,7 +29,7 @@ def _outnumber_cores() -> None:
     """Keep as many teams asleep as make, with the team that computes, more threads than cores."""
     import torch
 
-    helpers = torch.get_num_threads() - 1  # of a team: what it has beside the thread that calls
+    helpers = torch.get_num_threads() - 1  # of a team, beside the thread that calls
     teams = (len(os.sched_getaffinity(0)) - 1) // helpers if helpers else 0
     for _ in range(teams):
         ready = threading.Event()

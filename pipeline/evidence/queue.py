@@ -174,7 +174,7 @@ class Queue:
                 # a terminal's Ctrl-C comes to the queue alone, which lets them save
                 start_new_session=True,
             )
-        give_way(process.pid)
+        wait_asleep(process.pid)
         self.jobs[run.name] = Job(run, process, only)
         self._say(
             f"{run.name}: epoch {epoch} of {run.config.epochs}, {'goes on' if epoch > run.start else 'begins'}"
@@ -273,7 +273,7 @@ class Queue:
 # --- What it looks at -------------------------------------------------------------------------
 
 
-def give_way(process: int) -> None:
+def wait_asleep(process: int) -> None:
     """Give a session's group of processes the lowest priority, too: Linux compares groups before
     their processes."""
     with suppress(OSError):  # no such groups here

@@ -219,7 +219,7 @@ def test_bfloat16_that_is_emulated_is_named(able, monkeypatch, capsys):
     monkeypatch.setattr(
         torch.cpu, "get_capabilities", lambda: {"avx2": True, **able}, raising=False
     )
-    device._say.cache_clear()
+    device._say_once.cache_clear()
     assert device.resolve("cpu", "bf16") == ("cpu", "bf16")
     said = capsys.readouterr().err
     assert said == "" if able else "precision = 'bf16'" in said and said.count("\n") == 1

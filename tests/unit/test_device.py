@@ -399,7 +399,7 @@ def test_flags_are_restored_after_an_error():
 @pytest.fixture
 def says(monkeypatch, capsys):
     """Makes torch say why it can't use CUDA; what comes on stderr is read by `says.err()`."""
-    caches = (device.obstacle, device._say)
+    caches = (device.obstacle, device._say_once)
 
     class Says:
         def __call__(self, error: Exception) -> None:
@@ -762,7 +762,7 @@ def test_memory_that_runs_out_in_loading_is_one_sentence():
 import resource
 from infomax_nb import data
 from infomax_nb.data import glyphs
-from infomax_nb.config import RunError
+from infomax_nb.errors import RunError
 data.load("glyphs", n_classes=2)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27))

@@ -44,7 +44,7 @@ def python(*arguments, **variables) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     "command",
     [
-        ("-c", "from infomax_nb.parameters import notebook_parameters"),
+        ("-c", "from infomax_nb.notebook import notebook_parameters"),
         ("-m", "infomax_nb.train", "--help"),
     ],
     ids=["notebooks", "files"],
