@@ -155,9 +155,7 @@ def _mean_of_all(x: Tensor, n: int) -> Tensor:
     return own + (torch.stack(gather(own.detach())).mean() - own).detach()
 
 
-def mutual_information(
-    h_global: float, h_local: float, n_views: int, n_total: int
-) -> dict[str, float]:
+def mutual_information(h_global: float, h_local: float, n_views: int, n_total: int) -> dict:
     """Eq. 4 at alpha = beta = 1 in its two normalisations, in nats.
 
     Args:

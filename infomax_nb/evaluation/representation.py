@@ -12,7 +12,7 @@ from infomax_nb.device import exact, resolve
 from infomax_nb.distributed import gathered
 from infomax_nb.errors import memory_errors
 from infomax_nb.models import check_size
-from infomax_nb.views.batch import standardise
+from infomax_nb.views.pixels import standardise
 
 _CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
 

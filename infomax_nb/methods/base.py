@@ -27,7 +27,6 @@ class Method(nn.Module):
     """
 
     projector: Any
-    criterion: Any
 
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__()

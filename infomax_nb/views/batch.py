@@ -43,9 +43,7 @@ class MultiView:
         height, width = images.shape[2:]
         return self.make(images, self.draw(len(images), height, width, generator))
 
-    def draw(
-        self, images: int, height: int, width: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def draw(self, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
         """What is random about the views of so many images of height x width pixels.
 
         Tensors (V, images) by name, as `drawing.draw` returns them.

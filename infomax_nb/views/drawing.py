@@ -1,37 +1,26 @@
 """What is random about views, drawn for a whole epoch at once."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from infomax_nb.views.pixels import JITTER, ORDERS
-from infomax_nb.views.specification import ViewSpec
 
 _BLOCK = 2**16  # images whose numbers are drawn in one call, which needs less than 100 MB then
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes a central crop
-_SWITCHES = {
-    "flip": "flip",
-    "jitter": "jitter_p",
-    "gray": "gray_p",
-    "blur": "blur_p",
-    "solarize": "solarize_p",
-}
+_CHANCES = ("flip", "jitter_p", "gray_p", "blur_p", "solarize_p")
 
 
-def draw(
-    specs: Sequence[ViewSpec], images: int, height: int, width: int, generator: torch.Generator
-) -> dict[str, Tensor]:
+def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
     """Draw everything random about the views of so many images, on the CPU.
 
     The images of an epoch are drawn together; `generator` alone decides what comes.
 
     Args:
-        specs: V views.
+        specs: V of `ViewSpec`.
         images: their number N.
         height: pixels of the images.
         width: pixels of the images.
-        generator: on the CPU, so that every device makes the same views.
+        generator: torch's, on the CPU, so that every device makes the same views.
 
     Returns: tensors (V, N) by name: top, left, height, width (pixels); flip, jitter, gray, blur,
         solarize (whether); brightness, contrast, saturation (factors), hue (turns); sigma (pixels);
@@ -49,8 +38,9 @@ def _draw_block(specs, images: int, height: int, width: int, generator) -> dict[
     u = torch.rand((sum(counts), len(specs), images), generator=generator)
     areas, ratios, switches, places, order, sigma, factors = u.split(counts)
     numbers = _boxes(specs, height, width, areas, ratios, places)
-    for x, (name, field) in zip(switches, _SWITCHES.items(), strict=True):
-        numbers[name] = x < _columns([(getattr(spec, field),) for spec in specs])[0]
+    for x, field in zip(switches, _CHANCES, strict=True):
+        chances = torch.tensor([getattr(spec, field) for spec in specs])
+        numbers[field.removesuffix("_p")] = x < chances[:, None]
     strengths = _columns([spec.jitter for spec in specs])
     for name, x, strength in zip(JITTER, factors, strengths, strict=True):
         neutral = 0.0 if name == "hue" else 1.0

@@ -95,9 +95,7 @@ def same_as_own(method: str, augmentation: str | None, local_views: int | None, 
     return same
 
 
-def check_patches(
-    backbone: str, patch: int, method: str, local_views: int | None, size: int
-) -> None:
+def check_patches(backbone: str, patch: int, method: str, local_views: int | None, size: int):
     """Refuse images of `size` pixels with a view that a ViT cannot divide into patches.
 
     Raises:
