@@ -107,9 +107,9 @@ def test_a_run_trains_with_them(tmp_path, options):
         "epochs": 1,
         "device": "cpu",
     }
+    method = options.get("method", "infomax")
     run = fit(TrainConfig(**small, **options, runs_dir=str(tmp_path)))
-    other = fit(TrainConfig(**small, **{"method": "infomax"} | {k: v for k, v in options.items() if k == "method"},
-                            runs_dir=str(tmp_path)))  # fmt: skip
+    other = fit(TrainConfig(**small, method=method, runs_dir=str(tmp_path)))
     assert run.finished and run.metrics.loss[0] != other.metrics.loss[0]
     assert run.config.augmentation == options["augmentation"]
 

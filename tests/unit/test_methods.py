@@ -3,9 +3,11 @@ Pillow's."""
 
 import inspect
 import math
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from lightly import transforms as lightly
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
 from PIL import Image, ImageFilter, ImageOps
 from scipy.special import ive
-from test_views import FACTORS, JITTER, photographs, seeded
+from test_views import BOX, FACTORS, JITTER, off_from_pillow, photographs, seeded
 from torch.func import functional_call
 from torch.nn.functional import gelu, linear, relu
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
@@ -27,30 +30,38 @@ from infomax_nb.methods import BYOL, DINO, METHODS, build
 from infomax_nb.train.fitting import fit
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import ORDERS, crop
+from infomax_nb.views.pixels import ORDERS
 from infomax_nb.views.specification import ViewSpec
 
-EPOCHS, IMAGES, KAPPA, ALPHA, BETA = 10, 4, 7.0, 1.5, 0.7
+EPOCHS = 10
+IMAGES = 4
+KAPPA = 7.0
+ALPHA = 1.5
+BETA = 0.7
 OUTPUT = {
-    **{
-        "infomax": (2048, 16),
-        "simclr": (2048, 128),
-        "vicreg": (2048, 2048),
-        "barlow_twins": (2048, 2048),
-    },
-    **{"byol": (1024, 256), "dino": (512, 512, 64, 2048), "supervised": (10,)},
+    "infomax": (2048, 16),
+    "simclr": (2048, 128),
+    "vicreg": (2048, 2048),
+    "barlow_twins": (2048, 2048),
+    "byol": (1024, 256),
+    "dino": (512, 512, 64, 2048),
+    "supervised": (10,),
 }
 
 
-# --- One step -------------------------------------------------------------------------------------
+@cache
+def built(name):
+    return build(TrainConfig(method=name, proj_dim=16), 10)
+
+
+# --- Heads and losses, written out ----------------------------------------------------------------
 
 
 def norm(x, p, layer):
     """BatchNorm in training, written out."""
-    mean = x.mean(0)
-    return (x - mean) / (((x - mean) ** 2).mean(0) + 1e-5).sqrt() * p[f"{layer}.weight"] + p[
-        f"{layer}.bias"
-    ]
+    centred = x - x.mean(0)
+    scaled = centred / (centred.square().mean(0) + 1e-5).sqrt()
+    return scaled * p[f"{layer}.weight"] + p[f"{layer}.bias"]
 
 
 def mlp(p, x):
@@ -79,7 +90,8 @@ def cosines(a, b):
 def log_sums(z, scale):
     """log sum_j exp(scale * s_ij) over all j != i, and over the other views of i's image."""
     unit = [row / row.norm() for row in torch.cat(z)]
-    every, own = [], []
+    every = []
+    own = []
     for i, row in enumerate(unit):
         s = {j: scale * (row @ other) for j, other in enumerate(unit) if j != i}
         every.append(torch.stack(list(s.values())).logsumexp(0))
@@ -89,11 +101,11 @@ def log_sums(z, scale):
 
 def infomax(z):
     """Eq. 2 to 4; C_D from scipy's Bessel function."""
-    n, nu = IMAGES * len(z), z[0].shape[1] / 2 - 1
-    log_c = (
-        nu * math.log(KAPPA) - (nu + 1) * math.log(2 * math.pi) - math.log(ive(nu, KAPPA)) - KAPPA
-    )
-    h_global, h_local = (-(log_c + s - math.log(n - 1)).mean() for s in log_sums(z, KAPPA))
+    n = IMAGES * len(z)
+    nu = z[0].shape[1] / 2 - 1
+    log_bessel = math.log(ive(nu, KAPPA)) + KAPPA
+    log_c = nu * math.log(KAPPA) - (nu + 1) * math.log(2 * math.pi) - log_bessel
+    h_global, h_local = [-(log_c + s - math.log(n - 1)).mean() for s in log_sums(z, KAPPA)]
     return -(ALPHA * h_global - BETA * h_local), {"h_global": h_global, "h_local": h_local}
 
 
@@ -129,78 +141,120 @@ def dino(student, teacher, center):
     terms = []
     for t, target in enumerate(teacher):
         target = ((target - center) / temperature).softmax(1)
-        for s, made in enumerate(student):
+        for s, logits in enumerate(student):
             if s != t:
-                terms.append(
-                    -(target * (made / 0.1 - (made / 0.1).logsumexp(1, keepdim=True))).sum(1).mean()
-                )
+                terms.append(-(target * (logits / 0.1).log_softmax(1)).sum(1).mean())
     assert len(terms) == 2 * len(student) - 2
     return torch.stack(terms).mean()
 
 
-def plain_step(name, method, given, labels, epoch):
-    """Loss, gradients and all that the step changes beside, from `method`'s present weights; it is
-    left as it is."""
-    weights = {
-        n: p.detach().clone().requires_grad_(p.requires_grad) for n, p in method.named_parameters()
-    }
-    backbone, groups = deepcopy(method.backbone), [g for g in (given[:2], given[2:]) if g]
-    made, head = {"backbone": backbone}, {"dino": dino_head, "simclr": simclr_head}.get(name, mlp)
+# --- One step -------------------------------------------------------------------------------------
 
-    def part(prefix):
-        return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
 
-    def encode(network, prefix, groups):
-        return torch.cat([functional_call(network, part(prefix), torch.cat(g)) for g in groups])
+class PlainStep:
+    """A step from a method's present weights, which it leaves as they are.
 
-    features = encode(backbone, "backbone.", groups)
-    if name == "supervised":
-        logits = linear(features, weights["classifier.weight"], weights["classifier.bias"])
-        loss = (logits.logsumexp(1) - logits[range(IMAGES), labels]).mean()
-    else:
-        z = head(part("projector."), features).split(IMAGES)
-    if name in ("byol", "dino"):
-        momentum = 1 - 0.004 * (1 + math.cos(math.pi * epoch / (EPOCHS - 1))) / 2
-        for n in [n for n in weights if n.startswith("teacher.")]:
-            source = n.replace("teacher.0", "backbone").replace("teacher.1", "projector")
-            weights[n] = momentum * weights[n] + (1 - momentum) * weights[source].detach()
-        made |= {"teacher": part("teacher."), "teacher_backbone": deepcopy(method.teacher[0])}
+    `changed` is what the step changes beside the weights: BatchNorm's statistics, the teacher.
+    """
+
+    def __init__(self, method, views, labels, epoch):
+        self.method = method
+        self.views = views
+        self.labels = labels
+        self.epoch = epoch
+        self.weights = {}
+        for name, p in method.named_parameters():
+            self.weights[name] = p.detach().clone().requires_grad_(p.requires_grad)
+        self.changed = {"backbone": deepcopy(method.backbone)}
+
+    def part(self, prefix):
+        own = [name for name in self.weights if name.startswith(prefix)]
+        return {name.removeprefix(prefix): self.weights[name] for name in own}
+
+    def encode(self, network, prefix, views):
+        """Features (V * B, D), each resolution in one batch."""
+        groups = [torch.cat(group) for group in (views[:2], views[2:]) if group]
+        return torch.cat([functional_call(network, self.part(prefix), group) for group in groups])
+
+    def features(self):
+        return self.encode(self.changed["backbone"], "backbone.", self.views)
+
+    def project(self, head):
+        return head(self.part("projector."), self.features()).split(IMAGES)
+
+    def teach(self, head):
+        """Move the teacher, and project the global views with it."""
+        momentum = 1 - 0.004 * (1 + math.cos(math.pi * self.epoch / (EPOCHS - 1))) / 2
+        for name in [name for name in self.weights if name.startswith("teacher.")]:
+            source = name.replace("teacher.0", "backbone").replace("teacher.1", "projector")
+            student = self.weights[source].detach()
+            self.weights[name] = momentum * self.weights[name] + (1 - momentum) * student
+        network = deepcopy(self.method.teacher[0])
+        self.changed |= {"teacher": self.part("teacher."), "teacher_backbone": network}
         with torch.no_grad():
-            t = head(
-                part("teacher.1."), encode(made["teacher_backbone"], "teacher.0.", [given[:2]])
-            ).split(IMAGES)
-    match name:
-        case "infomax":
-            loss, made["entropies"] = infomax(z)
-        case "simclr":
-            loss = nt_xent(z)
-        case "vicreg":
-            loss = vicreg(z)
-        case "barlow_twins":
-            loss = barlow_twins(z)
-        case "byol":
-            first, second = mlp(part("predictor."), torch.cat(z)).split(IMAGES)
-            loss = 0.5 * (-cosines(first, t[1]).mean() - cosines(second, t[0]).mean())
-        case "dino":
-            center = method.criterion.center.clone()
-            loss = dino(z, t, center[0])
-            made["center"] = 0.9 * center + 0.1 * torch.cat(t).mean(0)
-    trained = {n: w for n, w in weights.items() if w.requires_grad}
-    return (
-        loss,
-        dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True)),
-        made,
-    )
+            features = self.encode(network, "teacher.0.", self.views[:2])
+            return head(self.part("teacher.1."), features).split(IMAGES)
+
+    def gradients(self, loss):
+        trained = {name: w for name, w in self.weights.items() if w.requires_grad}
+        gradients = torch.autograd.grad(loss, list(trained.values()))
+        return dict(zip(trained, gradients, strict=True))
 
 
+def infomax_step(step):
+    loss, step.changed["entropies"] = infomax(step.project(mlp))
+    return loss
+
+
+def simclr_step(step):
+    return nt_xent(step.project(simclr_head))
+
+
+def vicreg_step(step):
+    return vicreg(step.project(mlp))
+
+
+def barlow_twins_step(step):
+    return barlow_twins(step.project(mlp))
+
+
+def byol_step(step):
+    z = step.project(mlp)
+    targets = step.teach(mlp)
+    first, second = mlp(step.part("predictor."), torch.cat(z)).split(IMAGES)
+    return 0.5 * (-cosines(first, targets[1]).mean() - cosines(second, targets[0]).mean())
+
+
+def dino_step(step):
+    student = step.project(dino_head)
+    targets = step.teach(dino_head)
+    center = step.method.criterion.center.clone()
+    step.changed["center"] = 0.9 * center + 0.1 * torch.cat(targets).mean(0)
+    return dino(student, targets, center[0])
+
+
+def supervised_step(step):
+    p = step.part("classifier.")
+    logits = linear(step.features(), p["weight"], p["bias"])
+    return (logits.logsumexp(1) - logits[range(IMAGES), step.labels]).mean()
+
+
+STEPS = {
+    "infomax": infomax_step,
+    "simclr": simclr_step,
+    "vicreg": vicreg_step,
+    "barlow_twins": barlow_twins_step,
+    "byol": byol_step,
+    "dino": dino_step,
+    "supervised": supervised_step,
+}
+# Method, epoch, local views.
 CASES = [
     ("infomax", 3, 6),
     ("infomax", 3, 0),
     ("simclr", 3, 0),
     ("vicreg", 3, 0),
     ("barlow_twins", 3, 0),
-]
-CASES += [
     ("byol", 3, 0),
     ("byol", 9, 0),
     ("dino", 0, 6),
@@ -210,133 +264,151 @@ CASES += [
 ]
 
 
-@pytest.mark.parametrize(("name", "epoch", "local"), CASES)
-def test_a_step_equals_one_written_out_in_float64(name, epoch, local):
+def shaken(name):
+    """A method in float64: nothing at its initial zero or one, a teacher unlike the student."""
     torch.manual_seed(1)
-    method = build(
-        TrainConfig(method=name, epochs=EPOCHS, proj_dim=16, kappa=KAPPA, alpha=ALPHA, beta=BETA),
-        10,
-    )
-    method.double()
+    own = {"proj_dim": 16, "kappa": KAPPA, "alpha": ALPHA, "beta": BETA}
+    method = build(TrainConfig(method=name, epochs=EPOCHS, **own), 10).double()
     generator = seeded(2)
-    with torch.no_grad():  # nothing at its initial zero or one; a teacher unlike the student
+    with torch.no_grad():
         for p in method.parameters():
             p.add_(torch.randn(p.shape, generator=generator, dtype=p.dtype), alpha=0.02)
         if name == "dino":
             method.criterion.center.normal_(0, 0.1, generator=generator)
+    return method
+
+
+def compare_gradients(method, name, epoch, gradients):
+    without = {n for n, p in method.named_parameters() if p.grad is None}
+    cancelled = {"projector.last_layer.weight_v"} if (name, epoch) == ("dino", 0) else set()
+    untrained = {n for n, p in method.named_parameters() if n not in gradients}
+    assert without == untrained | cancelled
+    for n in untrained:
+        assert n.startswith("teacher.") or n == "projector.last_layer.weight_g"
+    largest = max(g.abs().max() for g in gradients.values())
+    silent = set()
+    for n, p in method.named_parameters():
+        if n in without:
+            continue
+        scale = gradients[n].abs().max()
+        assert (p.grad - gradients[n]).abs().max() <= 1e-5 * scale + 1e-12 * largest, n
+        if scale < 1e-9 * largest:
+            silent.add(n)
+    # Whatever all views share is centred away.
+    centred = name in ("vicreg", "barlow_twins", "byol")
+    assert silent == ({"projector.layers.3.bias"} if centred else set())
+
+
+def compare_buffers(network, expected):
+    buffers = dict(network.named_buffers())
+    for key, value in expected.named_buffers():
+        torch.testing.assert_close(buffers[key], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "epoch", "local"), CASES)
+def test_a_step_equals_one_written_out_in_float64(name, epoch, local):
+    method = shaken(name)
+    generator = seeded(3)
     sizes = [32] if name == "supervised" else [32] * 2 + [16] * local
-    given = [torch.randn(IMAGES, 3, s, s, generator=generator, dtype=torch.float64) for s in sizes]
+    shapes = [(IMAGES, 3, size, size) for size in sizes]
+    views = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
     labels = torch.tensor([7, 0, 3, 3])
-    loss, gradients, made = plain_step(name, method, given, labels, epoch)
+    step = PlainStep(method, views, labels, epoch)
+    loss = STEPS[name](step)
+    gradients = step.gradients(loss)
 
     method.epoch = epoch
-    out = method(given, labels)
+    out = method(views, labels)
     out["loss"].backward()
     method.after_backward()
 
-    single = 1e-6 if name == "infomax" else 0  # its loss comes in float32, its entropies in float64
-    assert out["loss"].item() == pytest.approx(loss.item(), rel=max(1e-9, single))
-    for key, value in made.get("entropies", {}).items():
+    assert out["loss"].item() == pytest.approx(loss.item(), rel=1e-9)
+    for key, value in step.changed.get("entropies", {}).items():
         assert out[key].item() == pytest.approx(value.item(), rel=1e-9)
     if name == "dino":
-        torch.testing.assert_close(method.criterion.center, made["center"], rtol=1e-9, atol=1e-12)
-
-    without = {n for n, p in method.named_parameters() if p.grad is None}
-    cancelled = {"projector.last_layer.weight_v"} if (name, epoch) == ("dino", 0) else set()
-    assert without == {n for n, p in method.named_parameters() if n not in gradients} | cancelled
-    assert all(
-        n.startswith("teacher.") or n == "projector.last_layer.weight_g"
-        for n in without - cancelled
-    )
-    largest, silent = max(g.abs().max() for g in gradients.values()), set()
-    for n, p in method.named_parameters():
-        if n not in without:
-            scale = gradients[n].abs().max()
-            assert (p.grad - gradients[n]).abs().max() <= 1e-5 * scale + 1e-12 * largest, n
-            silent |= {n} if scale < 1e-9 * largest else set()
-    # Whatever all views share is centred away.
-    assert silent == (
-        {"projector.layers.3.bias"} if name in ("vicreg", "barlow_twins", "byol") else set()
-    )
-
-    after = dict(method.backbone.named_buffers())
-    assert after["bn1.num_batches_tracked"] == (2 if local else 1)  # one batch for each resolution
-    for key, value in made["backbone"].named_buffers():
-        torch.testing.assert_close(after[key], value, rtol=1e-9, atol=1e-12)
-    if "teacher" in made:
+        center = step.changed["center"]
+        torch.testing.assert_close(method.criterion.center, center, rtol=1e-9, atol=1e-12)
+    compare_gradients(method, name, epoch, gradients)
+    batches = method.backbone.bn1.num_batches_tracked
+    assert batches == (2 if local else 1)  # one for each resolution
+    compare_buffers(method.backbone, step.changed["backbone"])
+    if "teacher" in step.changed:
         for key, value in method.teacher.named_parameters():
-            torch.testing.assert_close(value.data, made["teacher"][key], rtol=1e-12, atol=1e-15)
-        after = dict(method.teacher[0].named_buffers())
-        for key, value in made["teacher_backbone"].named_buffers():
-            torch.testing.assert_close(after[key], value, rtol=1e-9, atol=1e-12)
+            moved = step.changed["teacher"][key]
+            torch.testing.assert_close(value.data, moved, rtol=1e-12, atol=1e-15)
+        compare_buffers(method.teacher[0], step.changed["teacher_backbone"])
+
+
+def widths(head):
+    return [tuple(m.weight.shape) for m in head.modules() if isinstance(m, torch.nn.Linear)]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_heads_have_the_widths_of_the_evaluation_code(name):
     method = built(name)
     head = method.classifier if name == "supervised" else method.projector
-    shapes = [tuple(m.weight.shape) for m in head.modules() if isinstance(m, torch.nn.Linear)]
-    assert shapes == list(zip(OUTPUT[name], (256, *OUTPUT[name]), strict=False))
+    assert widths(head) == list(zip(OUTPUT[name], (256, *OUTPUT[name]), strict=False))
     if name == "byol":
-        shapes = [
-            tuple(m.weight.shape)
-            for m in method.predictor.modules()
-            if isinstance(m, torch.nn.Linear)
-        ]
-        assert shapes == [(1024, 256), (256, 1024)]
-
-
-@cache
-def built(name):
-    return build(TrainConfig(method=name, proj_dim=16), 10)
+        assert widths(method.predictor) == [(1024, 256), (256, 1024)]
 
 
 # --- What the loop trains -------------------------------------------------------------------------
 
 
+@contextmanager
+def noted_steps(kind):
+    """A list that each step of a method of this kind adds to: its epoch and present weights."""
+    steps = []
+
+    def note(module, inputs):
+        if isinstance(module, kind):
+            weights = {name: x.clone() for name, x in module.state_dict().items()}
+            steps.append((module.epoch, weights))
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        yield steps
+    finally:
+        hook.remove()
+
+
+def short_run(kind, folder):
+    """Three epochs of two steps."""
+    size = {"n_classes": 4, "n_train": 32, "batch_size": 16, "epochs": 3, "eval_every": 3}
+    place = {"device": "cpu", "runs_dir": str(folder)}
+    return fit(TrainConfig(method=kind.__name__.lower(), lr=0.01, **size, **place))
+
+
 @pytest.mark.parametrize("kind", [BYOL, DINO])
-def test_the_loops_teacher_is_the_students_moving_average(kind, tmp_path, monkeypatch):
-    """Three epochs of two steps; `forward` notes the epoch and the student that it is called
-    with."""
-    seen, forward = [], kind.forward
-
-    def noting(self, *given):
-        seen.append((self.epoch, {k: v.clone() for k, v in self.state_dict().items()}))
-        return forward(self, *given)
-
-    monkeypatch.setattr(kind, "forward", noting)
-    config = {
-        "n_classes": 4,
-        "n_train": 32,
-        "batch_size": 16,
-        "epochs": 3,
-        "lr": 0.01,
-        "eval_every": 3,
-    }
-    run = fit(
-        TrainConfig(method=kind.__name__.lower(), **config, device="cpu", runs_dir=str(tmp_path))
-    )
-    assert [epoch for epoch, _ in seen] == [0, 0, 1, 1, 2, 2]
-    final, start = run.method(), seen[0][1]
-    moved = 0.0
-    for n, p in final.teacher.named_parameters():
+def test_the_loops_teacher_is_the_students_moving_average(kind, tmp_path):
+    with noted_steps(kind) as steps:
+        run = short_run(kind, tmp_path)
+    assert [epoch for epoch, _ in steps] == [0, 0, 1, 1, 2, 2]
+    _, start = steps[0]
+    momenta = [0.996, 0.998, 1.0]
+    ways = []
+    for n, p in run.method().teacher.named_parameters():
         source = "backbone" + n[1:] if n.startswith("0.") else "projector" + n[1:]
         assert torch.equal(start[f"teacher.{n}"], start[source])  # a copy, at first
         expected = start[f"teacher.{n}"].double()
-        for epoch, state in seen:
-            momentum = (0.996, 0.998, 1.0)[epoch]
-            expected = momentum * expected + (1 - momentum) * state[source].double()
-        way = (expected - start[f"teacher.{n}"]).abs().max()
+        for epoch, weights in steps:
+            momentum = momenta[epoch]
+            expected = momentum * expected + (1 - momentum) * weights[source].double()
+        way = (expected - start[f"teacher.{n}"]).abs().max().item()
         assert (p - expected).abs().max() <= 2e-3 * way + 5e-7, n
-        moved = max(moved, way.item())
-    assert moved > 1e-4
-    if kind is DINO:  # the last layer is frozen in the first epoch, and only there
-        v = [state["projector.last_layer.weight_v"] for _, state in seen]
-        assert torch.equal(v[0], v[1]) and torch.equal(v[1], v[2])
-        assert all((a - b).abs().max() > 1e-3 for a, b in zip(v[2:], v[3:], strict=False))
-        assert (
-            seen[1][1]["projector.layers.0.weight"] - start["projector.layers.0.weight"]
-        ).abs().max() > 1e-3
+        ways.append(way)
+    assert max(ways) > 1e-4
+
+
+def test_dinos_last_layer_is_frozen_in_the_first_epoch_and_only_there(tmp_path):
+    with noted_steps(DINO) as steps:
+        short_run(DINO, tmp_path)
+    last = [weights["projector.last_layer.weight_v"] for _, weights in steps]
+    assert torch.equal(last[0], last[1]) and torch.equal(last[1], last[2])
+    for before, after in pairwise(last[2:]):
+        assert (before - after).abs().max() > 1e-3
+    first = [weights["projector.layers.0.weight"] for _, weights in steps]
+    assert (first[1] - first[0]).abs().max() > 1e-3
 
 
 # --- Views ----------------------------------------------------------------------------------------
@@ -346,7 +418,8 @@ def recipe(kind, size, area=None, kernel="bilinear", blur=None, solarize=None, f
     """A view of one of lightly's transforms, from the defaults in its signature."""
     d = {n: p.default for n, p in inspect.signature(kind).parameters.items()}
     assert d["vf_prob"] == d["rr_prob"] == 0
-    jitter = tuple(d["cj_strength"] * d[f"cj_{n}"] for n in ("bright", "contrast", "sat", "hue"))
+    strengths = [d[f"cj_{name}"] for name in ("bright", "contrast", "sat", "hue")]
+    jitter = tuple(d["cj_strength"] * strength for strength in strengths)
     return ViewSpec(
         size=size,
         area=area or (d["min_scale"], 1.0),
@@ -371,12 +444,12 @@ def multi_crop(size, local, n_local, areas, blur):
     return globals_ + [view(local, areas[1], blur[2])] * n_local
 
 
-PAPER, LARGE, NONE, LIGHTLY = (
-    ((0.4, 1.0), (0.05, 0.4)),
-    ((0.5, 1.0), (0.3, 0.5)),
-    (0.0, 0.0, 0.0),
-    (1.0, 0.1, 0.5),
-)
+# Areas of global and local views; probabilities of their blur.
+PAPER = ((0.4, 1.0), (0.05, 0.4))
+LARGE = ((0.5, 1.0), (0.3, 0.5))
+NONE = (0.0, 0.0, 0.0)
+LIGHTLY = (1.0, 0.1, 0.5)
+LOCAL = {32: 16, 64: 32, 96: 48, 224: 96}
 DINO_VIEWS = {
     32: multi_crop(32, 16, 0, LARGE, NONE),
     64: multi_crop(64, 32, 6, LARGE, NONE),
@@ -396,51 +469,79 @@ def test_recipes_are_lightlys(size):
     ]
     assert built("byol").view_specs(size) == both == built("barlow_twins").view_specs(size)
     assert built("dino").view_specs(size) == DINO_VIEWS[size]
-    local, blur = {32: 16, 64: 32, 96: 48, 224: 96}[size], LIGHTLY if size >= 96 else NONE
-    assert built("infomax").view_specs(size) == multi_crop(size, local, 6, PAPER, blur)
+    blur = LIGHTLY if size >= 96 else NONE
+    assert built("infomax").view_specs(size) == multi_crop(size, LOCAL[size], 6, PAPER, blur)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 224])
+def test_the_supervised_view_is_torchvisions(size):
     (view,) = built("supervised").view_specs(size)
-    crop = {
-        n: p.default for n, p in inspect.signature(transforms.RandomResizedCrop).parameters.items()
-    }
+    defaults = inspect.signature(transforms.RandomResizedCrop).parameters
+    crop = {name: parameter.default for name, parameter in defaults.items()}
     assert (view.size, view.area, view.ratio) == (size, crop["scale"], crop["ratio"])
     assert (view.flip, view.kernel) == (0.5, crop["interpolation"].value)
     assert view.jitter_p == view.gray_p == view.blur_p == view.solarize_p == 0
 
 
-def step_by_step(image, d, steps):
-    """lightly's or torchvision's transforms in their own order, with the drawn parameters."""
-    for step in steps:
-        match type(step).__name__:
-            case "RandomResizedCrop":
-                box = [int(d[name]) for name in ("top", "left", "height", "width")]
-                image = vision.resized_crop(
-                    image, *box, list(step.size), InterpolationMode(step.interpolation)
-                )
-            case "RandomHorizontalFlip":
-                image = vision.hflip(image) if d["flip"] else image
-            case "RandomApply":
-                for k in ORDERS[d["order"]] if d["jitter"] else ():
-                    image = JITTER[k](image, d[FACTORS[k]])
-            case "RandomGrayscale":
-                image = vision.rgb_to_grayscale(image, 3) if d["gray"] else image
-            case "GaussianBlur":
-                image = (
-                    image.filter(ImageFilter.GaussianBlur(radius=d["sigma"]))
-                    if d["blur"]
-                    else image
-                )
-            case "RandomSolarization":
-                image = ImageOps.solarize(image, step.threshold) if d["solarize"] else image
-            case other:
-                assert other in ("RandomVerticalFlip", "RandomRotate", "ToTensor", "Normalize")
+def crop_and_resize(step, image, d):
+    box = [int(d[name]) for name in BOX]
+    mode = InterpolationMode(step.interpolation)
+    return vision.resized_crop(image, *box, list(step.size), mode)
+
+
+def flip(step, image, d):
+    return vision.hflip(image) if d["flip"] else image
+
+
+def jitter(step, image, d):
+    for k in ORDERS[d["order"]] if d["jitter"] else ():
+        image = JITTER[k](image, d[FACTORS[k]])
     return image
 
 
-BOTH = lightly.BYOLTransform(BYOLView1Transform(input_size=32), BYOLView2Transform(input_size=32))
+def grey(step, image, d):
+    return vision.rgb_to_grayscale(image, 3) if d["gray"] else image
+
+
+def blur(step, image, d):
+    return image.filter(ImageFilter.GaussianBlur(radius=d["sigma"])) if d["blur"] else image
+
+
+def solarise(step, image, d):
+    return ImageOps.solarize(image, step.threshold) if d["solarize"] else image
+
+
+def nothing(step, image, d):
+    return image
+
+
+APPLY = {
+    "RandomResizedCrop": crop_and_resize,
+    "RandomHorizontalFlip": flip,
+    "RandomApply": jitter,
+    "RandomGrayscale": grey,
+    "GaussianBlur": blur,
+    "RandomSolarization": solarise,
+    **dict.fromkeys(("RandomVerticalFlip", "RandomRotate", "ToTensor", "Normalize"), nothing),
+}
+
+
+def step_by_step(image, d, steps):
+    """lightly's or torchvision's transforms in their own order, with the drawn parameters."""
+    for step in steps:
+        image = APPLY[type(step).__name__](step, image, d)
+    return image
+
+
+def steps_of(transform):
+    return [view.transform.transforms for view in transform.transforms]
+
+
+BYOL_32 = [BYOLView1Transform(input_size=32), BYOLView2Transform(input_size=32)]
 PEERS = {
-    "simclr": [v.transform.transforms for v in lightly.SimCLRTransform(input_size=32).transforms],
-    "vicreg": [v.transform.transforms for v in lightly.VICRegTransform(input_size=32).transforms],
-    "byol": [v.transform.transforms for v in BOTH.transforms],
+    "simclr": steps_of(lightly.SimCLRTransform(input_size=32)),
+    "vicreg": steps_of(lightly.VICRegTransform(input_size=32)),
+    "byol": steps_of(lightly.BYOLTransform(*BYOL_32)),
     "supervised": [[transforms.RandomResizedCrop(32), transforms.RandomHorizontalFlip()]],
 }
 
@@ -450,64 +551,21 @@ PEERS = {
 def test_pixels_equal_pillows_in_the_recipes_order(name, width, height):
     """Blur and solarisation raised or lowered to one half where there is any, so that their order
     shows."""
-    mine = built(name).view_specs(32)
-    mine = [
-        replace(v, blur_p=0.5 * (v.blur_p > 0), solarize_p=0.5 * (v.solarize_p > 0)) for v in mine
-    ]
+    specs = []
+    for spec in built(name).view_specs(32):
+        chances = {"blur_p": 0.5 * (spec.blur_p > 0), "solarize_p": 0.5 * (spec.solarize_p > 0)}
+        specs.append(replace(spec, **chances))
     images = photographs(width, height, 24)
-    made, drawn = (
-        MultiView(mine)(images, seeded(3)),
-        draw(mine, len(images), height, width, seeded(3)),
-    )
-    both = (drawn["blur"] & drawn["solarize"]).sum(1).tolist()
-    assert [n >= 3 for n in both] == {"vicreg": [True, True], "byol": [False, True]}.get(
-        name, [False] * len(mine)
-    )
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    differences = []
-    for v, steps in enumerate(PEERS[name]):
-        got = (made[v] * std[:, None, None] + mean[:, None, None]) * 255
-        for b, image in enumerate(images):
-            d = {n: t[v, b].item() for n, t in drawn.items()}
-            reference = step_by_step(vision.to_pil_image(image), d, steps)
-            differences.append(
-                np.abs(got[b].permute(1, 2, 0).numpy() - np.asarray(reference)).ravel()
-            )
-    assert (np.concatenate(differences) < 2.01).mean() >= 0.999
-
-
-def test_bilinear_crops_equal_pillows_on_noise():
-    """Ties included, which powers of two make common: Pillow rounds them up."""
-    rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.integers(0, 256, (100, 3, 40, 32), dtype=np.uint8))
-    height, width = (
-        torch.from_numpy(rng.integers(1, 41, 100)),
-        torch.from_numpy(rng.integers(1, 33, 100)),
-    )
-    d = {
-        "height": height,
-        "width": width,
-        "top": 40 - height,
-        "left": 32 - width,
-        "flip": height % 2 == 0,
-    }
-    got = crop(
-        images,
-        {n: t[None] if n == "flip" else t[None].float() for n, t in d.items()},
-        16,
-        "bilinear",
-    )
+    views = MultiView(specs)(images, seeded(3))
+    numbers = draw(specs, len(images), height, width, seeded(3))
+    both = (numbers["blur"] & numbers["solarize"]).sum(1).tolist()
+    expected = {"vicreg": [True, True], "byol": [False, True]}.get(name, [False] * len(specs))
+    assert [count >= 3 for count in both] == expected
     off = []
-    for k, image in enumerate(images):
-        box = [int(d[n][k]) for n in ("top", "left", "height", "width")]
-        reference = vision.resized_crop(
-            vision.to_pil_image(image), *box, [16, 16], InterpolationMode.BILINEAR
-        )
-        reference = vision.hflip(reference) if d["flip"][k] else reference
-        off.append(got[:, 0, k].permute(1, 2, 0).numpy() - np.asarray(reference, float))
-    assert (np.abs(off) <= 1).mean() >= 0.999
-    assert np.equal(off, 0).mean() >= 0.98
-    assert abs(np.mean(off)) < 0.005
+    for v, steps in enumerate(PEERS[name]):
+        own = {n: x[v] for n, x in numbers.items()}
+        off.append(off_from_pillow(views[v], images, own, partial(step_by_step, steps=steps)))
+    assert (np.concatenate(off) < 2.01).mean() >= 0.999
 
 
 # --- Backbones ------------------------------------------------------------------------------------
@@ -520,29 +578,26 @@ def test_bilinear_crops_equal_pillows_on_noise():
 def test_vits_take_local_views_with_resampled_position_embeddings(name, size, local, patch, dim):
     """As a network for the local size does, with embeddings that Pillow has resized."""
     torch.manual_seed(0)
-    net = build(TrainConfig(method="simclr", backbone=name, image_size=size), 10).backbone
-    old, new = size // patch, local // patch
+    net = models.backbone(name, size=size)
+    old = size // patch
+    new = local // patch
     assert net.pos_embed.shape == (1, 1 + old**2, dim) and net.num_features == dim
     with torch.no_grad():
         net.pos_embed.normal_()
-        given = [torch.randn(2, 3, s, s) for s in (size, local, size)]
-        made = models.forward_views(net, given)
-        assert all(y.shape == (2, dim) and y.isfinite().all() for y in made)
-        torch.testing.assert_close(
-            made[2], net.forward_features(given[2])[:, 0], rtol=1e-4, atol=1e-5
-        )  # CLS
+        views = [torch.randn(2, 3, side, side) for side in (size, local, size)]
+        features = models.forward_views(net, views)
+        assert all(y.shape == (2, dim) and y.isfinite().all() for y in features)
+        cls = net.forward_features(views[2])[:, 0]
+        torch.testing.assert_close(features[2], cls, rtol=1e-4, atol=1e-5)
 
         grid = net.pos_embed[0, 1:].T.view(dim, old, old).numpy()
-        cells = [
-            np.asarray(Image.fromarray(c).resize((new, new), Image.Resampling.BICUBIC))
-            for c in grid
-        ]
+        bicubic = Image.Resampling.BICUBIC
+        cells = [Image.fromarray(channel).resize((new, new), bicubic) for channel in grid]
         resized = torch.from_numpy(np.stack(cells)).flatten(1).T
         small = models.backbone(name, size=local)
-        small.load_state_dict(
-            net.state_dict() | {"pos_embed": torch.cat([net.pos_embed[0, :1], resized])[None]}
-        )
-        torch.testing.assert_close(made[1], small(given[1]), rtol=1e-4, atol=1e-5)
+        embeddings = torch.cat([net.pos_embed[0, :1], resized])[None]
+        small.load_state_dict(net.state_dict() | {"pos_embed": embeddings})
+        torch.testing.assert_close(features[1], small(views[1]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -555,7 +610,8 @@ def test_vits_take_local_views_with_resampled_position_embeddings(name, size, lo
     ],
 )
 def test_stems_set_the_resolution(name, stem, sides):
-    net, seen = models.backbone(name, stem).eval(), []
+    net = models.backbone(name, stem).eval()
+    seen = []
     for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
         stage.register_forward_hook(lambda module, given, out: seen.append(tuple(out.shape[2:])))
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, net.num_features)
@@ -569,8 +625,8 @@ def test_vicregs_terms_are_lightlys():
 
     method = build(TrainConfig(method="vicreg"), 10)
     z = [torch.randn(24, 2048, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    method.project = lambda views: views
-    mine, peer = method(z, None)["loss"], VICRegLoss()(*z)
+    mine = method.losses(None, z)["loss"]
+    peer = VICRegLoss()(*z)
     assert mine.item() == pytest.approx(peer.item(), rel=1e-12)
     for a, b in zip(torch.autograd.grad(mine, z), torch.autograd.grad(peer, z), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
