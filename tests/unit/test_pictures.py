@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
+from PIL.ExifTags import Base
 
-from infomax_nb.data.decoding import ORIENTATION, decode_image
+from infomax_nb.data.decoding import decode_image
 from infomax_nb.data.image_set import ImageFiles
 from infomax_nb.errors import ParameterError
 
@@ -320,7 +321,7 @@ def upright(stored: np.ndarray, turn: int) -> np.ndarray:
 @pytest.mark.parametrize("end", ["png", "webp", "tif", "jpg"])
 def test_every_orientation_in_every_format(tmp_path, end, turn):
     exif = Image.Exif()
-    exif[ORIENTATION] = turn
+    exif[Base.Orientation] = turn
     options = (
         {"lossless": True}
         if end == "webp"
@@ -383,10 +384,10 @@ UNUSUAL = {
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_a_rotated_photograph_with_an_unusual_field(tmp_path, kind, order):
     """The picture is whole, and it is upright, whatever else its camera has written."""
-    turn = field(order, ORIENTATION, 3, 1, 6)
+    turn = field(order, Base.Orientation, 3, 1, 6)
     odd = field(order, *UNUSUAL[kind])
     fields = (
-        [odd, turn] if UNUSUAL[kind][0] < ORIENTATION else [turn, odd]
+        [odd, turn] if UNUSUAL[kind][0] < Base.Orientation else [turn, odd]
     )  # in the order of their numbers
     with_exif(tmp_path / "a.jpg", directory(order, *fields))
     with warnings.catch_warnings(record=True) as said:
@@ -397,7 +398,7 @@ def test_a_rotated_photograph_with_an_unusual_field(tmp_path, kind, order):
 
 @pytest.mark.parametrize("value", [0, 9, 255, 65535])
 def test_an_orientation_that_there_is_not(tmp_path, value):
-    with_exif(tmp_path / "a.jpg", directory("<", field("<", ORIENTATION, 3, 1, value)))
+    with_exif(tmp_path / "a.jpg", directory("<", field("<", Base.Orientation, 3, 1, value)))
     assert_shows(tmp_path / "a.jpg", colours(), off=4)
 
 
