@@ -16,25 +16,18 @@ from infomax_nb.errors import ParameterError
 FONT = font_manager.findfont("DejaVu Sans", fallback_to_default=False)
 
 
+def extent(picture: Image.Image, size: int = 24) -> np.ndarray:
+    """What is not black in a picture, stretched to a square, 0..1."""
+    part = picture.crop(picture.getbbox())
+    return np.asarray(part.resize((size, size), Image.Resampling.BOX), float) / 255
+
+
 def ink(symbol: str, size: int = 24) -> np.ndarray:
-    """The symbol's bitmap, cut to its ink and stretched to a square, 0..1."""
+    """The extent of the symbol's own bitmap."""
     page = Image.new("L", (400, 400))
-    ImageDraw.Draw(page).text((100, 100), symbol, fill=255, font=ImageFont.truetype(FONT, 120))
-    return (
-        np.asarray(page.crop(page.getbbox()).resize((size, size), Image.Resampling.BOX), float)
-        / 255
-    )
-
-
-def cut(mask: np.ndarray, size: int = 24) -> np.ndarray:
-    """A mask, treated the same way."""
-    picture = Image.fromarray(mask.astype(np.uint8) * 255)
-    return (
-        np.asarray(
-            picture.crop(picture.getbbox()).resize((size, size), Image.Resampling.BOX), float
-        )
-        / 255
-    )
+    font = ImageFont.truetype(FONT, 120)
+    ImageDraw.Draw(page).text((100, 100), symbol, fill=255, font=font)
+    return extent(page, size)
 
 
 @pytest.fixture(scope="module")
@@ -90,61 +83,63 @@ def test_shapes_and_balance(split, size):
     assert (np.diff(labels) != 0).mean() > 0.8  # in random order
 
 
+def brightness(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Mean of each image (3, H, W) within its mask (H, W)."""
+    grey = images.mean(1)
+    return np.array([image[mask].mean() for image, mask in zip(grey, masks, strict=True)])
+
+
 def test_masks_are_where_the_symbols_are(drawn):
     images, masks, _ = drawn
-    inside = np.array(
-        [image.mean(0)[mask].mean() for image, mask in zip(images, masks, strict=True)]
-    )
-    outside = np.array(
-        [image.mean(0)[~mask].mean() for image, mask in zip(images, masks, strict=True)]
-    )
-    assert (inside < outside - 25).mean() > 0.99
+    inside = brightness(images, masks)
+    assert (inside < brightness(images, ~masks) - 25).mean() > 0.99
     share = masks.mean((1, 2))
     assert share.min() > 0.005
     assert share.max() < 0.8  # a filled square of the largest size has 0.88 ** 2
     # A mask that is shifted by three pixels is a worse one.
-    shifted = np.roll(masks, 3, axis=2)
-    for_shifted = np.array(
-        [image.mean(0)[mask].mean() for image, mask in zip(images, shifted, strict=True)]
-    )
-    assert (inside < for_shifted).mean() > 0.99
+    shifted = brightness(images, np.roll(masks, 3, axis=2))
+    assert (inside < shifted).mean() > 0.99
 
 
 def test_labels_name_the_symbol_that_is_drawn(drawn):
     """Each mask, cut to its extent, against every symbol's own bitmap."""
     _, masks, labels = drawn
     templates = np.stack([ink(s).ravel() for _, s in glyphs.classes(48)])
-    cuts = np.stack([cut(m).ravel() for m in masks])
+    pictures = [Image.fromarray(mask.astype(np.uint8) * 255) for mask in masks]
+    cuts = np.stack([extent(picture).ravel() for picture in pictures])
     distance = (cuts**2).sum(1)[:, None] - 2 * cuts @ templates.T + (templates**2).sum(1)
     right = distance.argmin(1) == labels
     assert right.mean() > 0.75  # chance is 2%; tilted by 12 degrees a template fits less well
-    assert (
-        min(right[labels == k].mean() for k in range(48)) > 0.1
-    )  # no class has another one's label
+    # No class has another one's label.
+    assert min(right[labels == k].mean() for k in range(48)) > 0.1
 
 
 def test_textured_glyphs_have_the_texture_outside_of_the_mask():
     images, masks, labels = glyphs.make("test", 10, textured=True)
-    spread = np.array(
-        [
-            [image[:, m].std(1).mean() for m in (mask, ~mask)]
-            for image, mask in zip(images, masks, strict=True)
-        ]
-    )
-    assert (spread[:, 0] < spread[:, 1]).mean() > 0.97
+    pairs = list(zip(images, masks, strict=True))
+    inside = np.array([image[:, mask].std(1).mean() for image, mask in pairs])
+    outside = np.array([image[:, ~mask].std(1).mean() for image, mask in pairs])
+    assert (inside < outside).mean() > 0.97
     assert np.bincount(labels).tolist() == [glyphs.PER_CLASS["test"]] * 10
 
 
-def test_the_same_call_gives_the_same_and_any_other_call_others(drawn):
+def test_the_same_call_gives_the_same(drawn):
     again = glyphs.make("test", 48)
     assert all(np.array_equal(a, b) for a, b in zip(drawn, again, strict=True))
-    np.random.seed(1)  # the global generator plays no part
+
+
+def test_the_global_generator_plays_no_part():
+    np.random.seed(1)
     small = glyphs.make("test", 10)
     np.random.seed(2)
-    assert all(np.array_equal(a, b) for a, b in zip(small, glyphs.make("test", 10), strict=True))
+    again = glyphs.make("test", 10)
+    assert all(np.array_equal(a, b) for a, b in zip(small, again, strict=True))
+
+
+def test_no_image_comes_twice_in_a_split_or_in_two():
     seen: set[bytes] = set()
     for split, seed in (("train", 0), ("test", 0), ("train", 1), ("test", 1)):
-        images = {image.tobytes() for image in glyphs.make(split, 10, seed=seed)[0]}
-        assert len(images) == 10 * glyphs.PER_CLASS[split]  # no image twice, in a split or in two
+        images = {image.tobytes() for image in glyphs.make(split, 10, seed=seed).images}
+        assert len(images) == 10 * glyphs.PER_CLASS[split]
         assert not images & seen
         seen |= images
