@@ -17,8 +17,7 @@ from infomax_nb.objective import KAPPA, KAPPA_MAX
 from infomax_nb.parsing import as_list, at_least, is_none, meant, rising
 from infomax_nb.views.recipes import check_patches, check_views, same_as_own
 
-# Pixels that networks are made for, where they are not 32. Images that differ in size, or are
-# larger, are scaled to them.
+# Pixels that images are scaled to where they differ in size, or are larger than 32.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96}
 SIZES |= {"imagenet": 224, "imagenet100": 224}
 Small = Literal[
@@ -196,7 +195,7 @@ class TrainConfig(BaseModel):
     @property
     def size(self) -> int:
         """Pixels of the square images that networks are made for."""
-        return self.image_size or SIZES.get(self.dataset, 32)
+        return common_size(self.dataset, self.image_size) or 32
 
     @property
     def name(self) -> str:
@@ -227,6 +226,14 @@ class TrainConfig(BaseModel):
     def from_yaml(cls, path: str | Path, **changes: Any) -> "TrainConfig":
         """The configuration in a parameter file (`params/*.yaml`), with some fields changed."""
         return cls(**text_where_text_is_meant({**read_yaml(path), **changes}))
+
+
+def common_size(dataset: str, image_size: int | None) -> int | None:
+    """Pixels of a side that images are scaled to: `image_size`, else what suits the data set.
+
+    None where images keep the one size that they have.
+    """
+    return image_size or SIZES.get(dataset)
 
 
 def _as_meant(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,108 +1,103 @@
-"""One picture from one file, as a viewer shows it: upright, on white, 8 bits a channel, whatever
-the file holds."""
+"""One image from one file, as a viewer shows it: upright, on white, 8 bits a channel."""
 
 import re
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
+from PIL import TiffImagePlugin as Tiff
+from PIL.ExifTags import Base
 
 from infomax_nb.errors import file_errors
 
-# A folder is its owner's: Pillow's guards against hostile uploads would refuse large scans and long
+# Files are their owner's: Pillow's guards against hostile uploads would refuse large scans and long
 # captions.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**31 - 1
 
-# Grey TIFFs that Pillow decodes, but only in the other byte order or with black as zero: `_grey`
-# turns them round.
+# Grey TIFFs that Pillow decodes in the other byte order or with black as zero alone: `_grey` turns
+# them round.
 for _order in (b"II", b"MM"):
     for _zero in (0, 1):
-        TiffImagePlugin.OPEN_INFO.setdefault((_order, _zero, (1,), 1, (12,), ()), ("I;16", "I;12"))
-TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
-BITS, PHOTOMETRIC, ORIENTATION, PLANES, SAMPLE_FORMAT = 258, 262, 274, 284, 339  # TIFF's tags
+        Tiff.OPEN_INFO.setdefault((_order, _zero, (1,), 1, (12,), ()), ("I;16", "I;12"))
+Tiff.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def decode_image(path: str | Path, least: tuple[int, int] | None = None) -> Image.Image:
-    """The image in a file, RGB, as a viewer shows it: upright (EXIF), white behind what is
-    transparent.
+def decode_image(
+    path: str | Path, least: tuple[int, int] | None = None, parameter: str = "data_root"
+) -> Image.Image:
+    """The image in a file, RGB, as a viewer shows it.
 
-    Grey values of 12 and 16 bits are scaled to 8; of several frames it is the first. Colour
-    profiles are not applied. A JPEG larger than `least` (width, height) may come at 1/2, 1/4 or 1/8
-    of its size, not below `least`: that is fast.
+    It is upright (EXIF), with white behind what is transparent; of several frames it is the first.
+    Grey values of 12 and 16 bits are scaled to 8. Colour profiles are not applied.
 
-    Raises ParameterError, which names the file, for a damaged one, or one of floats, signed or
-    32-bit values, or a TIFF of 16-bit colours in planes.
+    Args:
+        path: the file.
+        least: width and height in pixels. A larger JPEG may come at 1/2, 1/4 or 1/8 of its size,
+            not below `least`: that is fast.
+        parameter: what led to the file; errors begin with it.
+
+    Raises:
+        ParameterError: the file, which is named, is damaged, or has floats, signed or 32-bit
+            values, or is a TIFF of 16-bit colours in planes.
     """
-    _hush()
-    with file_errors(path, cure=" `damaged: skip` leaves it out."):
+    _silence_metadata()
+    with file_errors(path, parameter, cure=" `damaged: skip` leaves it out."):
         with Image.open(path) as whole:
             whole.verify()  # decoding ignores a PNG's check sums
         with Image.open(path) as image:
-            image.filename = (
-                ""  # no memory map: Pillow's takes a turned TIFF's width for its height
-            )
+            # No memory map: Pillow's takes a turned TIFF's width for its height.
+            image.filename = ""
             _refuse_unknown_white(image)
-            layout = str(image.tile[0].args) if image.format == "PNG" else None  # gone after `load`
+            layout = str(image.tile[0].args) if image.format == "PNG" else ""  # gone after `load`
             image.draft(None, least)
             image.load()
             shown = _on_white(_with_alpha(image, layout))
-            shown.info.clear()  # and all other remarks with it
-            shown.getexif()[ORIENTATION] = _orientation(image)
+            shown.info.clear()  # EXIF, which may be damaged, with it
+            shown.getexif()[Base.Orientation] = _orientation(image)
             ImageOps.exif_transpose(shown, in_place=True)
             return shown
 
 
-def _hush() -> None:
-    """What Pillow has to say about metadata that nobody reads does not belong in a notebook's
-    output."""
+def _silence_metadata() -> None:
+    """Keep Pillow's warnings about metadata that nobody reads out of a notebook's output."""
     if warnings.filters[:1] != [_QUIET]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _refuse_unknown_white(image: ImageFile.ImageFile) -> None:
-    """ValueError for values of which nobody can say which one is white."""
-    if (
-        image.mode == "F" or image.mode == "I" and image.format != "PPM"
-    ):  # PGM's 16 bits have mode I
+    """Raise ValueError for values of which nobody can say which one is white."""
+    sixteen_bit_pgm = image.mode == "I" and image.format == "PPM"
+    if image.mode in ("F", "I") and not sixteen_bit_pgm:
         raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+    if not isinstance(image, Tiff.TiffImageFile):
         return
-    if 2 in image.tag_v2.get(SAMPLE_FORMAT, ()):
+    tags = image.tag_v2
+    if 2 in tags.get(Tiff.SAMPLEFORMAT, ()):
         raise ValueError("it has signed values, whose black and white are unknown")
-    if _first_of(image, PLANES) == 2 and _first_of(image, BITS) == 16:
+    if tags.get(Tiff.PLANAR_CONFIGURATION) == 2 and 16 in tags.get(Tiff.BITSPERSAMPLE, ()):
         raise ValueError("it has 16-bit colours one plane after the other, which Pillow misreads")
 
 
-def _first_of(image: TiffImagePlugin.TiffImageFile, tag: int) -> int | None:
-    """The value of a tag, the first one of several, None if there is none."""
-    values = image.tag_v2.get(tag)
-    return values[0] if isinstance(values, tuple) else values
-
-
-def _with_alpha(image: ImageFile.ImageFile, layout: str | None) -> Image.Image:
-    """The decoded image in a mode of 8 bits a channel, with the transparency that Pillow leaves in
-    `info`, or loses.
+def _with_alpha(image: ImageFile.ImageFile, layout: str) -> Image.Image:
+    """The decoded image with 8 bits a channel and the transparency that Pillow leaves aside.
 
     layout: a PNG's, as Pillow calls it: "L;2", "RGB", ...
     """
     key = image.info.get("transparency")
-    if image.mode[0] == "I":
+    if image.mode.startswith("I"):
         shown = _grey(image)
         if key is not None:
-            shown.putalpha(
-                Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
-            )
+            alpha = np.where(np.asarray(image) == key, 0, 255).astype(np.uint8)
+            shown.putalpha(Image.fromarray(alpha))
         return shown
     if image.mode == "La":
         return image.convert("LA")
-    if key is not None and layout in (
-        "L;2",
-        "L;4",
-    ):  # Pillow scales the pixels to 255, but not the key
+    if key is not None and layout in ("L;2", "L;4"):
+        # Pillow scales the pixels to 255, but not the transparent value.
         most = 2 ** int(layout[-1]) - 1
         image.info["transparency"] = (key & most) * 255 // most
     return image
@@ -110,25 +105,25 @@ def _with_alpha(image: ImageFile.ImageFile, layout: str | None) -> Image.Image:
 
 def _grey(image: ImageFile.ImageFile) -> Image.Image:
     """More than 8 bits of grey, scaled to 8."""
-    white, white_is_zero = 65535, False
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        white = 4095 if image.tag_v2.get(BITS) == (12,) else 65535
-        white_is_zero = image.tag_v2.get(PHOTOMETRIC) == 0
+    tags = image.tag_v2 if isinstance(image, Tiff.TiffImageFile) else {}
+    white = 4095 if tags.get(Tiff.BITSPERSAMPLE) == (12,) else 65535
     table = np.rint(np.arange(white + 1) * 255 / white).astype(np.uint8)
-    return Image.fromarray((table[::-1] if white_is_zero else table)[np.asarray(image)])
+    if tags.get(Tiff.PHOTOMETRIC_INTERPRETATION) == 0:  # white is zero
+        table = table[::-1]
+    return Image.fromarray(table[np.asarray(image)])
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     """RGB, white behind what is transparent."""
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """1 to 8 as EXIF counts, 1 for upright, and where nothing readable is said."""
+    """1 to 8 as EXIF counts; 1, upright, where nothing readable is said."""
     try:
-        return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # a dozen kinds; a damaged remark is no damaged picture
+        return image.getexif().get(Base.Orientation, 1)
+    except Exception:  # a dozen kinds; damaged metadata is no damaged image
         return 1

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock
 from tqdm import tqdm
@@ -22,38 +23,40 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data import glyphs
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.readers import READERS, packed_files
+from infomax_nb.data.readers.listing import Listing
 from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.files import atomic_write, data_folder, runs_folder
 from infomax_nb.notebook import is_interactive
 
 CACHE = ".fingerprints.json"
 CACHED = 100  # data sets that the cache holds, the newest ones
+ENTRY = {"digest", "files", "bytes"}
 
 # Test splits whose pixels are known, by `pixels_digest`.
 KNOWN = {"e52002014771ff5dcdd9d3f399069fc9": "CIFAR-10, lossless"}
 
 
-def fingerprint(config: TrainConfig) -> dict:
-    """What identifies the configured data set: `digest` (hexadecimal), the number of `files` and
-    their `bytes`.
+def fingerprint(config: TrainConfig) -> dict[str, Any]:
+    """What identifies the configured data set.
 
     The digest covers each file's place below `data_root`, its size, its content, its split, class,
     superclass and box, so a copy elsewhere has the same one. Of the drawn sets it covers the
     symbols as this machine's font renders them.
 
-    Raises ParameterError for a data set that cannot be read, or is not there.
+    Returns:
+        `digest` (hexadecimal), the number of `files` and their `bytes`.
+
+    Raises:
+        ParameterError: the data set is not there, or cannot be read.
     """
     if config.dataset.startswith("glyphs"):
-        stencils = glyphs.stencils(config.n_classes)
-        return {"digest": _digest(stencils), "files": 0, "bytes": 0}
+        return {"digest": _digest(glyphs.stencils(config.n_classes)), "files": 0, "bytes": 0}
     root = data_folder(config.data_root)
-    entries = _entries(config.dataset, root)
-    paths = [path for path, _ in entries]
+    roles = _roles(config.dataset, root)
     with file_errors(root):
-        stats = [os.stat(path) for path in paths]
-    told = [f"{meaning}\0" for _, meaning in entries]
+        stats = [os.stat(path) for path, _ in roles]
     times = [f"{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for stat in stats]
-    key = _digest([str(root), *map("".join, zip(told, times, strict=True))])
+    key = _digest([str(root), *_joined(roles, times)])
     cache = runs_folder(config.runs_dir) / CACHE
     known = _read_cache(cache)
     if key in known:
@@ -61,20 +64,19 @@ def fingerprint(config: TrainConfig) -> dict:
     with _one_at_a_time(cache):
         known = _read_cache(cache)  # another process of this run may have been here meanwhile
         if key not in known:
-            contents = _contents(paths, skip=config.damaged == "skip")
-            digest = _digest(map("".join, zip(told, contents, strict=True)))
+            contents = _contents([path for path, _ in roles], config.damaged == "skip")
             known[key] = {
-                "digest": digest,
-                "files": len(set(paths)),
-                "bytes": sum(s.st_size for s in stats),
+                "digest": _digest(_joined(roles, contents)),
+                "files": len({path for path, _ in roles}),
+                "bytes": sum(stat.st_size for stat in stats),
             }
             _write_cache(cache, known)
     return known[key]
 
 
 def pixels_digest(data: ImageSet) -> str | None:
-    """A digest of the images' pixels and labels, whatever their order and format; None if they are
-    in files."""
+    """A digest of the images' pixels (N, 3, H, W) and labels (N,), whatever their order and format;
+    None if they are in files."""
     if not isinstance(data.images, torch.Tensor):
         return None
     images = data.images.cpu().numpy()
@@ -85,84 +87,93 @@ def pixels_digest(data: ImageSet) -> str | None:
     return _digest(sorted(each))
 
 
-def described(seen: dict, test: ImageSet) -> dict:
-    """A fingerprint as a run records it: with `pixels` of the test split, and its `name` where the
-    pixels are known."""
+def described(data: dict[str, Any], test: ImageSet) -> dict[str, Any]:
+    """A fingerprint as a run records it.
+
+    It gets `pixels`, a digest of the test split's, and its `name` where that digest is known.
+    """
     pixels = pixels_digest(test)
-    known_as = KNOWN.get(pixels or "", "not known")
-    return seen if pixels is None else seen | {"pixels": pixels, "name": known_as}
+    if pixels is None:
+        return data
+    return data | {"pixels": pixels, "name": KNOWN.get(pixels, "not known")}
 
 
 def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> None:
-    """ParameterError if the data set is not what the run was trained on.
+    """Refuse a data set that is not what the run was trained on.
 
     Args:
-        run: the run's directory. then: the fingerprint that it recorded, None if it is older than
-            fingerprints.
+        run: the run's directory.
+        config: of the run.
+        then: the fingerprint that it recorded, None if it is older than fingerprints.
         now: what `fingerprint` says today.
+
+    Raises:
+        ParameterError: they differ.
     """
-    if then is None and config.dataset != "folder":
+    same = config.dataset != "folder" if then is None else then["digest"] == now["digest"]
+    if same:
         return
-    if then is not None and then["digest"] == now["digest"]:
-        return
+    drawn = config.dataset.startswith("glyphs")
     if then is None:
         why = "it was trained before data were recorded, so nobody can say on which images"
-    elif config.dataset.startswith("glyphs"):
-        why = "this machine draws the symbols otherwise, by another release of its font, Pillow or FreeType"
+    elif drawn:
+        otherwise = "by another release of its font, Pillow or FreeType"
+        why = f"this machine draws the symbols otherwise, {otherwise}"
     elif then["files"] != now["files"]:
         why = f"its data set had {then['files']:,} files, now there are {now['files']:,}"
     else:
         why = "its data set has changed: as many files, but other names or contents"
-    where = "glyphs" if config.dataset.startswith("glyphs") else data_folder(config.data_root)
-    cure = (
-        "restore what was there, or train anew: delete the run's folder, or name another runs_dir"
-    )
+    where = "glyphs" if drawn else data_folder(config.data_root)
+    anew = "train anew: delete the run's folder, or name another runs_dir"
+    cure = f"restore what was there, or {anew}"
     raise ParameterError(f"data_root: {where} does not fit the run in {run}: {why}; {cure}.")
 
 
-def _entries(name: str, root: Path) -> list[tuple[str, str]]:
-    """Each file that the data set is read from, and what it means there: its place, split, class
-    and box."""
+def _roles(name: str, root: Path) -> list[tuple[str, str]]:
+    """Each file that the data set is read from, and its role there: place, split, class, box."""
     packed = packed_files(name, root)
     if packed:
         return [(str(path), path.name) for path in packed]
-    entries = []
+    roles = []
     for split in ("train", "test"):
         data = READERS[name](root, split)
-        meant = list(data.classes)
-        if data.coarse is not None and data.coarse_names:
-            meant = [
-                f"{name}\0{data.coarse_names[k]}"
-                for name, k in zip(meant, data.coarse.tolist(), strict=True)
+        assert isinstance(data, Listing)
+        classes = list(data.classes)
+        if data.coarse is not None and data.coarse_names is not None:
+            superclasses = [data.coarse_names[k] for k in data.coarse.tolist()]
+            classes = [
+                f"{name}\0{above}" for name, above in zip(classes, superclasses, strict=True)
             ]
-        names = [meant[label] if label >= 0 else "" for label in data.labels.tolist()]
-        boxes = (
-            [""] * len(names) if data.boxes is None else [str(box) for box in data.boxes.tolist()]
-        )
-        for path, class_name, box in zip(np.asarray(data.images), names, boxes, strict=True):
+        classes.append("")  # of label -1
+        boxes = [""] * len(data) if data.boxes is None else data.boxes.tolist()
+        for path, label, box in zip(data.paths, data.labels.tolist(), boxes, strict=True):
             place = os.path.relpath(path, root)
-            entries.append((path, f"{place}\0{split}\0{class_name}\0{box}"))
-    return sorted(entries)
+            roles.append((path, f"{place}\0{split}\0{classes[label]}\0{box}"))
+    return sorted(roles)
+
+
+def _joined(roles: list[tuple[str, str]], more: list[str]) -> list[str]:
+    """Each file's role, and what else is known of it."""
+    return [f"{role}\0{each}" for (_, role), each in zip(roles, more, strict=True)]
 
 
 def _contents(paths: list[str], skip: bool) -> list[str]:
     """Digest of each file's content; with `skip`, of one that cannot be read, that it cannot."""
     quiet = not (is_interactive() or sys.stderr.isatty())
     with ThreadPoolExecutor() as pool:
-        jobs = pool.map(lambda path: _content(path, skip), paths)
-        return list(
-            tqdm(jobs, "fingerprint of the data", total=len(paths), disable=quiet, leave=False)
-        )
+        digests = pool.map(_content, paths, repeat(skip))
+        about = "fingerprint of the data"
+        return list(tqdm(digests, about, total=len(paths), disable=quiet, leave=False))
 
 
 def _content(path: str, skip: bool) -> str:
     try:
         with file_errors(path, cure=" `damaged: skip` leaves it out."), open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except ValueError:
-        if skip:
-            return "cannot be read"
-        raise
+    except ParameterError:
+        if not skip:
+            raise
+        return "cannot be read"
 
 
 def _digest(parts: Iterable[str | bytes]) -> str:
@@ -176,37 +187,29 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 @contextmanager
 def _one_at_a_time(cache: Path) -> Iterator[None]:
-    """Contents are read by one process while others wait for what it finds; where no lock can be
-    had, by each."""
+    """Let one process read the contents while others wait; where no lock can be had, each does."""
     lock = FileLock(cache.with_suffix(".lock"))
-    with suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
     try:
+        with suppress(OSError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         yield
     finally:
         lock.release(force=True)
 
 
-def _read_cache(path: Path) -> dict[str, dict]:
+def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
     """The cache, empty if there is none or it is damaged: it can be made anew."""
     try:
         known = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return {key: entry for key, entry in known.items() if entry.keys() == ENTRY}
+    except (OSError, ValueError, AttributeError):  # AttributeError: no table of tables
         return {}
-    entries = known.items() if isinstance(known, dict) else []
-    return {
-        key: entry
-        for key, entry in entries
-        if isinstance(entry, dict) and {*entry} == {"digest", "files", "bytes"}
-    }
 
 
-def _write_cache(path: Path, known: dict[str, dict]) -> None:
+def _write_cache(path: Path, known: dict[str, dict[str, Any]]) -> None:
     """Keep what can be kept: runs may lie in a folder that is only read."""
-    newest = dict(list(known.items())[-CACHED:])
+    newest = json.dumps(dict(list(known.items())[-CACHED:]), indent=1)
     with suppress(OSError, RunError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(
-            path, lambda part: part.write_text(json.dumps(newest, indent=1), encoding="utf-8")
-        )
+        atomic_write(path, lambda part: part.write_text(newest, encoding="utf-8"))

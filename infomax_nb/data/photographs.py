@@ -11,22 +11,21 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop
 
-from infomax_nb.data.folders import FORMATS
-from infomax_nb.data.loading import decode_image
+from infomax_nb.data.decoding import decode_image
+from infomax_nb.data.folders import is_image
 from infomax_nb.errors import ParameterError, file_errors, printable
 from infomax_nb.files import project_root
 
-SHIPPED = [
-    files("skimage") / "data" / name
-    for name in ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg")
-]
-SHIPPED += [files("sklearn") / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")]
+SHIPPED = {
+    "skimage": ["data/chelsea.png", "data/astronaut.png", "data/coffee.png", "data/rocket.jpg"],
+    "sklearn": ["datasets/images/china.jpg", "datasets/images/flower.jpg"],
+}
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """`name`: of the file. `pixels`: uint8 (3, H, W), the whole picture; its shorter side as long
-    as was asked for."""
+    """`name`: of the file. `pixels`: uint8 (3, H, W), the whole image; its shorter side as long as
+    was asked for."""
 
     name: str
     pixels: Tensor
@@ -34,8 +33,8 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Album:
-    """`shown`: the photographs; `found`: how many pictures there are; `damaged`: files that were
-    left out."""
+    """`shown`: the photographs. `found`: how many images there are. `damaged`: names of files that
+    were left out."""
 
     shown: list[Photograph]
     found: int
@@ -43,81 +42,76 @@ class Album:
 
     @property
     def squares(self) -> Tensor:
-        """The central square of each photograph that is shown, uint8 (N, 3, S, S)."""
-        return torch.stack(
-            [center_crop(each.pixels, [min(each.pixels.shape[1:])] * 2) for each in self.shown]
-        )
+        """The central square of each photograph, uint8 (N, 3, S, S), S pixels a side."""
+        side = min(self.shown[0].pixels.shape[1:])
+        return torch.stack([center_crop(each.pixels, [side, side]) for each in self.shown])
 
     def in_words(self) -> str:
         """Which of how many pictures are shown, by number and file name."""
         names = ", ".join(f"{k} {photograph.name}" for k, photograph in enumerate(self.shown, 1))
-        whole = "all that are whole" if self.damaged else "all"
-        which = whole if len(self.shown) + len(self.damaged) == self.found else "the first by name"
+        which = "the first by name"
+        if len(self.shown) + len(self.damaged) == self.found:
+            which = "all that are whole" if self.damaged else "all"
         lost = f"; damaged and left out: {', '.join(self.damaged)}" if self.damaged else ""
         return f"{len(self.shown)} of {self.found} pictures, {which}: {names}{lost}"
 
 
 def shipped(size: int = 64) -> Album:
     """Six photographs of scikit-image and scikit-learn; the shorter side has `size` pixels."""
-    shown = [Photograph(path.name, whole(Path(str(path)), size)) for path in SHIPPED]
-    return Album(shown, len(shown), [])
+    paths = [Path(str(files(package) / name)) for package in SHIPPED for name in SHIPPED[package]]
+    return Album([_photograph(path, size) for path in paths], len(paths), [])
 
 
 def own(folder: str, damaged: str = "refuse", most: int = 8, size: int = 64) -> Album:
-    """The first pictures by name in a folder, not in those below it; the shorter side has `size`
-    pixels.
+    """The first pictures by name in a folder, not in those below it.
 
     Args:
         folder: a relative one is looked for from here, then from the project.
         damaged: a file that cannot be decoded is refused, or, with `skip`, left out and the next
             one taken.
         most: how many are shown.
+        size: pixels of the shorter side.
 
-    Raises ParameterError for a folder that is none or holds no picture, and for a damaged one, by
-    its name.
+    Raises:
+        ParameterError: the folder is none or holds no picture, or a picture, which is named, is
+            damaged.
     """
-    paths = _pictures(folder)
+    paths = _images_in(folder)
     shown: list[Photograph] = []
     lost: list[str] = []
     for path in paths:
         if len(shown) == most:
             break
         try:
-            shown.append(Photograph(printable(path.name), whole(path, size)))
-        except ParameterError as error:
+            shown.append(_photograph(path, size))
+        except ParameterError:
             if damaged != "skip":
-                raise ParameterError(str(error).replace("data_root:", "photos:", 1)) from None
+                raise
             lost.append(printable(path.name))
     if not shown:
-        why = (
-            f"all pictures in it are damaged: {', '.join(lost)}"
-            if lost
-            else "it must be a folder that holds pictures"
-        )
-        raise ParameterError(f"photos = {folder!r} is not allowed: {why}.")
+        why = f"all pictures in it are damaged: {', '.join(lost)}"
+        empty = "it must be a folder that holds pictures"
+        raise ParameterError(f"photos = {folder!r} is not allowed: {why if lost else empty}.")
     return Album(shown, len(paths), lost)
 
 
-def _pictures(folder: str) -> list[Path]:
-    """The pictures in a folder, by name."""
+def _images_in(folder: str) -> list[Path]:
+    """The images in a folder, by name."""
     with file_errors(folder, "photos"):
-        places = (Path(folder).expanduser(), project_root() / folder)
-        place = next((path for path in places if path.is_dir()), None)
-        inside = place.iterdir() if place else ()
-        found = [path for path in inside if path.suffix.lower() in FORMATS and path.name[0] != "."]
-        return sorted(path for path in found if path.is_file())
+        for place in (Path(folder).expanduser(), project_root() / folder):
+            if place.is_dir():
+                return sorted(path for path in place.iterdir() if is_image(path))
+    return []
 
 
-def whole(path: Path, size: int) -> Tensor:
-    """The picture in a file as uint8 (3, H, W), nothing cut off: the shorter side has `size`
-    pixels.
+def _photograph(path: Path, size: int) -> Photograph:
+    """The image in a file with nothing cut off, the shorter side `size` pixels long.
 
-    Sides are multiples of 4, which is what a ViT's patches ask for; a picture more than 16 times as
-    long as wide is compressed to that. Raises ParameterError as `data.picture`.
+    Sides are multiples of 4, which is what a ViT's patches ask for; an image more than 16 times as
+    long as wide is compressed to that.
     """
-    image = decode_image(path, (2 * size, 2 * size))
+    image = decode_image(path, (2 * size, 2 * size), "photos")
     scale = size / min(image.size)
     width, height = (min(16 * size, max(size, 4 * round(side * scale / 4))) for side in image.size)
-    return torch.from_numpy(
-        np.array(image.resize((width, height), Image.Resampling.BICUBIC))
-    ).permute(2, 0, 1)
+    pixels = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+    return Photograph(printable(path.name), torch.from_numpy(pixels).permute(2, 0, 1))

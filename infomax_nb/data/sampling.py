@@ -1,43 +1,64 @@
-"""data.batches."""
+"""Which images are taken, and in what order: stratified subsets and shuffled batches."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from infomax_nb.data.image_set import ImageFiles, ImageSet, _ahead
+from infomax_nb.data.image_set import ImageFiles, ImageSet, read_ahead
 from infomax_nb.seeds import Use, stream
 
 
-def stratified(labels: torch.Tensor, n: int, seed: int) -> torch.Tensor:
-    """Indices of n of the labels (N,), as many of each class as of any other (up to rounding), in
-    random order."""
+def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
+    """Indices (n,) of a subset in random order, the same number of each class up to rounding.
+
+    A class with too few images gives all that it has; the others fill up.
+
+    Args:
+        labels: (N,), the class of each image.
+        n: size of the subset, at most N.
+        seed: of the draw.
+
+    Returns:
+        Indices (n,), int64.
+    """
     order = np.random.default_rng([7, seed]).permutation(len(labels))
-    shuffled = labels.cpu().numpy()[order]
-    rank = (
-        pd.Series(shuffled).groupby(shuffled).cumcount().to_numpy()
-    )  # how many of the class came before
-    return torch.from_numpy(order[np.sort(np.argsort(rank, kind="stable")[:n])])
+    shuffled = pd.Series(labels.cpu().numpy()[order])
+    # How many images of its class come before each one: the lowest ranks are taken.
+    rank = shuffled.groupby(shuffled).cumcount().to_numpy()
+    chosen = np.argsort(rank, kind="stable")[:n]
+    return torch.from_numpy(order[np.sort(chosen)])
 
 
 def batches(
-    data: ImageSet, size: int, seed: int, epoch: int, rank=0, world=1, first=0
-) -> Iterator[tuple]:
-    """Shuffled (images, labels) of `size`, the last incomplete one dropped; the order depends on
-    (seed, epoch) alone.
+    data: ImageSet, size: int, seed: int, epoch: int, rank: int = 0, world: int = 1, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches of one epoch; an incomplete last one is dropped.
 
-    With several processes (`world`) each takes its share of every batch of `size` images, in the
-    order of `rank`. `first`: number of the batch to begin with. `ImageFiles` are decoded one batch
-    ahead.
+    The order depends on `seed` and `epoch` alone. `ImageFiles` are decoded one batch ahead.
+
+    Args:
+        data: the images.
+        size: images in a batch of all processes together.
+        seed: of the run.
+        epoch: its number.
+        rank: number of this process.
+        world: number of processes. Each takes its share of every batch, in the order of `rank`.
+        first: number of the batch to begin with.
+
+    Yields:
+        Images uint8 (B, 3, H, W), H and W in pixels, and their labels (B,).
     """
-    order = torch.randperm(
-        len(data), generator=torch.Generator().manual_seed(stream(seed, epoch, Use.ORDER))
-    )
-    wholes = (
-        order[start : start + size] for start in range(first * size, len(data) - size + 1, size)
-    )
-    shares = (whole.tensor_split(world)[rank].to(data.images.device) for whole in wholes)
-    yield from (_ahead if isinstance(data.images, ImageFiles) else map)(
-        lambda k: (data.images[k], data.labels[k]), shares
-    )
+    generator = torch.Generator().manual_seed(stream(seed, epoch, Use.ORDER))
+    order = torch.randperm(len(data), generator=generator).to(data.images.device)
+    steps = len(data) // size
+    whole = order[: steps * size].reshape(steps, size)
+    shares = (rows.tensor_split(world)[rank] for rows in whole[first:])
+
+    def read(rows: Tensor) -> tuple[Tensor, Tensor]:
+        return data.images[rows], data.labels[rows]
+
+    in_files = isinstance(data.images, ImageFiles)
+    yield from read_ahead(read, shares) if in_files else map(read, shares)

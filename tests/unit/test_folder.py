@@ -525,7 +525,7 @@ def tinted(folder, n: int = 5, first: int = 0) -> list[str]:
 def listed(root, split: str) -> tuple[list[str], list[str], list[str]]:
     """Classes, paths and the class of each path, as the reader gives them."""
     got = READERS["folder"](root, split)
-    return got.classes, list(got.images), [got.classes[k] if k >= 0 else "" for k in got.labels]
+    return got.classes, list(got.paths), [got.classes[k] if k >= 0 else "" for k in got.labels]
 
 
 def both(root) -> tuple[list[str], dict[str, str]]:

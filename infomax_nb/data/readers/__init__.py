@@ -1,50 +1,41 @@
-"""Publishers' layouts: `READERS[name](root, split)` is an `ImageSet`.
+"""Readers of data sets in their publishers' layouts, by the data set's name.
 
-Where each image is a file of its own, `images` are the paths (N,) and `boxes` are fractions of the
-image's side. All raise ParameterError.
+`READERS[name](root, split)` is a `Listing` where each image is a file of its own, else an
+`ImageSet`. Readers raise ParameterError, which says what is missing or names the file that is
+damaged.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from infomax_nb.data.readers.class_folders import _folder, _imagenet, _imagenet100
-from infomax_nb.data.readers.lc25000 import _lc25000
-from infomax_nb.data.readers.tiny_imagenet import _tiny_imagenet
-from infomax_nb.data.readers.torchvision_sets import (
-    PUBLISHED,
-    _cifar10,
-    _cifar100,
-    _fashion_files,
-    _fashion_mnist,
-    _published_sums,
-    _stl10,
-)
+from infomax_nb.data.image_set import ImageSet
+from infomax_nb.data.readers import torchvision_sets
+from infomax_nb.data.readers.class_folders import read_folder, read_imagenet, read_imagenet100
+from infomax_nb.data.readers.lc25000 import read_lc25000, read_lc25000_groups
+from infomax_nb.data.readers.listing import Listing
+from infomax_nb.data.readers.tiny_imagenet import read_tiny_imagenet
 
-_ALL = (
-    _fashion_mnist,
-    _cifar10,
-    _cifar100,
-    _stl10,
-    _folder,
-    _lc25000,
-    _tiny_imagenet,
-    _imagenet,
-    _imagenet100,
-)
-
-
-READERS = {read.__name__[1:]: read for read in _ALL} | {
-    "lc25000_groups": lambda at, split: _lc25000(at, split, True)
+READERS: dict[str, Callable[[Path, str], ImageSet | Listing]] = {
+    "fashion_mnist": torchvision_sets.read_fashion_mnist,
+    "cifar10": torchvision_sets.read_cifar10,
+    "cifar100": torchvision_sets.read_cifar100,
+    "stl10": torchvision_sets.read_stl10,
+    "folder": read_folder,
+    "lc25000": read_lc25000,
+    "tiny_imagenet": read_tiny_imagenet,
+    "imagenet": read_imagenet,
+    "imagenet100": read_imagenet100,
+    "lc25000_groups": read_lc25000_groups,
 }
 
 
 def packed_files(name: str, root: Path) -> list[Path]:
     """The files that hold all images of a data set; none where each image is a file of its own.
 
-    Raises ParameterError where they are not there.
+    Raises:
+        ParameterError: they are not there.
     """
     if name == "fashion_mnist":
-        return [*_fashion_files(root, "train"), *_fashion_files(root, "t10k")]
-    kind: Any = PUBLISHED.get(name)
-    paths = [root / kind.base_folder / file for file in _published_sums(kind)] if kind else []
-    return [path for path in paths if path.exists()]
+        parts = ("train", "t10k")
+        return [path for part in parts for path in torchvision_sets.fashion_files(root, part)]
+    return torchvision_sets.published_files(name, root)

@@ -1,43 +1,42 @@
-"""data.readers.lc25000."""
+"""LC25000, 25,000 images of lung and colon tissue, 1,250 of them different."""
 
 from pathlib import Path
 
-from infomax_nb.data.image_set import ImageSet
-from infomax_nb.data.readers.class_folders import _divided, _listing
-from infomax_nb.data.readers.common import _first, _lines
+from infomax_nb.data.readers.listing import Listing, divided, first_of, list_classes
+from infomax_nb.data.readers.tables import table_rows
+
+CLASSES = ["colon_aca", "colon_n", "lung_aca", "lung_n", "lung_scc"]
+LAYOUTS = ["lung_colon_image_set/{half}_image_sets/{name}", "lc25000/{name}", "{name}"]
+TABLES = ["lc25000/groups.csv", "groups.csv", "lc25000_groups.csv"]
+TABLES += ["lung_colon_image_set/groups.csv"]
 
 
-def _lc25000(root: Path, split: str, grouped: bool = False) -> ImageSet:
-    """The publisher's `<root>/lung_colon_image_set/{lung,colon}_image_sets/<class>`, or
-    `<root>[/lc25000]/<class>`.
+def read_lc25000(root: Path, split: str) -> Listing:
+    """`<root>/lung_colon_image_set/{lung,colon}_image_sets/<class>`, the publisher's layout, or
+    `<root>[/lc25000]/<class>`; divided 80/20 at random."""
+    return divided(_all_images(root), split)
 
-    80/20 at random, or with whole groups of images held out: `groups.csv` (image =
-    `<class>/<file>`, group).
+
+def read_lc25000_groups(root: Path, split: str) -> Listing:
+    """The same images, divided by whole groups, which `groups.csv` names for each image.
+
+    Its columns are image (`<class>/<file>`) and group.
     """
-    get = "Borkowski et al. (2019) publish it as lung_colon_image_set."
-    names = ["colon_aca", "colon_n", "lung_aca", "lung_n", "lung_scc"]
-    nested = [f"lung_colon_image_set/{name.split('_')[0]}_image_sets/{name}" for name in names]
-    layouts = {
-        root / layout[3]: layout
-        for layout in (nested, [f"lc25000/{name}" for name in names], names)
-    }
-    names = layouts[_first("LC25000", list(layouts), get)]
-    # Without the colon half it is a data set of three classes.
-    data = _listing(
-        root, names=names if any((root / name).is_dir() for name in names[:2]) else names[2:]
-    )
-    if not grouped:
-        return _divided(data, split)
-    get = "It is a table with columns image (<class>/<file>) and group (the tile that the image is a copy of)."
-    places = (
-        "lc25000/groups.csv",
-        "groups.csv",
-        "lc25000_groups.csv",
-        "lung_colon_image_set/groups.csv",
-    )
-    table = _first("LC25000's table of groups", [root / place for place in places], get)
-    keys = ["/".join(Path(path).parts[-2:]) for path in data.images]  # type: ignore[union-attr]
-    lines = _lines(
-        keys, [table], others=True, index_col="image", usecols=["image", "group"], dtype=str
-    )
-    return _divided(data, split, lines["group"])
+    data = _all_images(root)
+    form = "It is a table with columns image (<class>/<file>) and group"
+    cure = f"{form} (the tile that the image is a copy of)."
+    table = first_of("LC25000's table of groups", [root / name for name in TABLES], cure)
+    images = ["/".join(Path(path).parts[-2:]) for path in data.paths]
+    columns = {"index_col": "image", "usecols": ["image", "group"], "dtype": str}
+    rows = table_rows(images, [table], may_hold_others=True, **columns)
+    return divided(data, split, rows["group"])
+
+
+def _all_images(root: Path) -> Listing:
+    """All images, or those of the lung half where the other is not there."""
+    cure = "Borkowski et al. (2019) publish it as lung_colon_image_set."
+    places = {root / layout.format(half="lung", name="lung_n"): layout for layout in LAYOUTS}
+    layout = places[first_of("LC25000", list(places), cure)]
+    names = [layout.format(half=name.split("_")[0], name=name) for name in CLASSES]
+    has_colon = any((root / name).is_dir() for name in names[:2])
+    return list_classes(root, names=names if has_colon else names[2:])
