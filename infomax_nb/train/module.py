@@ -103,11 +103,8 @@ class EpochBatches:
     def __iter__(self):
         # A generator, so that the epoch is looked up at the first batch: Lightning asks for the
         # iterator of a resumed run before it has restored the epoch's number.
-        module = self.module
-        size = module.config.batch_size
-        trainer = module.trainer
-        share = (trainer.global_rank, trainer.world_size)
-        # It is not 0 after an interruption.
-        first = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        seed = module.config.seed
-        yield from batches(module.train_set, size, seed, module.current_epoch, *share, first)
+        config = self.module.config
+        trainer = self.module.trainer
+        first = trainer.fit_loop.epoch_loop.batch_progress.current.ready  # after an interruption
+        place = (trainer.current_epoch, trainer.global_rank, trainer.world_size, first)
+        yield from batches(self.module.train_set, config.batch_size, config.seed, *place)
