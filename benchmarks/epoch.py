@@ -94,7 +94,7 @@ def main() -> None:
             images, torch.zeros(arguments.images, dtype=torch.long), [str(k) for k in range(10)]
         )
     config = TrainConfig(dataset="cifar10", backbone="resnet18", epochs=1)
-    ours = fit(PretrainModule(config, build(config, 10).to(device()), train.to(device())))
+    ours = fit(PretrainModule(config, build(config, 10).to(device()), train.to(device()), {}))
     pictures = Pictures(train.images)
     peer = fit(
         Stock(), DataLoader(pictures, batch_size=128, shuffle=True, drop_last=True, num_workers=2)

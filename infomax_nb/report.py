@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
-from infomax_nb.files import project_root, runs_folder
-from infomax_nb.train.fitting import atomic_write
+from infomax_nb.files import atomic_write, project_root, runs_folder
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 

@@ -1,4 +1,4 @@
-"""train.__main__."""
+"""The command line: `python -m infomax_nb.train`."""
 
 import argparse
 import sys
@@ -8,44 +8,43 @@ import torch
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.distributed import processes
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError, RunError, one_line
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 
 
 def main() -> None:
-    """`python -m infomax_nb.train params/x.yaml -p epochs 1 -p data_root DIR`: train what a file
-    describes.
+    """Train the run that a parameter file describes, or a run anew, and print its directory.
 
-    `--from RUN_DIR` trains anew, on as many threads, what the record of a run describes, into
-    `rebuilt/` beside it.
-    Several devices: `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train ...`, or
-    `srun -n 2 ...`.
+    `python -m infomax_nb.train params/fast.yaml -p epochs 1 -p data_root DIR` changes what the file
+    says. `--from` trains what the record of a run describes, on as many threads, into `rebuilt/`
+    beside it. Several devices: `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train
+    ...`, or `srun -n 2 ...`.
     """
     parser = argparse.ArgumentParser(prog="python -m infomax_nb.train", description=main.__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", help="a parameter file")
+    source.add_argument("file", nargs="?", metavar="FILE", help="a parameter file (params/*.yaml)")
     source.add_argument("--from", dest="run", metavar="RUN_DIR", help="a run to train anew")
-    parser.add_argument(
-        "--devices", type=int, help="processes on this machine, one for each device; default 1"
-    )
-    parser.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="as papermill's"
-    )
+    each = "processes on this machine, one for each device; default 1"
+    parser.add_argument("--devices", type=int, help=each)
+    pair = ("NAME", "VALUE")
+    change = "another value of a parameter, as papermill's -p"
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=pair, help=change)
     given = parser.parse_args()
+    changes = dict(given.p)
     try:
-        changes = {k: None if v in ("none", "None", "null", "~") else v for k, v in given.p}
         if given.run:
             old = Run(Path(given.run).resolve())
             torch.set_num_threads(old.record.get("threads") or torch.get_num_threads())
-            config = old.config.replace(**{"runs_dir": str(old.path.parent / "rebuilt"), **changes})
+            changes = {"runs_dir": str(old.path.parent / "rebuilt"), **changes}
+            config = old.config.replace(**changes)
         else:
             config = TrainConfig.from_yaml(given.file, **changes)
         run = fit(config, given.devices)
         if processes(given.devices).rank == 0:
             print(run.path)
     except (ParameterError, RunError, FloatingPointError) as error:
-        sys.exit(f"{given.file or given.run}: {' '.join(str(error).split())}")
+        sys.exit(f"{given.file or given.run}: {one_line(error)}")
 
 
 if __name__ == "__main__":

@@ -1,128 +1,112 @@
-"""Runs that begin where another one was after an epoch whose checkpoint it has kept
-(`TrainConfig.keep_epochs`)."""
+"""Where a run begins: at its first epoch, at its own checkpoint, or where another run was.
+
+A run with `start_from` is a branch. The other run is its trunk, which has kept the checkpoint of
+that epoch (`TrainConfig.keep_epochs`).
+"""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from infomax_nb.config import UNSAID, TrainConfig
 from infomax_nb.data.fingerprints import check_data, fingerprint
 from infomax_nb.errors import ParameterError, RunError, memory_errors
 from infomax_nb.files import file_digest, load_weights
-
-if TYPE_CHECKING:
-    from infomax_nb.train.run import Run
-
+from infomax_nb.train.job import Job
+from infomax_nb.train.record import commit
+from infomax_nb.train.run import Run
 
 # What a branch may have of its own; whatever else decides a result must be its trunk's.
-OWN = {
-    "epochs",
-    "lr",
-    "decay_epochs",
-    "weight_decay",
-    "kappa",
-    "alpha",
-    "beta",
-    "momentum_schedule",
-    "eval_every",
-    "eval_first",
-}
+OWN = {"epochs", "lr", "decay_epochs", "weight_decay", "kappa", "alpha", "beta"}
+OWN |= {"momentum_schedule", "eval_every", "eval_first", "start_from", "start_epoch"}
 
 
-OWN |= {"start_from", "start_epoch"}
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint that a run goes on from, and what its record says of its trunk."""
+
+    checkpoint: Path | None = None
+    trunk: dict | None = None
 
 
-def kept(folder: Path, epoch: int) -> Path:
-    """Where a run keeps its checkpoint of an epoch."""
-    return folder / f"epoch_{epoch}.ckpt"
+def find_start(job: Job) -> Start:
+    """Where a run goes on: its own checkpoint before its trunk's; none if there is neither.
 
-
-def kept_by(folder: Path) -> dict[int, Path]:
-    """The checkpoints that a run has kept, by their epochs."""
-    found = {path.stem.removeprefix("epoch_"): path for path in folder.glob("epoch_*.ckpt")}
-    return {int(epoch): path for epoch, path in found.items() if epoch.isdecimal()}
-
-
-def trunk_of(config: TrainConfig, seen: dict | None = None) -> tuple[Path, dict]:
-    """Where a run with `start_from` begins: the checkpoint of its trunk, which may be unfinished,
-    and what the run's
-    record says of that: name, epoch, check sum, commit.
-
-    `seen`: the data set's fingerprint, computed here unless it is given.
-
-    Raises ParameterError if there is no such run, it differs in more than a branch may, has not
-    kept that epoch, or saw other data; RunError if the checkpoint is damaged or not the one that
-    the trunk wrote.
+    Raises:
+        ParameterError: the data set has changed since the checkpoint was written.
+        RunError: the checkpoint is damaged or another run's.
     """
-    from infomax_nb.train.run import Run  # which imports this module
+    checkpoint = job.run.checkpoint
+    if checkpoint.exists():
+        header = read_header(checkpoint, job.config)
+        check_data(job.run.path, job.config, header.get("data"), job.fingerprint)
+        return Start(checkpoint, header.get("trunk"))
+    return start_at_trunk(job.config, job.fingerprint) if job.config.start_from else Start()
 
-    name, epoch = str(config.start_from), config.start_epoch or 0
-    trunk = Run(config.run_dir.with_name(name))
+
+def start_at_trunk(config: TrainConfig, data: dict | None = None) -> Start:
+    """Where a branch begins. Its trunk may be unfinished.
+
+    Args:
+        config: the branch's configuration.
+        data: the data set's fingerprint; None computes it.
+
+    Raises:
+        ParameterError: there is no such run, it differs in more than a branch may, has not kept
+            that epoch, or was trained on other data.
+        RunError: the checkpoint is damaged, or is not the one that the trunk wrote.
+    """
+    trunk = Run(config.run_dir.with_name(str(config.start_from)))
+    epoch = config.start_epoch or 0
+    _check_trunk(config, trunk, epoch)
+    path = trunk.kept_checkpoint(epoch)
+    digest = trunk.record.get("kept", {}).get(str(epoch))
+    trunk.check_file(path, digest)
+    header = read_header(path, trunk.config)
+    check_data(trunk.path, config, header.get("data"), data or fingerprint(config))
+    origin = {"name": trunk.path.name, "epoch": epoch, "sha256": digest or file_digest(path)}
+    return Start(path, {**origin, "commit": header.get("commit", "unknown")})
+
+
+def _check_trunk(config: TrainConfig, trunk: Run, epoch: int) -> None:
+    """Raise ParameterError if a branch may not begin at that run, or it has not kept the epoch."""
+    refusal = f"start_from = {config.start_from!r} is not allowed"
     if not os.path.isfile(trunk.path / "config.yaml"):  # which takes any name
-        where = trunk.path.parent
-        raise ParameterError(
-            f"start_from = {name!r} is not allowed: there is no run of this name in {where}."
-        )
-    its = trunk.config
-    others = differing(config, its)
-    if others:
-        said = ", ".join(
-            f"{field} ({values[0]}, here {values[1]})" for field, values in others.items()
-        )
-        raise ParameterError(
-            f"start_from = {name!r} is not allowed: a branch has its trunk's {said}."
-        )
-    path = kept(trunk.path, epoch)
-    if not path.is_file():
-        raise ParameterError(f"start_epoch = {epoch} is not allowed: {name} {_has_kept(trunk)}.")
-    digest = file_digest(path)
-    if digest != trunk.record.get("kept", {}).get(str(epoch), digest):
-        raise RunError(
-            f"run: {path} is not the file that this run wrote; put it back, or delete the run."
-        )
-    saved = read(path, its)
-    check_data(trunk.path, config, saved.get("data"), seen or fingerprint(config))
-    return path, {
-        "name": name,
-        "epoch": epoch,
-        "sha256": digest,
-        "commit": saved.get("commit", "unknown"),
-    }
+        raise ParameterError(f"{refusal}: there is no run of this name in {trunk.path.parent}.")
+    own = config.resolved().model_dump()
+    theirs = trunk.config.model_dump()
+    shared = {*config.identity(), "device", "precision"} - OWN
+    different = [name for name in own if name in shared and own[name] != theirs[name]]
+    if different:
+        values = ", ".join(f"{name} ({theirs[name]}, here {own[name]})" for name in different)
+        raise ParameterError(f"{refusal}: a branch has its trunk's {values}.")
+    if not trunk.kept_checkpoint(epoch).is_file():
+        kept = ", ".join(map(str, trunk.kept_epochs)) or "no epoch"
+        again = "; a finished run is not trained anew for keep_epochs, delete it first"
+        problem = f"has kept {kept} (keep_epochs){again if trunk.finished else ''}"
+        raise ParameterError(f"start_epoch = {epoch} is not allowed: {trunk.path.name} {problem}.")
 
 
-def differing(config: TrainConfig, trunk: TrainConfig) -> dict[str, tuple]:
-    """The fields in which a branch is not what its trunk is, but must be: the trunk's value and the
-    branch's."""
-    theirs, own = trunk.resolved().model_dump(), config.resolved().model_dump()
-    must = {*config.identity(), "device", "precision"} - OWN
-    return {
-        name: (theirs[name], own[name])
-        for name in own
-        if name in must and theirs[name] != own[name]
-    }
-
-
-def _has_kept(trunk: "Run") -> str:
-    epochs = sorted(kept_by(trunk.path))
-    said = f"has kept {', '.join(map(str, epochs))}" if epochs else "has kept no epoch"
-    again = (
-        "; a finished run is not trained anew for keep_epochs, delete it first"
-        if trunk.finished
-        else ""
-    )
-    return f"{said} (keep_epochs){again}"
-
-
-def read(path: Path, config: TrainConfig) -> dict:
+def new_header(job: Job, start: Start) -> dict:
     """What a checkpoint says of itself: the run's identity, its data, its trunk.
 
-    Raises RunError if it is damaged or not of the run that `config` describes.
+    For branches that begin there also the commit.
+    """
+    origin = {"trunk": start.trunk, "commit": commit() if job.config.keep_epochs else ""}
+    return {"identity": job.config.identity(), "data": job.fingerprint, **origin}
+
+
+def read_header(path: Path, config: TrainConfig) -> dict:
+    """What a checkpoint says of itself, as `new_header`; less of it if it is older.
+
+    Raises:
+        RunError: it is damaged, or not of the run that `config` describes.
     """
     with memory_errors("a checkpoint was read", "free some memory"):
-        saved = load_weights(path).get("loop", {})
+        header = load_weights(path).get("loop", {})
     # A field that is newer than the checkpoint had its default there; float32 on the CPU goes
     # without saying.
     own = UNSAID | config.identity()
-    if {**own, **UNSAID, **saved.get("identity", {"": ""})} != own:
+    if own | UNSAID | header.get("identity", {"": ""}) != own:
         raise RunError(f"checkpoint: {path} is another run's; move it away.")
-    return saved
+    return header

@@ -2,8 +2,8 @@
 
 from infomax_nb.config import TrainConfig
 
-# Glyphs: 108 steps (the sweep profile) leave every self-supervised network where it began, 296 (the
-# fast one) don't.
+# Of glyphs 108 steps (the sweep profile) leave every self-supervised network where it began, 296
+# (the fast one) don't.
 ENOUGH = 200
 BATCHES = (512, 256, 128, 64, 32, 16)  # below 16 images too little is left to compare
 
@@ -14,24 +14,27 @@ def steps(config: TrainConfig, images: int) -> int:
 
 
 def in_words(config: TrainConfig, images: int) -> str:
-    """One sentence: how many steps a run on so many training images takes; below some 200 also what
-    to change."""
-    taken = steps(config, images)
-    said = f"Steps of a run: {taken:,} (images: {images:,}, batch_size: {config.batch_size}, epochs: {config.epochs})"
-    if taken >= ENOUGH:
-        return f"{said}."
+    """One sentence: how many steps a run on so many training images takes.
+
+    Below some 200 it also says what to change.
+    """
+    count = steps(config, images)
+    reason = f"images: {images:,}, batch_size: {config.batch_size}, epochs: {config.epochs}"
+    sentence = f"Steps of a run: {count:,} ({reason})"
+    if count >= ENOUGH:
+        return f"{sentence}."
     more = longer(config, images)
-    values = f"-p batch_size {more.batch_size} -p epochs {more.epochs}"
     few = f"which is too few to learn much; some {ENOUGH} are a beginning"
-    return f"{said}, {few}: {values} makes it {steps(more, images)}."
+    values = f"-p batch_size {more.batch_size} -p epochs {more.epochs}"
+    return f"{sentence}, {few}: {values} makes it {steps(more, images)}."
 
 
 def longer(config: TrainConfig, images: int) -> TrainConfig:
-    """The configuration with as many epochs as some 200 steps take, and batches so small that an
-    epoch has eight."""
-    smaller = [size for size in BATCHES if size < config.batch_size]
-    fitting = (size for size in (config.batch_size, *smaller) if images // size >= 8)
-    size = next(fitting, min([config.batch_size, *smaller]))
-    return config.replace(
-        batch_size=size, epochs=max(config.epochs, -(-ENOUGH // (images // size)))
-    )
+    """The configuration with enough epochs for some 200 steps.
+
+    Its batches are so small that an epoch has eight, if that can be.
+    """
+    sizes = [config.batch_size, *(size for size in BATCHES if size < config.batch_size)]
+    size = next((size for size in sizes if images // size >= 8), min(sizes))
+    epochs = -(-ENOUGH // (images // size))  # rounded up
+    return config.replace(batch_size=size, epochs=max(config.epochs, epochs))

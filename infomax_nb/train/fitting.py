@@ -1,32 +1,29 @@
-"""`fit(config)`: train a run, resume it, or return it when it is finished. A run is a directory.
-
-`config.yaml` the configuration; `metrics.csv` one row an epoch; `predictions.npz` the predicted
-classes; `record.json` commit, versions, hardware, threads, times; `checkpoint.ckpt` while it
-trains, `epoch_N.ckpt` of epochs that it keeps; `model.pt` when it is done.
-"""
+"""`fit(config)`: train a run, resume it, or return it when it is finished."""
 
 import json
+import os
 import sys
-from pathlib import Path
+from contextlib import suppress
 
 import pandas as pd
 import torch
 import yaml
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.fingerprints import check_data, described, fingerprint
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.loading import load
 from infomax_nb.device import resolve
-from infomax_nb.distributed import Processes, check_startable, processes
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.distributed import check_startable, processes
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.evaluation.online import OnlineEvaluation
-from infomax_nb.files import atomic_write, file_digest
+from infomax_nb.files import file_digest
 from infomax_nb.notebook import is_interactive
-from infomax_nb.train import branches, budget
-from infomax_nb.train.record import _now, environment
-from infomax_nb.train.recorder import save_interval
+from infomax_nb.train import budget
+from infomax_nb.train.branches import start_at_trunk
+from infomax_nb.train.job import Job
+from infomax_nb.train.record import environment, now
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import RECIPE
 
@@ -34,136 +31,131 @@ from infomax_nb.views.batch import RECIPE
 def fit(config: TrainConfig, devices: int | None = None) -> Run:
     """Train the run that `config` describes, with what `auto` means here; return it finished.
 
-    A finished run is returned as it is, an interrupted one goes on after the last whole epoch that
-    it saved (a minute apart or more, see `loop.Recorder`), or after the step at which SIGTERM came
-    (the process exits with 143 then). When another process trains the same run, this one says so
-    (not into a notebook that runs unattended), waits, and returns that one's result. Processes that
-    torchrun or srun started train one run together; `devices` of them are started here otherwise
-    (see `loop.run`), and the first writes.
+    A finished run is returned as it is. An interrupted one goes on after the last whole epoch that
+    it saved (see `train.recorder`), or after the step at which SIGTERM came (the process exits with
+    143 then). When another process trains the same run, this one says so, except into a notebook
+    that runs unattended, waits, and returns that one's result.
 
-    Raises ParameterError before any work for a configuration or a data set that can't be used;
-    RunError when the run meets a full disk, a damaged file or too little memory; FloatingPointError
-    when the loss becomes NaN or infinite.
+    Args:
+        config: the run.
+        devices: processes to start here, which train the run together. None takes those that
+            torchrun or srun started, or one. The first of them writes.
+
+    Raises:
+        ParameterError: the configuration or the data set cannot be used; before any work.
+        RunError: the run meets a full disk, a damaged file or too little memory.
+        FloatingPointError: the loss becomes NaN or infinite.
     """
-    there = processes(devices)
+    peers = processes(devices)
     asked = config
     config = config.resolved()
     run = Run(config.run_dir)
     if (run.path / "config.yaml").exists() and run.config.identity() != config.identity():
-        raise ParameterError(
-            f"runs_dir: {run.path} holds a run of another configuration; move it away."
-        )
+        problem = "holds a run of another configuration; move it away"
+        raise ParameterError(f"runs_dir: {run.path} {problem}.")
     if run.finished:
         return _reused(run, config)
     if config.recipe != RECIPE:
-        raise ParameterError(
-            f"recipe = {config.recipe} is not allowed: it is {RECIPE} for new runs."
-        )
-    check_startable(there, config.batch_size)
+        wanted = f"it is {RECIPE} for new runs"
+        raise ParameterError(f"recipe = {config.recipe} is not allowed: {wanted}.")
+    check_startable(peers, config.batch_size)
     resolve(asked.device, asked.precision)
-    save_interval()  # refuses what is no number
-    if (
-        config.start_from
-        and config.dataset != "imagenet100"
-        and not (run.path / "checkpoint.ckpt").exists()
-    ):
-        branches.trunk_of(config)
+    interval = save_interval()
+    is_branch = config.start_from and config.dataset != "imagenet100"
+    if is_branch and not run.checkpoint.exists():
+        start_at_trunk(config)  # refuses what cannot be
     train, test = datasets(config, labelled=config.method == "supervised")
-    if there.rank:
-        return _train(config, run, train, test, there)
-    lock = FileLock(run.path / ".lock")
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        held = lock.acquire(timeout=0)
-    except Timeout:
-        if (
-            is_interactive() or "ipykernel" not in sys.modules
-        ):  # like progress bars, it is nothing for a stored output
-            print(
-                f"{config.name} is being trained by another process; waiting for it.",
-                file=sys.stderr,
-                flush=True,
-            )
-        held = lock.acquire()
-    except OSError as error:
-        raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
-    with held:
-        return _reused(run, config) if run.finished else _train(config, run, train, test, there)
+    job = Job(config, run, train, test, fingerprint(config), peers, interval)
+    if peers.rank:
+        return _train(job)
+    with _lock(run):
+        return _reused(run, config) if run.finished else _train(job)
+
+
+def save_interval() -> float:
+    """Seconds between two checkpoints: 60, or what INFOMAX_SAVE_SECONDS says in the environment.
+
+    Raises:
+        ParameterError: it is no number of seconds.
+    """
+    text = os.environ.get("INFOMAX_SAVE_SECONDS", "60")
+    with suppress(ValueError):
+        if 0 <= float(text) < float("inf"):
+            return float(text)
+    allowed = "a number of seconds, 0 for a checkpoint after each epoch"
+    raise not_allowed("INFOMAX_SAVE_SECONDS", text, allowed)
+
+
+def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, ImageSet]:
+    """The training and the test split that are configured.
+
+    Raises:
+        ParameterError: they cannot be used, or have no labels although `labelled` asks for them.
+    """
+    place = (config.dataset, config.data_root)
+    shape: dict = config.model_dump(include={"n_classes", "image_size", "damaged"})
+    whole = config.dataset == "stl10" and config.method != "supervised"
+    train = load(*place, "unlabeled" if whole else "train", config.n_train, config.seed, **shape)
+    if len(train) < config.batch_size:
+        problem = f"only {len(train)} images to train on"
+        raise ParameterError(f"batch_size = {config.batch_size} is not allowed: {problem}.")
+    if labelled and not train.classes:
+        problem = "labels are needed, it has none"
+        raise ParameterError(f"data_root = {config.data_root!r} is not allowed here: {problem}.")
+    return train, load(*place, "test", **shape)
 
 
 def _reused(run: Run, config: TrainConfig) -> Run:
     """The finished run, if its files are those that it wrote and its data are what they were."""
     run.check_weights()
     try:
-        now = fingerprint(config)
+        data = fingerprint(config)
     except ParameterError as error:
         if config.dataset == "folder" or not error.data_missing:
             raise
         return run  # the run is there and its data are not: nothing to compare
-    check_data(run.path, config, run.record.get("data"), now)
+    check_data(run.path, config, run.record.get("data"), data)
     return run
 
 
-def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, ImageSet]:
-    """The training and the test split that are configured; ParameterError if they must have labels
-    and don't."""
-    shape: dict = {
-        "n_classes": config.n_classes,
-        "image_size": config.image_size,
-        "damaged": config.damaged,
-    }
-    first = "unlabeled" if config.dataset == "stl10" and config.method != "supervised" else "train"
-    train = load(config.dataset, config.data_root, first, config.n_train, config.seed, **shape)
-    if len(train) < config.batch_size:
-        raise ParameterError(
-            f"batch_size = {config.batch_size} is not allowed: only {len(train)} images to train on."
-        )
-    if labelled and not train.classes:
-        raise ParameterError(
-            f"data_root = {config.data_root!r} is not allowed here: labels are needed, it has none."
-        )
-    return train, load(config.dataset, config.data_root, "test", **shape)
+def _lock(run: Run) -> AcquireReturnProxy:
+    """The right to train the run, for which this process waits while another one has it."""
+    lock = FileLock(run.path / ".lock")
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        return lock.acquire(timeout=0)
+    except Timeout:
+        # Like progress bars, it is nothing for a stored output.
+        if is_interactive() or "ipykernel" not in sys.modules:
+            sentence = f"{run.path.name} is being trained by another process; waiting for it."
+            print(sentence, file=sys.stderr, flush=True)
+        return lock.acquire()
+    except OSError as error:
+        raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
 
 
-def _train(config: TrainConfig, run: Run, train: ImageSet, test: ImageSet, there: Processes) -> Run:
-    from infomax_nb.train.trainer import run as loop_run
+def _train(job: Job) -> Run:
+    """Fill the run's directory. Processes other than the first one write nothing."""
+    from infomax_nb.train.trainer import pretrain  # which imports Lightning
 
-    record: dict = {
-        "name": config.name,
-        "recipe": config.recipe,
-        "started": _now(),
-        "images": len(train),
-    }
-    record |= environment(config)
-    seen = fingerprint(config)
-    if there.rank == 0:
-        _say_how_long(config, len(train))
-        list(map(Path.unlink, run.path.glob("*.part")))  # what a killed process left
+    config = job.config
+    run = job.run
+    record: dict = {"name": config.name, "recipe": config.recipe, "started": now()}
+    record |= {"images": len(job.train), **environment(config)}
+    if job.peers.rank == 0:
+        _print_steps(config, len(job.train))
+        for part in run.path.glob("*.part"):  # what a killed process left
+            part.unlink()
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
-    work = _probe_imagenet if config.dataset == "imagenet100" else loop_run
-    weights, more = work(config, train, test, run.path, there, seen)
-    if there.rank:
-        return run
-    atomic_write(run.path / "model.pt", lambda p: torch.save(weights, p))
-    record |= {
-        "finished": _now(),
-        "data": described(seen, test),
-        "weights": file_digest(run.path / "model.pt"),
-        **more,
-    }
-    predictions = run.path / "predictions.npz"
-    record["predictions"] = file_digest(predictions) if predictions.exists() else None
-    record["kept"] = {
-        str(epoch): file_digest(path) for epoch, path in sorted(branches.kept_by(run.path).items())
-    }
-    run.write("record.json", json.dumps({**record, "seal": run.seal(record)}, indent=1))
-    (run.path / "checkpoint.ckpt").unlink(missing_ok=True)
+    training = _probe_imagenet(job) if config.dataset == "imagenet100" else pretrain(job)
+    if job.peers.rank == 0:
+        record |= {"finished": now(), "data": described(job.fingerprint, job.test)}
+        _finish(run, record, training)
     return run
 
 
-def _say_how_long(config: TrainConfig, images: int) -> None:
-    """The number of steps, on stderr: to somebody who is there, and to everybody whose own folder
-    makes too few."""
+def _print_steps(config: TrainConfig, images: int) -> None:
+    """Name the steps on stderr: to who is there, and to whom whose own folder makes too few."""
     if config.dataset == "imagenet100":  # nothing is trained
         return
     few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
@@ -171,19 +163,31 @@ def _say_how_long(config: TrainConfig, images: int) -> None:
         print(budget.in_words(config, images), file=sys.stderr, flush=True)
 
 
-def _probe_imagenet(
-    config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, there: Processes, seen: dict
-):
-    """The run trained on ImageNet-1000, evaluated on 100 of its classes: a new head, as many passes
-    as there."""
+def _finish(run: Run, record: dict, training: dict) -> None:
+    """Write the record, with which the run is finished."""
+    predictions = run.path / "predictions.npz"
+    record |= {"weights": file_digest(run.path / "model.pt"), **training}
+    record["predictions"] = file_digest(predictions) if predictions.exists() else None
+    kept = {str(epoch): file_digest(run.kept_checkpoint(epoch)) for epoch in run.kept_epochs}
+    record["kept"] = kept
+    run.write("record.json", json.dumps({**record, "seal": run.seal(record)}, indent=1))
+    run.checkpoint.unlink(missing_ok=True)
+
+
+def _probe_imagenet(job: Job) -> dict:
+    """The run trained on ImageNet-1000, evaluated on 100 of its classes; what the record says.
+
+    A new head is trained, with as many passes as there.
+    """
+    config = job.config
     trained = fit(config.replace(dataset="imagenet"))
     device = torch.device(config.device)
     backbone = trained.method().get_submodule("backbone").to(device)
-    evaluation = OnlineEvaluation(train, test, backbone.num_features, config.seed, device)  # type: ignore[arg-type]
-    metrics = {
-        "epoch": config.epochs,
-        **evaluation(backbone, config.epochs, passes=2 * config.epochs),
-    }
-    evaluation.write(folder / "predictions.npz")
-    Run(folder).write("metrics.csv", pd.DataFrame([metrics]).to_csv(index=False))
-    return trained.weights, {"of": trained.path.name, "devices": 1, "num_nodes": 1}
+    width: int = backbone.num_features  # type: ignore[assignment]  # timm's networks have it
+    evaluation = OnlineEvaluation(job.train, job.test, width, config.seed, device)
+    measured = evaluation(backbone, config.epochs, passes=2 * config.epochs)
+    metrics = pd.DataFrame([{"epoch": config.epochs, **measured}])
+    evaluation.write(job.run.path / "predictions.npz")
+    job.run.write("metrics.csv", metrics.to_csv(index=False))
+    job.run.write_weights(trained.weights)
+    return {"of": trained.path.name, "devices": 1, "num_nodes": 1}

@@ -1,4 +1,4 @@
-"""train.record."""
+"""What a run's record says of when and where it was trained."""
 
 import platform
 import subprocess
@@ -9,22 +9,22 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.device import hardware
 from infomax_nb.files import project_root
 
+LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
 
-def _now() -> str:
+
+def now() -> str:
+    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def environment(config: TrainConfig | None = None) -> dict:
-    """What a result depends on beside the configuration: commit, versions, threads, and the
-    hardware that was used.
+    """What a result depends on beside its configuration: commit, versions, threads, hardware.
 
-    `config`: the run's, `resolved`; None for what is computed on the CPU in float32.
+    Args:
+        config: the run's, `resolved`; None for what is computed on the CPU in float32.
     """
-    versions = {
-        p: version(p)
-        for p in ("torch", "torchvision", "pytorch-lightning", "timm", "lightly", "numpy")
-    }
     used = hardware(config.device, config.precision) if config else hardware("cpu", "32")
+    versions = {name: version(name) for name in LIBRARIES}
     return {"commit": commit(), "python": platform.python_version(), "versions": versions, **used}
 
 
@@ -32,8 +32,7 @@ def commit() -> str:
     """The checkout's commit, `-modified` where it has changes; an empty text without git."""
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
     try:
-        return subprocess.run(
-            describe, cwd=project_root(), capture_output=True, text=True, check=False
-        ).stdout.strip()
+        done = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True)
     except OSError:  # no git on the PATH
         return ""
+    return done.stdout.strip()

@@ -1,5 +1,7 @@
-"""The training loop on PyTorch Lightning, imported only when something is trained: that takes
-seconds."""
+"""Training on PyTorch Lightning.
+
+It is imported only when something is trained, for that takes seconds.
+"""
 
 import logging
 import os
@@ -7,36 +9,134 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
-from pathlib import Path
 
-import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import (
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from pytorch_lightning.plugins import TorchCheckpointIO, environments
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.data.fingerprints import check_data
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
-from infomax_nb.distributed import Processes
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
-from infomax_nb.methods import build
+from infomax_nb.methods import Method, build
 from infomax_nb.notebook import is_interactive
 from infomax_nb.seeds import Use, stream
-from infomax_nb.train import branches
-from infomax_nb.train.module import PretrainModule, _Batches
-from infomax_nb.train.recorder import Recorder, save_interval
+from infomax_nb.train.branches import find_start, new_header
+from infomax_nb.train.job import Job
+from infomax_nb.train.module import PretrainModule
+from infomax_nb.train.recorder import Recorder
 
 
-class _SrunEnvironment(SLURMEnvironment):
+def pretrain(job: Job) -> dict:
+    """Train to the last epoch, in this process and its peers; the first one writes `model.pt`.
+
+    It goes on from the run's own checkpoint if there is one, else from its trunk's. Each process
+    has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those of the whole
+    one.
+
+    Args:
+        job: what is trained.
+
+    Returns:
+        What the record says of it: processes, the trunk, and the seconds of all epochs.
+
+    Raises:
+        RunError: a checkpoint is damaged or another run's, or memory runs out.
+    """
+    config = job.config
+    device = _prepare_device(job)
+    cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
+    with memory_errors("images and network were loaded", cure):
+        train, test = _on_device(device, job.train, job.test)
+        method = _untrained(config, len(train.classes)).to(device)
+
+    labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
+    width: int = method.backbone.num_features  # type: ignore[assignment]  # timm's networks have it
+    evaluation = OnlineEvaluation(labelled, test, width, config.seed, device)
+    recorder = Recorder(job.run, evaluation, job.save_interval)
+    start = find_start(job)
+    module = PretrainModule(config, method, train, new_header(job, start))
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
+        trainer = _lightning_trainer(job, recorder)
+        try:
+            # Exact where there is no autocast, and in backward passes, which run here.
+            with exact(), memory_errors("training", f"use a batch_size below {config.batch_size}"):
+                trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
+        except SIGTERMException:
+            sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
+
+    if trainer.is_global_zero:
+        job.run.write_weights({**method.cpu().state_dict(), "n_classes": len(train.classes)})
+    trunk = {"trunk": start.trunk} if start.trunk else {}
+    return recorder.total_seconds() | job.peers.recorded() | trunk
+
+
+def _prepare_device(job: Job) -> torch.device:
+    """The device of this process; with CUDA each process has a GPU of its own."""
+    if job.config.device == "cuda":
+        job.peers.check_devices(torch.cuda.device_count())
+        torch.cuda.set_device(own_gpu())
+    else:
+        keep_memory()
+    return torch.device(job.config.device)
+
+
+def _on_device(device: torch.device, *sets: ImageSet) -> list[ImageSet]:
+    """The sets on the GPU if they fill less than half of it; else Lightning moves each batch."""
+    size = sum(each.images.nbytes for each in sets)
+    fits = device.type == "cuda" and size < torch.cuda.mem_get_info()[0] / 2
+    return [each.to(device) if fits else each for each in sets]
+
+
+def _untrained(config: TrainConfig, n_classes: int) -> Method:
+    """The method with the weights of its seed, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
+        return build(config, n_classes)
+
+
+def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
+    """Lightning's trainer with everything said that it would else look for in the environment."""
+    for name in os.environ:
+        if name.startswith("PL_TRAINER_"):
+            problem = "in the environment changes what is trained; unset it"
+            raise ParameterError(f"{name} = {os.environ[name]!r} {problem}.")
+    cuda = job.config.device == "cuda"
+    several = job.peers.world > 1
+    options: dict = {"accelerator": job.config.device, "sync_batchnorm": cuda and several}
+    options |= {"strategy": "ddp" if several else "auto", **job.peers.recorded()}
+    options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
+    return pl.Trainer(
+        max_epochs=job.config.epochs,
+        precision="bf16-mixed" if job.config.precision == "bf16" else "32-true",
+        callbacks=[recorder],
+        plugins=[LAUNCHERS[job.peers.launcher](), _PlainCheckpoints()],
+        # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it
+        # finds there.
+        default_root_dir=job.run.path / "nothing",
+        enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # a log stays quiet
+        **options,
+    )
+
+
+class _PlainCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written to where they shall be.
+
+    Lightning's own go to the system's temporary folder first, where a killed process' file would
+    stay.
+    """
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        torch.save(checkpoint, path)
+
+
+class _SrunEnvironment(environments.SLURMEnvironment):
     """The tasks of one srun, without Lightning's own ideas of what a job should look like.
 
     SLURM's variables say how many tasks a step has; the allocation that Lightning looks at may have
@@ -44,54 +144,26 @@ class _SrunEnvironment(SLURMEnvironment):
     """
 
     def __init__(self):
-        self.auto_requeue = (
-            False  # it would write checkpoints into the working folder, and read any that lie there
-        )
+        # To requeue would write checkpoints into the working folder, and read any that lie there.
+        self.auto_requeue = False
         self.requeue_signal = signal.SIGUSR1
 
     def world_size(self) -> int:
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """`launch.processes` has done it."""
+        """`distributed.processes` has done it."""
 
 
-def _trainer(
-    config: TrainConfig, there: Processes, folder: Path, callback: pl.Callback, **options
-) -> pl.Trainer:
-    """Lightning's trainer with everything said that it would else look for in the environment."""
-    for name in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
-        raise ParameterError(
-            f"{name} = {os.environ[name]!r} in the environment changes what is trained; unset it."
-        )
-    environments: dict[str, Callable] = {
-        "own": LightningEnvironment,
-        "torchrun": TorchElasticEnvironment,
-        "srun": _SrunEnvironment,
-    }
-    options |= {"strategy": "ddp" if there.world > 1 else "auto", **there.recorded()}
-    options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
-    trainer = pl.Trainer(
-        max_epochs=config.epochs,
-        callbacks=[callback],
-        plugins=[environments[there.launcher]()],
-        # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it
-        # finds there.
-        default_root_dir=folder / "nothing",
-        enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # a log stays quiet
-        **options,
-    )
-
-    # Lightning writes to the system's temporary folder first, where a killed process' file would
-    # stay.
-    trainer.strategy.checkpoint_io.save_checkpoint = lambda checkpoint, path, **_: torch.save(
-        checkpoint, path
-    )  # type: ignore[method-assign]
-    return trainer
+LAUNCHERS: dict[str, Callable] = {
+    "own": environments.LightningEnvironment,
+    "torchrun": environments.TorchElasticEnvironment,
+    "srun": _SrunEnvironment,
+}
 
 
 @contextmanager
-def _preempted_as_terminated() -> Iterator[None]:
+def _preempted_as_terminated():
     """SIGUSR1, which SLURM may send some time before it ends a job, does what SIGTERM does.
 
     Only a process' main thread can say so; in another one the signal keeps its meaning.
@@ -99,78 +171,8 @@ def _preempted_as_terminated() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
         yield
     finally:
         signal.signal(signal.SIGUSR1, before)
-
-
-def _begin(folder: Path, config: TrainConfig, seen: dict) -> tuple[Path | None, dict | None]:
-    """The checkpoint to go on from, the run's own or its trunk's, and the trunk; None where there
-    is none.
-
-    Raises RunError if it is another run's; ParameterError if the data set has changed since it was
-    written.
-    """
-    own = folder / "checkpoint.ckpt"
-    if own.exists():
-        saved = branches.read(own, config)
-        check_data(folder, config, saved.get("data"), seen)
-        return own, saved.get("trunk")
-    return branches.trunk_of(config, seen) if config.start_from else (None, None)
-
-
-def run(
-    config: TrainConfig, train: ImageSet, test: ImageSet, folder: Path, there: Processes, seen: dict
-) -> tuple[dict, dict]:
-    """Train to the last epoch, from `folder`'s checkpoint if there is one, in this process and its
-    peers.
-
-    Each process has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those
-    of the whole one. `seen`: the data set's fingerprint.
-
-    Returns the method's state with `n_classes`, and what the record holds beside: processes, the
-    trunk, and the seconds of all epochs, those of a trunk among them.
-    Raises RunError for a checkpoint that is damaged or another run's, and when memory runs out.
-    """
-    config = config.resolved()
-    cuda = config.device == "cuda"
-    if cuda:  # before the images are moved there
-        there.check_devices(torch.cuda.device_count())
-        torch.cuda.set_device(own_gpu())
-    else:
-        keep_memory()
-    device = torch.device(config.device)
-    cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
-    with memory_errors("images and network were loaded", cure), torch.random.fork_rng(devices=[]):
-        if cuda and train.images.nbytes + test.images.nbytes < torch.cuda.mem_get_info()[0] / 2:
-            train, test = train.to(device), test.to(device)  # else Lightning moves each batch
-        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
-        method = build(config, len(train.classes)).to(device)
-    labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
-    evaluation = OnlineEvaluation(labelled, test, method.backbone.num_features, config.seed, device)  # type: ignore[arg-type]
-    recorder = Recorder(folder, evaluation, save_interval())
-    saved, trunk = _begin(folder, config, seen)
-    options: dict = {"accelerator": device.type, "sync_batchnorm": cuda and there.world > 1}
-    options["precision"] = "bf16-mixed" if config.precision == "bf16" else "32-true"
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
-        trainer = _trainer(config, there, folder, recorder, **options)
-        loop = PretrainModule(config, method, train, seen)
-        loop.trunk = trunk
-        try:
-            # Exact where there is no autocast, and in backward passes, which run here.
-            with exact(), memory_errors("training", f"use a batch_size below {config.batch_size}"):
-                trainer.fit(loop, _Batches(loop), ckpt_path=saved, weights_only=True)
-        except SIGTERMException:
-            sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
-    weights = {k: v.detach().cpu() for k, v in method.state_dict().items()} | {
-        "n_classes": len(train.classes)
-    }
-    seconds = (
-        pd.DataFrame(recorder.seconds, columns=["train_seconds", "evaluation_seconds"])
-        .sum()
-        .round(1)
-    )
-    return weights, seconds.to_dict() | there.recorded() | ({"trunk": trunk} if trunk else {})
