@@ -275,7 +275,7 @@ def test_knn_of_60000_by_10000_takes_less_than_a_gigabyte():
     code = """if True:
         import re, torch
         from lightly.utils.benchmarking.knn import knn_predict
-        from infomax_nb.evaluation import knn
+        from infomax_nb.evaluation.neighbours import knn
         peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e6
         bank, queries, labels = torch.randn(60_000, 128), torch.randn(10_000, 128), torch.arange(60_000) % 100
         knn(bank[:500], labels[:500], queries[:10], 100)

@@ -20,7 +20,7 @@ from infomax_nb.evaluation.verdicts import (
     epochs_to_stall,
     equivalent,
     paired_interval,
-    said,
+    interval_text,
     spearman_within,
 )
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
@@ -49,11 +49,11 @@ def test_one_seed_has_no_interval():
     found = paired_interval([np.nan, 1.25])
     assert found["mean"] == 1.25 and found["seeds"] == 1
     assert math.isnan(found["low"]) and math.isnan(found["high"])
-    assert said([-1.25]) == "−1.2 (one seed, no interval)" and said([-1.25], count=False) == "−1.2"
+    assert interval_text([-1.25]) == "−1.2 (one seed, no interval)" and interval_text([-1.25], count=False) == "−1.2"
     assert equivalent([0.0]).startswith("undecided: one seed")
     # mean 2, standard deviation 1: t(0.975, 2) / √3 = 2.4841 on either side
-    assert said([1, 2, 3]) == "+2.0 [−0.5, +4.5] (3 seeds)"
-    assert said([1, 2, 3], digits=2, count=False) == "+2.00 [−0.48, +4.48]"
+    assert interval_text([1, 2, 3]) == "+2.0 [−0.5, +4.5] (3 seeds)"
+    assert interval_text([1, 2, 3], digits=2, count=False) == "+2.00 [−0.48, +4.48]"
 
 
 PAIRS = ([0.1, -0.2, 0.3], [0.5, -1.0, 0.9], [3.0, 3.2, 2.9], [-3, -3.4, -3.1], [1.1, 0.9])
