@@ -71,8 +71,9 @@ def views_information(views: Tensor, kappa0: float) -> float:
         lengths = of.sum(0).norm(dim=1)
         return np.mean([log_vmf_normalizer(dim, kappa0 * float(length)) for length in lengths])
 
+    log_c0 = log_vmf_normalizer(dim, kappa0)
     log_ratio = float(mean_log_c(views[1:]) - mean_log_c(views))
-    return log_area(dim) + log_vmf_normalizer(dim, kappa0) + log_ratio
+    return log_area(dim) + log_c0 + log_ratio
 
 
 def smoothed_information(dim: int, kappa0: float, kappa: float, nodes: int = 400) -> float:

@@ -28,7 +28,7 @@ _CURE = "take fewer images or smaller ones, or device = cpu"
 
 
 def maps(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
-    """The paper's maps (N, H, W): `attention` of a ViT, else `smooth_grad_cam`, at their defaults."""
+    """The paper's maps (N, H, W): `attention` of a ViT, else `smooth_grad_cam`."""
     kind = attention if hasattr(net, "patch_embed") else smooth_grad_cam
     return kind(net, images, device=device)
 

@@ -61,7 +61,8 @@ def kernel_density(points: Tensor, at: Tensor, kappa: float) -> Tensor:
         kappa: concentration of the kernel.
     """
     log_c = log_vmf_normalizer(points.shape[1], kappa)
-    return (log_c + kappa * at @ points.T).exp().mean(-1)
+    log_kernels = log_c + kappa * at @ points.T
+    return log_kernels.exp().mean(-1)
 
 
 def draw_sphere(axes: Sequence[plt.Axes], points: Tensor, kappas: Sequence[float]) -> None:
@@ -85,5 +86,6 @@ def draw_sphere(axes: Sequence[plt.Axes], points: Tensor, kappas: Sequence[float
         over_uniform = 4 * math.pi * kernel_density(points, at, kappa)
         shown = axis.contourf(y, z, over_uniform, LEVELS, colors=colors, extend="both")
         axis.plot(*near[:, 1:].T, "wo", mec="black")
-        axis.set(title=f"κ = {kappa:.3g}", aspect="equal", frame_on=False, xticks=[], yticks=[])
+        axis.set_title(f"κ = {kappa:.3g}")
+        axis.set(aspect="equal", frame_on=False, xticks=[], yticks=[])
     plt.colorbar(shown, ax=axes, label="density / uniform density", format="%g")

@@ -1,11 +1,11 @@
 """Statistics of training curves, and how two arms differ in them.
 
 The rules of `docs/plan.md` are made of these. A *table* has a row for each epoch and a column for
-each seed: accuracies in percent, NaN after epochs without an evaluation. Or it has a column for each
-(seed, image): 100 where the predicted class is right, 0 where it is wrong (`hits`). Every statistic
-of a curve is a weighted mean of its accuracies. So it is also the mean over images of the same
-statistic of each image: the second form gives what the first does, and the test images' variance
-besides.
+each seed: accuracies in percent, NaN after epochs without an evaluation. Or it has a column for
+each (seed, image): 100 where the predicted class is right, 0 where it is wrong (`hits`). Every
+statistic of a curve is a weighted mean of its accuracies. So it is also the mean over images of the
+same statistic of each image: the second form gives what the first does, and the test images'
+variance besides.
 
 `ours` and `theirs` are tables of two arms, paired by seed and by image.
 """

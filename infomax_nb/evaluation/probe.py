@@ -1,4 +1,4 @@
-"""The converged linear probe, references that nobody trained, and information on held-out images."""
+"""The converged linear probe, untrained references, and information on held-out images."""
 
 import itertools
 from copy import deepcopy

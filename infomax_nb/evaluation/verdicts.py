@@ -72,7 +72,7 @@ def interval_text(differences: ArrayLike, digits: int = 1, count: bool = True) -
 def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0) -> str:
     """Whether differences show that there is none beyond ± `margin`.
 
-    Two one-sided t tests at 5% (Schuirmann 1987), paired by seed. The margin must be set beforehand.
+    Two one-sided t tests at 5% (Schuirmann 1987), paired by seed. Set the margin beforehand.
 
     Args:
         differences: (seeds,).
@@ -128,16 +128,19 @@ def spearman_within(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> float:
     return float(stats.spearmanr(rest.x, rest.y).statistic)
 
 
-def condition_correlation(metrics: pd.DataFrame, column: str) -> tuple[float, int]:
-    """Spearman's ρ of `mi_held_out` and a column over conditions, and the number of conditions.
+def condition_correlation(metrics: pd.DataFrame, column: str) -> str:
+    """Spearman's ρ of `mi_held_out` and a column over conditions, in words.
 
     Args:
         metrics: a row for each run; a condition is a kappa and a beta, its value the mean over
-            seeds.
+            seeds. Fewer than five conditions have no ρ.
         column: what is compared with the information.
     """
     conditions = metrics.groupby(["kappa", "beta"])[["mi_held_out", column]].mean()
-    return conditions.corr("spearman").iloc[0, 1], len(conditions)
+    if len(conditions) < 5:
+        return "A correlation needs more values: -y 'betas: [0.1, 0.5, 1, 2, 4]'"
+    rho = conditions.corr("spearman").iloc[0, 1]
+    return f"Spearman's ρ over {len(conditions)} conditions: {rho:.2f}"
 
 
 # --- Stalls -----------------------------------------------------------------------------------
