@@ -38,12 +38,15 @@ class Quadrant(nn.Module):
 
     def __init__(self, down: int, right: int):
         super().__init__()
-        self.conv, self.map = nn.Conv2d(3, 2, 1, bias=False), nn.Identity()
-        self.down, self.right = down, right
+        self.conv = nn.Conv2d(3, 2, 1, bias=False)
+        self.map = nn.Identity()
+        self.down = down
+        self.right = right
         nn.init.constant_(self.conv.weight, 1.0)
 
     def window(self, x):
-        window, (height, width) = torch.zeros(x.shape[-2:]), (n // 2 for n in x.shape[-2:])
+        window = torch.zeros(x.shape[-2:])
+        (height, width) = (n // 2 for n in x.shape[-2:])
         window[self.down * height :, self.right * width :][:height, :width] = 1
         return window
 
@@ -55,20 +58,21 @@ class Quadrant(nn.Module):
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 @pytest.mark.parametrize("noise", [0.0, 0.15])
 def test_a_network_that_looks_at_one_quadrant(down, right, noise):
-    net, images = Quadrant(down, right), torch.full((3, 3, 16, 24), 255, dtype=torch.uint8)
+    net = Quadrant(down, right)
+    images = torch.full((3, 3, 16, 24), 255, dtype=torch.uint8)
     images[:, :, ::4, ::4] = 0  # so that the input has a range, and the noise a scale
-    found, quarter = (
-        maps(net, images) if noise else smooth_grad_cam(net, images, "map", 0),
-        net.window(images),
-    )
-    assert found.shape == (3, 16, 24) and found.min() == 0 and found.max() <= 1
+    found = maps(net, images) if noise else smooth_grad_cam(net, images, "map", 0)
+    quarter = net.window(images)
+    assert found.shape == (3, 16, 24)
+    assert found.min() == 0
+    assert found.max() <= 1
     assert (found * (1 - quarter)).sum() == 0
     if not noise:
         assert torch.allclose(found, quarter * (images[:, 0] > 0), atol=1e-5)
     result = inside(found, quarter.expand(3, -1, -1))
-    assert (
-        np.allclose(result.ratio, 4) and (result.hit == 100).all() and np.allclose(result.area, 25)
-    )
+    assert np.allclose(result.ratio, 4)
+    assert (result.hit == 100).all()
+    assert np.allclose(result.area, 25)
 
 
 def test_grad_cam_is_the_formula():
@@ -88,9 +92,11 @@ def test_grad_cam_is_the_formula():
     z = twin[1](areas)
     (gradient,) = torch.autograd.grad((z * z.detach()).sum(), areas)
     cam = (gradient.mean((2, 3), keepdim=True) * areas).sum(1).clamp(min=0)
-    low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
+    low = cam.amin((1, 2), keepdim=True)
+    high = cam.amax((1, 2), keepdim=True)
     large = interpolate(((cam - low) / (high - low))[:, None], (32, 32), mode="bilinear")[:, 0]
-    low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
+    low = large.amin((1, 2), keepdim=True)
+    high = large.amax((1, 2), keepdim=True)
     assert torch.allclose(
         found.double(), (large - low) / (high - low), atol=2e-4
     )  # OpenCV's weights have 11 bits
@@ -107,7 +113,8 @@ def test_grad_cam_is_the_formula():
 def test_the_mean_is_over_noisy_copies():
     """The maps of `Quadrant` in closed form, from the noisy inputs that it has seen; 70 images are
     two batches."""
-    net, images = Quadrant(0, 1), pictures(70, 8, 8)
+    net = Quadrant(0, 1)
+    images = pictures(70, 8, 8)
     Quadrant.calls.clear()
     found = smooth_grad_cam(net, images, "map", noise=0.2, copies=25, seed=3)
     seen = [[c for c in Quadrant.calls if len(c) == n] for n in (64, 6)]
@@ -119,7 +126,8 @@ def test_the_mean_is_over_noisy_copies():
 
     clean = torch.cat(list(inputs(images)))
     scale = (noisy - clean).std((0, 2, 3, 4)) / (clean.amax((1, 2, 3)) - clean.amin((1, 2, 3)))
-    assert torch.allclose(scale, torch.tensor(0.2), rtol=0.06) and abs(scale.mean() - 0.2) < 0.002
+    assert torch.allclose(scale, torch.tensor(0.2), rtol=0.06)
+    assert abs(scale.mean() - 0.2) < 0.002
     assert all((noisy[k] != noisy[0]).float().mean() > 0.999 for k in range(1, 25))
     assert torch.equal(found, smooth_grad_cam(net, images, "map", noise=0.2, copies=25, seed=3))
     assert not torch.equal(found, smooth_grad_cam(net, images, "map", noise=0.2, copies=25, seed=4))
@@ -137,14 +145,16 @@ def test_the_mean_is_over_noisy_copies():
     ],
 )
 def test_the_default_layer_is_the_deepest_of_at_least_8x8(name, stem, size, layer):
-    net, images = backbone(name, stem, size), pictures(1, size, size)
+    net = backbone(name, stem, size)
+    images = pictures(1, size, size)
     found = smooth_grad_cam(net, images, copies=1)
     assert torch.equal(found, smooth_grad_cam(net, images, layer, copies=1))
     assert not torch.equal(found, smooth_grad_cam(net, images, "act1", copies=1))
 
 
 def test_layers_without_a_map():
-    net, images = backbone("resnet_small"), pictures(2, 32, 32)
+    net = backbone("resnet_small")
+    images = pictures(2, 32, 32)
     with pytest.raises(
         ParameterError, match=r"layer = 'layer4' .* larger than 1×1.* layer1 8×8.* layer4 1×1\.$"
     ):
@@ -162,13 +172,15 @@ def test_the_network_is_left_as_it_was():
     net = backbone("resnet_small").train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     smooth_grad_cam(net, pictures(2, 32, 32), copies=1)
-    assert net.training and all(m.training for m in net.modules())
+    assert net.training
+    assert all(m.training for m in net.modules())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
     assert not any(m._forward_hooks for m in net.modules())
     vit = backbone("vit_mini")
     attention(vit, pictures(2, 32, 32))
-    assert vit.training and all(p.requires_grad for p in vit.parameters())
+    assert vit.training
+    assert all(p.requires_grad for p in vit.parameters())
     assert {b.attn.fused_attn for b in vit.blocks} == {
         backbone("vit_mini").blocks[0].attn.fused_attn
     }
@@ -176,7 +188,9 @@ def test_the_network_is_left_as_it_was():
 
 # --- attention ------------------------------------------------------------------------------------
 
-HEADS, BLOCKS, WIDTH = 2, 3, 8
+HEADS = 2
+BLOCKS = 3
+WIDTH = 8
 PATTERN = torch.tensor([1.0, -1.0]).repeat(
     WIDTH // 2
 )  # mean 0, variance 1: LayerNorm leaves it and its negative
@@ -227,7 +241,8 @@ def test_attention_set_by_hand(rows, columns, registers):
     found = attention(vit_by_hand(lit, strength, registers), pictures(40, 4 * rows, 4 * columns))
     weight = lambda sign: torch.exp(sign * strength)  # noqa: E731
     total = lit.sum() * weight(1) + ((~lit).sum() + 1 + registers) * weight(-1)
-    bright, dark = (weight(1) / total).mean(), (weight(-1) / total).mean()
+    bright = (weight(1) / total).mean()
+    dark = (weight(-1) / total).mean()
     grid = torch.where(lit, bright, dark)
     expected = interpolate(grid[None, None], scale_factor=4, mode="bilinear")[0, 0]
     assert found.shape == (40, 4 * rows, 4 * columns)
@@ -238,15 +253,14 @@ def test_attention_set_by_hand(rows, columns, registers):
 def test_attention_of_networks_in_use():
     """Each block's attention by the text book, from the block's own input."""
     torch.manual_seed(0)
-    net, images = (
-        backbone("vit_mini", size=32).eval(),
-        pictures(3, 48, 48),
-    )  # another size than it was made for
+    net = backbone("vit_mini", size=32).eval()  # another size than it was made for
+    images = pictures(3, 48, 48)
     for block in net.blocks:
         nn.init.normal_(
             block.attn.qkv.weight, std=0.1
         )  # at its initial weights all attention is nearly equal
-    rows, x = [], net._pos_embed(net.patch_embed(next(inputs(images))))
+    rows = []
+    x = net._pos_embed(net.patch_embed(next(inputs(images))))
     for block in net.blocks:
         q, k, _ = block.attn.qkv(block.norm1(x)).unflatten(-1, (3, 4, 32)).unbind(2)
         scores = torch.einsum("nthd,nshd->nhts", q, k) / 32**0.5
@@ -254,9 +268,8 @@ def test_attention_of_networks_in_use():
         x = block(x)
     expected = interpolate(torch.stack(rows).mean(0).view(3, 1, 12, 12), 48, mode="bilinear")[:, 0]
     found = maps(net, images)
-    assert (
-        torch.allclose(found, expected.detach(), rtol=1e-3, atol=1e-6) and not found.requires_grad
-    )
+    assert torch.allclose(found, expected.detach(), rtol=1e-3, atol=1e-6)
+    assert not found.requires_grad
     assert expected.std() > 0.2 * expected.mean()
 
 
@@ -274,7 +287,8 @@ def test_a_uniform_map_has_ratio_one_and_hits_by_chance():
     masks = torch.rand(200, 12, 12, generator=torch.Generator().manual_seed(0)) < shares
     for value in (1.0, 0.3, 1e-9, 0.0):  # zeros say nothing, too
         result = inside(torch.full((200, 12, 12), value), masks)
-        assert (result.ratio == 1).all() and np.allclose(result.hit, result.area, rtol=1e-12)
+        assert (result.ratio == 1).all()
+        assert np.allclose(result.hit, result.area, rtol=1e-12)
         assert np.allclose(result.area, 100 * masks.flatten(1).numpy().mean(1), rtol=1e-12)
 
 
@@ -292,7 +306,9 @@ def test_measures_by_hand():
 
 def test_boxes_cover_shares_of_pixels():
     """Against a grid 64 times finer, on which these boxes' corners lie."""
-    rng, size, fine = np.random.default_rng(0), 8, 64
+    rng = np.random.default_rng(0)
+    size = 8
+    fine = 64
     low = rng.integers(0, size * fine - 2, (50, 2))
     high = low + 1 + (rng.random((50, 2)) * (size * fine - low - 1)).astype(int)
     boxes = torch.from_numpy(np.concatenate([low, high], 1) / fine).float()
