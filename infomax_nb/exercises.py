@@ -1,8 +1,7 @@
-"""`check("00-2", answer)` says whether a student's answer to a notebook's exercise is right, and
-hints if it is not.
+"""`check("00-2", answer)` says whether an answer to a notebook's exercise is right, else hints.
 
 `exercises.json` has what each exercise asks for, a hint, the answer and how far from it is right,
-too. The answers, with what they mean and how they were obtained, are on the instructors' page,
+too. What the answers mean and how they were obtained is on the instructors' page,
 `docs/instructors.md`.
 """
 
@@ -11,17 +10,14 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError, conlist
-
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, not_allowed
 
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """Whether an answer is `right` (it counts as true then), and what to tell the student: its
-    `text`."""
+    """Whether an answer is `right` (it counts as true then), and the `text` for the student."""
 
     right: bool
     text: str
@@ -47,8 +43,24 @@ class Exercise:
     within: list[float] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
 
+    def takes(self, item: Any) -> bool:
+        """Whether an item is of the kind asked for: one of the words, or a finite number."""
+        if self.words:
+            return isinstance(item, str) and item in self.words
+        number = isinstance(item, int | float) and not isinstance(item, bool)
+        return number and math.isfinite(item)
 
-NUMBER = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    def right(self, items: list) -> list[bool]:
+        """Whether each item is right; of numbers up to the tolerance and the rounding of decimals."""
+        if self.words:
+            return [item == word for item, word in zip(items, self.answer, strict=True)]
+        tolerances = [within * (1 + 1e-9) for within in self.within]
+        each = zip(items, self.answer, tolerances, strict=True)
+        return [
+            math.isclose(item, answer, rel_tol=1e-12, abs_tol=tol) for item, answer, tol in each
+        ]
+
+
 _FILE = Path(__file__).with_name("exercises.json")
 EXERCISES = {name: Exercise(**each) for name, each in json.loads(_FILE.read_text("utf-8")).items()}
 
@@ -61,43 +73,26 @@ def check(exercise: str, answer: Any) -> Verdict:
         answer: a number or a word, or as many of them in a list as the exercise asks for. Arrays
             and tensors will do.
 
-    Raises ParameterError for an exercise that there is not, and for an answer that is not of the
-    kind asked for.
+    Raises:
+        ParameterError: there is no such exercise, or the answer is not of the kind asked for.
     """
     if not isinstance(exercise, str) or exercise not in EXERCISES:
-        raise ParameterError(
-            f"exercise = {exercise!r} is not allowed: it must be one of {', '.join(EXERCISES)}."
-        )
+        raise not_allowed("exercise", exercise, f"one of {', '.join(EXERCISES)}")
     asked = EXERCISES[exercise]
-    try:
-        items = _items(asked, answer)
-    except ValidationError:
-        given = shorten(" ".join(repr(answer).split()), 80, placeholder=" …")
-        raise ParameterError(
-            f"answer = {given} is not allowed: exercise {exercise} asks for {asked.asks}."
-        ) from None
-    if asked.words:
-        right = [item == word for item, word in zip(items, asked.answer, strict=True)]
-    else:
-        right = list(map(_is_near, items, asked.answer, asked.within))
+    items = _items(answer)
+    if len(items) != len(asked.answer) or not all(map(asked.takes, items)):
+        given = shorten(repr(answer), 80, placeholder=" …")
+        reason = f"exercise {exercise} asks for {asked.asks}"
+        raise ParameterError(f"answer = {given} is not allowed: {reason}.")
+    right = asked.right(items)
     if all(right):
         return Verdict(True, f"{exercise}: right.")
     some = f" {sum(right)} of {len(right)} are right." if len(right) > 1 else ""
     return Verdict(False, f"{exercise}: not yet.{some} {asked.hint}")
 
 
-def _items(asked: Exercise, answer: Any) -> list:
-    """The answer as a list of numbers or of words, as many as are asked for; pydantic's error if it
-    is none."""
+def _items(answer: Any) -> list:
+    """The answer as a list, words in small letters with single spaces."""
     plain = answer.tolist() if hasattr(answer, "tolist") else answer  # of NumPy, PyTorch and pandas
     items = plain if isinstance(plain, list | tuple) else [plain]
-    said = [" ".join(item.lower().split()) if isinstance(item, str) else item for item in items]
-    kind: Any = Literal[tuple(asked.words)] if asked.words else NUMBER
-    count = len(asked.answer)
-    return TypeAdapter(conlist(kind, min_length=count, max_length=count)).validate_python(said)
-
-
-def _is_near(number: float, answer: float, within: float) -> bool:
-    """Whether a number differs from the answer by no more than the tolerance, up to the rounding of
-    decimals."""
-    return math.isclose(number, answer, rel_tol=1e-12, abs_tol=within * (1 + 1e-9))
+    return [" ".join(item.lower().split()) if isinstance(item, str) else item for item in items]

@@ -1,18 +1,18 @@
-"""Trained networks at hand: `reports/networks/<name>.pt`, backbones in half precision, each with
-its run's record.
+"""Trained networks at hand: `reports/networks/<name>.pt`, each with its run's record.
 
-They show real features in seconds, without a data set or a training run:
-`pretrained("cifar10-infomax-resnet_small")`. `pipeline/networks.py` keeps them there.
+They are backbones in half precision, which show real features in seconds, without a data set or a
+training run: `pretrained("cifar10-infomax-resnet_small")`. `pipeline/networks.py` keeps them there.
 """
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from infomax_nb import models
 from infomax_nb.config import UNSAID, TrainConfig
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import file_digest, load_weights, project_root
 
 NETWORKS = project_root() / "reports" / "networks"
@@ -20,12 +20,15 @@ NETWORKS = project_root() / "reports" / "networks"
 
 @dataclass(frozen=True)
 class Network:
-    """A trained backbone in float32, evaluation mode, on the CPU; its configuration, its data set's
-    class names.
+    """A trained network and what is known of it.
 
-    `centroids`: (classes, D), mean of the training images' unit features for each class. `record`:
-    the run's record, and `knn_top1` in percent, k-NN (k = 200) of this half-precision network on
-    the whole test split; `trained_on` and `measured_on` say on which images.
+    Args:
+        backbone: in float32 and evaluation mode, on the CPU.
+        centroids: (classes, D), mean of the training images' unit features for each class.
+        classes: names of the data set's classes.
+        config: the run's configuration.
+        record: the run's record, and `knn_top1` in percent, k-NN (k = 200) of this half-precision
+            network on the whole test split; `trained_on` and `measured_on` say on which images.
     """
 
     backbone: nn.Module
@@ -35,32 +38,40 @@ class Network:
     record: dict
 
 
-def available(**fixed) -> list[str]:
-    """Names of the networks whose configuration has these values, for example
-    `dataset="cifar10"`."""
-    configs = {
-        path.stem: json.loads(path.read_text())["config"]
-        for path in sorted(NETWORKS.glob("*.json"))
-    }
-    return [
-        name for name, config in configs.items() if all(config[k] == v for k, v in fixed.items())
-    ]
+def available(folder: Path | None = None, **fixed) -> list[str]:
+    """Names of the networks whose configuration has these values, as `dataset="cifar10"`."""
+    names = []
+    for path in sorted((folder or NETWORKS).glob("*.json")):
+        config = json.loads(path.read_text())["config"]
+        if all(config[name] == value for name, value in fixed.items()):
+            names.append(path.stem)
+    return names
 
 
-def pretrained(name: str) -> Network:
-    """The network of that name; ParameterError if there is none, RunError if its weights are
-    another's."""
-    if name not in available():
-        raise ParameterError(
-            f"network = {name!r} is not allowed: it must be one of {', '.join(available())}."
-        )
-    record = json.loads((NETWORKS / f"{name}.json").read_text())
-    config = TrainConfig(**UNSAID | record["config"])
-    path = NETWORKS / f"{name}.pt"
+def pretrained(name: str, folder: Path | None = None) -> Network:
+    """The network of that name.
+
+    Args:
+        name: one of `available()`.
+        folder: where networks are; None is the project's `reports/networks`.
+
+    Raises:
+        ParameterError: there is none of that name.
+        RunError: its weights are another's.
+    """
+    folder = folder or NETWORKS
+    names = available(folder)
+    if not names:
+        reason = f"there are no trained networks in {folder}; they come with the repository"
+        raise ParameterError(f"network = {name!r} is not allowed: {reason}.")
+    if name not in names:
+        raise not_allowed("network", name, f"one of {', '.join(names)}")
+    record = json.loads((folder / f"{name}.json").read_text())
+    path = folder / f"{name}.pt"
     if record["network"] != file_digest(path):
-        raise RunError(
-            f"network: {path} is not the file that {name}.json describes; fetch both anew."
-        )
+        problem = f"is not the file that {name}.json describes; fetch both anew"
+        raise RunError(f"network: {path} {problem}.")
+    config = TrainConfig(**UNSAID | record["config"])
     weights = load_weights(path)
     centroids = weights.pop("centroids").float()
     backbone = models.backbone(config.backbone, config.stem, config.size)

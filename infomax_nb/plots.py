@@ -1,90 +1,91 @@
 """Figures that several notebooks share, and names as figures can show them.
 
-`gallery` and `curves` draw and return a matplotlib figure.
+`gallery`, `overlay` and `curves` draw and return a matplotlib figure. The house's style is set when
+this module is imported.
 """
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
+from torch import Tensor
 
 from infomax_nb.errors import printable
 
 LABELS: dict[str, str] = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))
 plt.style.use(["seaborn-v0_8-whitegrid", "infomax_nb.figures"])
 
+# --- Names ------------------------------------------------------------------------------------
+
 
 def label(name: str, number: int | None = None, most: int = 24) -> str:
     """A name as matplotlib shows it: as text, never as a formula, in letters that a font here has.
 
     Where the house's font lacks a letter, one of this machine's fonts that has it is added to
-    `font.family`. Where there is none, the number is shown (without a number: "?" for the letter).
-    Of a name of more than `most` letters the middle is left out. A label's label is itself.
+    `font.family`. A label's label is itself.
+
+    Args:
+        name: any text.
+        number: what is shown where no font has a letter; None shows "?" for the letter.
+        most: letters; of a longer name the middle is left out.
     """
     text = "\n".join(map(printable, name.replace(r"\$", "$").split("\n")))
-    lost = _without_glyph(text)
-    if lost:
-        text = (
-            "".join("?" if letter in lost else letter for letter in text)
-            if number is None
-            else str(number)
-        )
+    missing = _missing_letters(text)
+    if missing and number is not None:
+        text = str(number)
+    text = text.translate(dict.fromkeys(map(ord, missing), "?"))
     if len(text) > most:
-        text = text[: most // 2] + "…" + text[len(text) - (most - most // 2 - 1) :]
+        head = most // 2
+        tail = most - head - 1
+        text = f"{text[:head]}…{text[-tail:]}"
     return text.replace("$", r"\$")
 
 
 def labels(names: Sequence[str], most: int = 24) -> list[str]:
     """The `label` of each name, with its place in the list for its number; no two alike."""
-    made = [label(name, k, most) for k, name in enumerate(names)]
-    times = Counter(made)
-    return [f"{text} ({k})" if times[text] > 1 else text for k, text in enumerate(made)]
+    texts = [label(name, place, most) for place, name in enumerate(names)]
+    times = Counter(texts)
+    return [f"{text} ({place})" if times[text] > 1 else text for place, text in enumerate(texts)]
 
 
-def _without_glyph(text: str) -> set[str]:
-    """The letters that no font here can draw, after fonts that can draw the others have been
-    added."""
-    lost = set(text) - {"\n"} - _drawn()
-    if lost:
-        added = next((name for name, path in _fonts() if lost <= _glyphs(path)), None)
-        if added is not None:
-            plt.rcParams["font.family"] = [*plt.rcParams["font.family"], added]
+def _missing_letters(text: str) -> set[str]:
+    """The letters that no font here can draw, after a font that can draw the others was added."""
+    families = plt.rcParams["font.family"]
+    used = [findfont(FontProperties(family=[family])) for family in families]
+    missing = set(text) - {"\n"}
+    missing = missing.difference(*map(_letters, used))
+    for family, path in _fonts():
+        if missing and missing <= _letters(path):
+            plt.rcParams["font.family"] = [*families, family]
             return set()
-    return lost
-
-
-def _drawn() -> set[str]:
-    """The letters of the fonts that text is set in now."""
-    fonts = [findfont(FontProperties(family=[family])) for family in plt.rcParams["font.family"]]
-    return set().union(*map(_glyphs, fonts))
+    return missing
 
 
 @cache
 def _fonts() -> list[tuple[str, str]]:
-    """Name and file of each upright font of ordinary weight; without TeX's and those of stand-ins
-    for any letter."""
-    plain = {
-        f.name: f.fname
-        for f in fontManager.ttflist
-        if f.style == "normal" and f.weight in (400, "normal")
-    }
-    return sorted(
-        (name, path)
-        for name, path in plain.items()
-        if not re.match(r"cm\w+\d|STIX|Last ?Resort", name)
-    )
+    """Name and file of each upright font of ordinary weight.
+
+    Without TeX's and those that show a stand-in for any letter.
+    """
+    plain = {}
+    for font in fontManager.ttflist:
+        if font.style == "normal" and font.weight in (400, "normal"):
+            plain[font.name] = font.fname
+    unfit = re.compile(r"cm\w+\d|STIX|Last ?Resort")
+    return sorted((name, path) for name, path in plain.items() if not unfit.match(name))
 
 
 @cache
-def _glyphs(path: str) -> frozenset[str]:
+def _letters(path: str) -> frozenset[str]:
     """The letters that a font's file has outlines of."""
     try:
         font = FT2Font(path)
@@ -93,68 +94,106 @@ def _glyphs(path: str) -> frozenset[str]:
         return frozenset()
 
 
+# --- Images -----------------------------------------------------------------------------------
+
+
 def gallery(
-    images: torch.Tensor, titles: Sequence[str] = (), columns=12, wrong: Sequence[bool] = ()
+    images: Tensor, titles: Sequence[str] = (), columns=12, wrong: Sequence[bool] = ()
 ) -> plt.Figure:
-    """A grid of uint8 images (N, 3, H, W), each with its title; those of `wrong` ones orange,
-    between dashes."""
-    titles = [label(title, most=16) for title in titles]
-    rows = -(-len(images) // columns)
+    """A grid of images, each with its title.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        titles: of all images, or none.
+        columns: of the grid.
+        wrong: whose titles are orange, between dashes.
+    """
+    rows = math.ceil(len(images) / columns)
     inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
     bare = {"frame_on": False, "xticks": [], "yticks": []}
     figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False, subplot_kw=bare)
-    for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+    for axis, image in zip(axes.flat, images, strict=False):
         axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
-        if titles:
-            bad = bool(wrong) and wrong[k]
-            axis.set_title(
-                f"– {titles[k]} –" if bad else titles[k],
-                fontsize=11,
-                color="C1" if bad else "black",
-            )
+    for k, (axis, title) in enumerate(zip(axes.flat, titles, strict=False)):
+        text = label(title, most=16)
+        if wrong and wrong[k]:
+            axis.set_title(f"– {text} –", fontsize=11, color="C1")
+        else:
+            axis.set_title(text, fontsize=11, color="black")
     figure.tight_layout(pad=0.3)
     widest = max(axis.title.get_window_extent().width for axis in axes.flat)
     room = 0.9 * figure.bbox.width / columns
-    for axis in axes.flat if widest > room else []:  # so that neighbours do not touch
-        axis.title.set_fontsize(11 * room / widest)
+    if widest > room:  # neighbours would touch
+        for axis in axes.flat:
+            axis.title.set_fontsize(11 * room / widest)
     return figure
+
+
+def overlay(
+    pictures: Sequence[Tensor],
+    rows: Mapping[str, Sequence[Tensor]],
+    masks: Sequence[Tensor] | None = None,
+) -> plt.Figure:
+    """Pictures, and below them a row for each set of maps: bright where a map is large.
+
+    Args:
+        pictures: each uint8 (3, H, W).
+        rows: by name a map (H, W) of each picture.
+        masks: (H, W) of each picture; their outlines are drawn over the maps.
+    """
+    inches = (1.35 * len(pictures) + 0.5, 1.4 * (len(rows) + 1))
+    options: dict[str, Any] = {"figsize": inches, "layout": "constrained", "squeeze": False}
+    figure, axes = plt.subplots(len(rows) + 1, len(pictures), **options)
+    for axis, picture in zip(axes[0], pictures, strict=True):
+        axis.imshow(picture.permute(1, 2, 0))
+    for line, maps in zip(axes[1:], rows.values(), strict=True):
+        for k, axis in enumerate(line):
+            grey = pictures[k].float().mean(0)
+            axis.imshow(grey, cmap="gray", vmin=-255, vmax=255)  # pale: a dark spot is the map's
+            axis.imshow(maps[k], cmap="inferno", alpha=0.65)
+            if masks is not None:
+                axis.contour(masks[k], [0.5], colors="white", linewidths=1)
+    for line, name in zip(axes, ["picture", *rows], strict=True):
+        line[0].set_ylabel(name, fontsize=11)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    return figure
+
+
+# --- Training curves --------------------------------------------------------------------------
 
 
 def curves(
     metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None, title: str = ""
 ) -> plt.Figure:
-    """One panel for each of `columns` over the epoch; `hue` names the column that tells runs apart.
+    """One panel for each column of the metrics, over the epoch.
 
     Where runs differ in their seed alone, the line is their mean and the band one standard
-    deviation. Columns that are not there (accuracies, without labels) make way for the mutual
-    information and the effective rank.
+    deviation.
+
+    Args:
+        metrics: rows of runs.
+        columns: what is drawn. Those that are not there (accuracies, without labels) make way for
+            the mutual information and the effective rank.
+        hue: the column that tells runs apart.
+        title: above all panels.
     """
     import seaborn as sns  # takes a second
 
-    columns = list(
-        dict.fromkeys(c for c in (*columns, "mi_density", "effective_rank") if c in metrics)
-    )[: len(columns)]
-    figure, axes = plt.subplots(
-        1, len(columns), figsize=(4.4 * len(columns), 3.6), squeeze=False, layout="tight"
-    )
-    if numbers := hue is not None and pd.api.types.is_numeric_dtype(metrics[hue]):
-        # in their order, by name: seaborn takes names in the order that they come in
-        metrics = metrics.sort_values(hue, kind="stable").assign(
-            **{hue: lambda rows: rows[hue].map("{:g}".format)}
-        )
-    style: dict = (
-        {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"} if hue else {}
-    )
-    for axis, column in zip(axes[0], columns, strict=True):
-        sns.lineplot(
-            metrics,
-            x="epoch",
-            y=column,
-            errorbar="sd",
-            ax=axis,
-            legend=axis is axes[0, -1],
-            **style,
-        )
+    candidates = dict.fromkeys([*columns, "mi_density", "effective_rank"])
+    shown = [column for column in candidates if column in metrics][: len(columns)]
+    inches = (4.4 * len(shown), 3.6)
+    figure, axes = plt.subplots(1, len(shown), figsize=inches, squeeze=False, layout="tight")
+    style: dict[str, Any] = {}
+    if hue:
+        numbers = pd.api.types.is_numeric_dtype(metrics[hue])
+        style = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"}
+        if numbers:  # in their order, by name: seaborn takes names in the order that they come in
+            metrics = metrics.sort_values(hue, kind="stable")
+            metrics[hue] = metrics[hue].map("{:g}".format)
+    for axis, column in zip(axes[0], shown, strict=True):
+        last = axis is axes[0, -1]
+        sns.lineplot(metrics, x="epoch", y=column, errorbar="sd", ax=axis, legend=last, **style)
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))
         axis.xaxis.get_major_locator().set_params(integer=True)
     if hue:

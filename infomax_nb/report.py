@@ -2,61 +2,102 @@
 
 import json
 import re
+from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, project_root, runs_folder
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 
 CLAIM = ("linear_top1", "knn_top1")
-FORMATS = {
-    "linear_top1": "{:.1f}",
-    "knn_top1": "{:.1f}",
-    "mi_held_out": "{:.2f}",
-}  # columns of the summary tables
+# Columns of the summary tables
+FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}"}
+
+
+def run_label(
+    config: TrainConfig, images: str = "", stem: bool = False, seeds: Iterable[int] = ()
+) -> str:
+    """What was trained on what, for the titles of figures and tables.
+
+    Args:
+        config: the run.
+        images: what is said of them; by default what `n_train` says.
+        stem: whether the stem is named.
+        seeds: those of all runs, each named once.
+
+    >>> run_label(TrainConfig(n_train=2400), seeds=[1, 0, 1])
+    'glyphs, 2400 training images, 8 epochs, resnet_small; seeds 0, 1'
+    """
+    images = images or f"{config.n_train or 'all'} training images"
+    label = f"{config.dataset}, {images}, {config.epochs} epochs, {config.backbone}"
+    if stem:
+        label += f", {config.stem} stem"
+    which = ", ".join(map(str, sorted(set(seeds))))
+    return f"{label}; seeds {which}" if which else label
 
 
 def export_runs(
     name: str, metrics: pd.DataFrame, figure: Figure, caption: str, baselines=None
 ) -> str:
-    """Write `reports/<name>/`: the runs' metrics, configurations and records, a figure and its
-    caption.
+    """Write `reports/<name>/`: runs' metrics, configurations and records, a figure, its caption.
 
     Args:
         name: a folder's name of letters, digits and underscores.
         metrics: what `train.siblings` or `train.collect` returned.
+        figure: what is shown.
         caption: names data, number of images, epochs, network and seeds.
         baselines: accuracies of what did not train, a table with a row for each.
+
+    Returns:
+        What was written where, as a sentence.
+
+    Raises:
+        ParameterError: `name` is not allowed.
     """
-    fixed = [c for c in TrainConfig.model_fields if metrics[c].nunique(dropna=False) == 1] + [
-        "data_root",
-        "runs_dir",
-    ]
-    runs = [Run(runs_folder(metrics.runs_dir.iloc[0]) / run) for run in metrics.run.unique()]
-    tables = {"metrics": metrics.drop(columns=fixed).set_index("epoch"), "baselines": baselines}
+    places = ["data_root", "runs_dir"]
+    fields = list(TrainConfig.model_fields)
+    fixed = [column for column in fields if metrics[column].nunique(dropna=False) == 1]
+    folder = runs_folder(metrics.runs_dir.iloc[0])
+    runs = [Run(folder / run) for run in metrics.run.unique()]
+    varied = metrics.drop(columns=fixed + places).set_index("epoch")
+    tables = {"metrics": varied, "baselines": baselines}
     return export_tables(name, tables, figure, caption, runs)
 
 
-def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources: list[Run]) -> str:
-    """Write `reports/<name>/`: each of the tables as `<its name>.csv`, a figure, its caption, and
-    `records.json`.
+def export_tables(
+    name: str,
+    tables: dict[str, pd.DataFrame | None],
+    figure: Figure,
+    caption: str,
+    sources: list[Run],
+    reports: Path | None = None,
+) -> str:
+    """Write `reports/<name>/`: tables as `<name>.csv`, a figure, its caption, `records.json`.
 
     Args:
         name: a folder's name of letters, digits and underscores.
         tables: with their index; one called `table` is what the report page shows.
+        figure: what is shown.
         caption: names data, number of images, epochs, network and seeds.
         sources: the runs that the tables were computed from.
+        reports: the folder of all results; None is the project's.
+
+    Returns:
+        What was written where, as a sentence.
+
+    Raises:
+        ParameterError: `name` is not allowed.
+        RunError: the disk is full.
     """
     if not re.fullmatch(r"\w+", str(name)):
-        raise ParameterError(
-            f"export = {name!r} is not allowed: it must be a name of letters, digits and '_'."
-        )
-    folder = project_root() / "reports" / name
+        raise not_allowed("export", name, "a name of letters, digits and '_'")
+    folder = (reports or project_root() / "reports") / name
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():
         if table is not None:
@@ -64,44 +105,42 @@ def export_tables(name: str, tables: dict, figure: Figure, caption: str, sources
     records = [
         {"config": run.config.identity(), "data": "unknown", **run.record} for run in sources
     ]
-    records = records or [environment()]
-    atomic_write(folder / "records.json", lambda p: p.write_text(json.dumps(records, indent=1)))
-    atomic_write(folder / "figure.png", lambda p: figure.savefig(p, format="png", dpi=110))
-    atomic_write(folder / "caption.txt", lambda p: p.write_text(caption + "\n"))
+    text = json.dumps(records or [environment()], indent=1)
+    atomic_write(folder / "records.json", lambda part: part.write_text(text))
+    atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
+    atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n"))
     return f"reports/{name} holds {len(sources)} runs"
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Accuracies after the last epoch, mean ± standard deviation over seeds, a row for each of what
-    else differs."""
-    by = [
-        c
-        for c in ("method", "kappa", "beta", "proj_dim", "lr")
-        if c in metrics and metrics[c].nunique() > 1
-    ]
-    by = by or ["run"]
+    """Accuracies after the last epoch in percent, mean ± standard deviation over seeds, as text.
+
+    A row for each of what else differs.
+    """
+    differing = ("method", "kappa", "beta", "proj_dim", "lr")
+    by = [name for name in differing if name in metrics and metrics[name].nunique() > 1] or ["run"]
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby(by, sort="method" not in by)
-    measured = last[[c for c in FORMATS if c in metrics]]
-    mean = measured.mean()
-    sd = measured.std()
-    table = mean.apply(lambda c: c.map(FORMATS[c.name].format))
-    table += sd.apply(lambda c: c.map((" ± " + FORMATS[c.name]).format).where(c.notna(), ""))
-    return table.assign(seeds=last.size().astype(str)).rename(
-        index=lambda v: f"{v:g}" if isinstance(v, float) else v
-    )
+    table = pd.DataFrame(index=last.size().index)
+    for column, form in FORMATS.items():
+        if column in metrics:
+            mean = last[column].mean().map(form.format)
+            deviation = last[column].std()
+            table[column] = mean + deviation.map(f" ± {form}".format).where(deviation.notna(), "")
+    table["seeds"] = last.size().astype(str)
+    return table.rename(index=lambda value: f"{value:g}" if isinstance(value, float) else value)
 
 
-def committed(name: str) -> pd.DataFrame:
-    """What `reports/<name>` shows: its `table.csv`, or the summary of its runs, baselines (did not
-    train) below."""
-    folder = project_root() / "reports" / name
+def committed(name: str, reports: Path | None = None) -> pd.DataFrame:
+    """What `reports/<name>` shows: its `table.csv`, or the summary of its runs.
+
+    Below it stand the baselines, which did not train. `reports` is as of `export_tables`.
+    """
+    folder = (reports or project_root() / "reports") / name
     if (folder / "table.csv").exists():
         return pd.read_csv(folder / "table.csv", index_col=0)
     table = summary(pd.read_csv(folder / "metrics.csv"))
-    baselines = folder / "baselines.csv"
-    if baselines.exists():
-        table = pd.concat(
-            [table, pd.read_csv(baselines, index_col=0)[list(CLAIM)].map("{:.1f}".format)]
-        )
-    table.index = [", ".join(i) if isinstance(i, tuple) else i for i in table.index]
+    if (folder / "baselines.csv").exists():
+        baselines = pd.read_csv(folder / "baselines.csv", index_col=0)[list(CLAIM)]
+        table = pd.concat([table, baselines.map("{:.1f}".format)])
+    table.index = [", ".join(key) if isinstance(key, tuple) else key for key in table.index]
     return table.replace("nan", "").fillna("")

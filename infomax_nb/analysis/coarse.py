@@ -1,182 +1,279 @@
-"""Is a representation coarse? The paper's Section 4 says so of its own; here it becomes a question
-that can be lost.
+"""Is a representation coarse? The paper's Section 4 says so of its own; here the claim can fail.
 
 Features that tell groups of classes apart, but not the classes in a group, serve a classifier well
 for classes that lie far apart in a known tree and badly for near ones. `paths` are those of
 `centroids.hierarchy`.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import hypergeom
+from torch import Tensor
 
 from infomax_nb.analysis.centroids import lca_height
 from infomax_nb.data.sampling import stratified
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import not_allowed
 from infomax_nb.evaluation.neighbours import knn
 from infomax_nb.seeds import Use, stream
 
+SCALES = {"accuracy": "points", "log_odds": "log-odds"}  # of a gap, by the column of `reprobe`
+
+# --- Near and far classes ---------------------------------------------------------------------
+
+
+def _is_below(path: tuple, node: tuple) -> bool:
+    return path[: len(node)] == node
+
 
 def subtrees(paths: list[tuple]) -> dict[tuple, list[int]]:
-    """The classes below each inner node of the tree; nodes that hold all classes are left out."""
+    """The classes below each inner node of the tree, without nodes that hold all classes."""
     nodes = sorted({path[:depth] for path in paths for depth in range(1, len(path))})
-    below = {
-        node: [k for k, path in enumerate(paths) if path[: len(node)] == node] for node in nodes
-    }
-    return {node: classes for node, classes in below.items() if len(classes) < len(paths)}
+    below = {}
+    for node in nodes:
+        classes = [k for k, path in enumerate(paths) if _is_below(path, node)]
+        if len(classes) < len(paths):
+            below[node] = classes
+    return below
 
 
-def superclasses(paths: list[tuple], share: float = 0.25) -> torch.Tensor:
-    """Number of each class's superclass (classes,): the highest node above it with at most `share`
-    of all classes.
+def superclasses(paths: list[tuple], share: float = 0.25) -> Tensor:
+    """The number of each class's superclass, (classes,).
 
-    That is the groups of glyphs, and a cut through WordNet that is level in classes, not in depth.
-    A class without such a node is a superclass of its own.
+    That is the highest node above it with at most `share` of all classes: the groups of glyphs, and
+    a cut through WordNet that is level in classes, not in depth. A class without such a node is a
+    superclass of its own.
     """
-    nodes = [
-        node for node, classes in subtrees(paths).items() if len(classes) <= share * len(paths)
-    ] + paths
-    tops = [next(k for k, node in enumerate(nodes) if path[: len(node)] == node) for path in paths]
+    most = share * len(paths)
+    nodes = [node for node, classes in subtrees(paths).items() if len(classes) <= most]
+    tops = []
+    for path in paths:
+        above = (k for k, node in enumerate(nodes + paths) if _is_below(path, node))
+        tops.append(next(above))  # parents come before children
     return torch.tensor(tops).unique(return_inverse=True)[1]
 
 
 def draws(paths: list[tuple], size: int, n: int = 20, seed: int = 0) -> pd.DataFrame:
-    """n near and n far subsets of `size` classes: columns kind, draw, subtree (of the near ones),
-    classes (sorted).
+    """Near and far subsets of the classes, drawn at random.
 
-    Near: classes at random within one of the smallest subtrees that have `size` of them; these take
-    turns.
+    Near: classes within one of the smallest subtrees that have enough of them; these take turns.
     Far: as many superclasses as there are take part, each with as many classes as any other: at
-    most ⌈size / g⌉ from each of g, where they have them. Which ones is drawn at random.
+    most ⌈size / g⌉ from each of g, where they have them.
 
-    Raises ParameterError if no subtree but the whole has `size` classes.
+    Args:
+        paths: of all classes.
+        size: number of classes in a subset.
+        n: number of subsets of each kind.
+        seed: of the draws.
+
+    Returns:
+        Columns kind, draw, subtree (of the near ones) and classes (sorted).
+
+    Raises:
+        ParameterError: no subtree but the whole has `size` classes.
     """
-    most = max(map(len, subtrees(paths).values()), default=0)
+    below = subtrees(paths)
+    most = max(map(len, below.values()), default=0)
     if not 2 <= size <= most:
-        raise ParameterError(
-            f"subset = {size} is not allowed: it must be 2 to {most}, the classes of one subtree."
-        )
-    rng, below = (
-        np.random.default_rng([9, seed]),
-        {k: v for k, v in subtrees(paths).items() if len(v) >= size},
-    )
-    smallest = [
-        node for node in below if not any(o[: len(node)] == node for o in below if o != node)
-    ]
-    turns = [smallest[k] for k in np.resize(rng.permutation(len(smallest)), n)]
-    rows = [
-        ("near", k, node[-1], np.sort(rng.choice(below[node], size, False)))
-        for k, node in enumerate(turns)
-    ]
-    groups, seeds = superclasses(paths), [stream(seed, k, Use.FAR_CLASSES) for k in range(n)]
-    rows += [
-        ("far", k, f"far {k}", stratified(groups, size, s).sort().values.numpy())
-        for k, s in enumerate(seeds)
-    ]
+        raise not_allowed("subset", size, f"2 to {most}, the classes of one subtree")
+    rng = np.random.default_rng([9, seed])
+    large = [node for node, classes in below.items() if len(classes) >= size]
+    smallest = [a for a in large if not any(_is_below(b, a) for b in large if a != b)]
+    order = rng.permutation(len(smallest))
+    rows = []
+    for draw, turn in enumerate(np.resize(order, n)):
+        node = smallest[turn]
+        classes = np.sort(rng.choice(below[node], size, replace=False))
+        rows.append(("near", draw, node[-1], classes))
+    groups = superclasses(paths)
+    for draw in range(n):
+        chosen = stratified(groups, size, stream(seed, draw, Use.FAR_CLASSES))
+        rows.append(("far", draw, f"far {draw}", chosen.sort().values.numpy()))
     return pd.DataFrame(rows, columns=["kind", "draw", "subtree", "classes"])
 
 
-def neighbours(train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor) -> torch.Tensor:
-    """Classes by falling score (M, classes): k-NN with k = images of the rarest class that is
-    there, at most 200."""
-    return knn(
-        train,
-        labels,
-        test,
-        int(labels.max()) + 1,
-        min(200, int(labels.unique(return_counts=True)[1].min())),
-    )
+# --- Subsets as tasks of their own ------------------------------------------------------------
+
+
+def neighbours(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
+    """The ranking of the classes by k-NN, with k = images of the rarest class, at most 200.
+
+    Args:
+        train: features (N, D).
+        labels: (N,); classes without images do not count as the rarest.
+        test: features (M, D).
+
+    Returns:
+        Classes by falling score, (M, classes).
+    """
+    images = labels.unique(return_counts=True)[1]
+    return knn(train, labels, test, int(labels.max()) + 1, min(200, int(images.min())))
 
 
 def reprobe(
-    represented: dict, labels: list, subsets: pd.DataFrame, paths: list, probe=neighbours
+    represented: Mapping[str, Sequence[Tensor]],
+    labels: Sequence[Tensor],
+    subsets: pd.DataFrame,
+    paths: list[tuple],
+    probe: Callable[[Tensor, Tensor, Tensor], Tensor] = neighbours,
 ) -> pd.DataFrame:
-    """Each subset of classes as a task of its own: `probe` is fitted to its training images and
-    asked its test images.
+    """Each subset of classes as a task: a probe is fitted to its training images and tested.
 
     Args:
         represented: for each name the features (N, D), (M, D) of training and test images, as of
             `probe.represent`.
-        labels: (N,), (M,). subsets: as of `draws`; all its columns are kept.
+        labels: (N,), (M,).
+        subsets: as of `draws`; all columns are kept.
+        paths: of all classes.
         probe: maps training features, their labels and test features to classes by falling score.
 
-    Returns: a row for each representation and subset: `accuracy` in percent; its `log_odds`, with
-    half an image added to right and wrong; the number of `mistakes`; and, summed over them, the
-    `height` of the lowest common ancestor of true and predicted class, and the height expected if
-    the wrong predictions were `shuffled` among the mistakes (those that would then be right left
-    out).
+    Returns:
+        A row for each representation and subset, with the columns of `mistakes`.
     """
-    heights, rows = lca_height(paths), []
-    for name, features in represented.items():
+    heights = lca_height(paths)
+    train_labels, test_labels = labels
+    rows = []
+    for name, (train, test) in represented.items():
         for subset in subsets.to_dict("records"):
-            kept = [torch.isin(y, torch.as_tensor(subset["classes"])) for y in labels]
-            (x, queries), (y, truth) = (
-                [a[m] for a, m in zip(b, kept, strict=True)] for b in (features, labels)
-            )
-            cells = truth * len(paths) + probe(x, y, queries)[:, 0]
-            wrong = (
-                cells.bincount(minlength=heights.size).view(heights.shape).fill_diagonal_(0).numpy()
-            )
-            a, b, m, n = wrong.sum(1), wrong.sum(0), wrong.sum(), len(truth)
-            measured = {
-                "accuracy": 100 * (n - m) / n,
-                "log_odds": np.log((n - m + 0.5) / (m + 0.5)),
-                "mistakes": m,
-            }
-            measured |= {
-                "height": (wrong * heights).sum(),
-                "shuffled": m * (a @ heights @ b) / max(m**2 - a @ b, 1),
-            }
+            classes = torch.as_tensor(subset["classes"])
+            known = torch.isin(train_labels, classes)
+            asked = torch.isin(test_labels, classes)
+            ranked = probe(train[known], train_labels[known], test[asked])
+            measured = mistakes(test_labels[asked], ranked[:, 0], heights)
             rows.append({"representation": name, **subset, **measured})
     return pd.DataFrame(rows)
 
 
-def expected_accuracy(ranks: torch.Tensor, n_classes: int, fewer: int, k: int = 1) -> float:
-    """Top-k in percent that a ranking of `n_classes` gives when only `fewer` of them, drawn at
-    random, are left.
+def mistakes(truth: Tensor, predicted: Tensor, heights: np.ndarray) -> dict[str, float]:
+    """How many predictions are wrong, and by how much.
 
-    An image whose true class has rank r (from 1) is right if fewer than k of the r − 1 classes
-    before it are among the fewer − 1 others that are left: hypergeometric; C(n − r, fewer − 1) /
-    C(n − 1, fewer − 1) for k = 1.
+    Args:
+        truth: classes (M,).
+        predicted: classes (M,).
+        heights: (classes, classes), those of the lowest common ancestor of two classes.
+
+    Returns:
+        `accuracy` in percent; its `log_odds`, with half an image added to right and wrong; the
+        number of `mistakes`; and, summed over them, the `height` from true to predicted class, and
+        the height expected if the wrong predictions were `shuffled` among the mistakes (those that
+        would then be right left out).
     """
-    return 100 * hypergeom(n_classes - 1, np.asarray(ranks) - 1, fewer - 1).cdf(k - 1).mean()
+    cells = truth * len(heights) + predicted
+    confusion = cells.bincount(minlength=heights.size).view(heights.shape)
+    wrong = confusion.fill_diagonal_(0).numpy()
+    n_wrong = wrong.sum()
+    n_right = len(truth) - n_wrong
+    of_true = wrong.sum(1)
+    of_predicted = wrong.sum(0)
+    pairs_still_wrong = n_wrong**2 - of_true @ of_predicted
+    return {
+        "accuracy": 100 * n_right / len(truth),
+        "log_odds": np.log((n_right + 0.5) / (n_wrong + 0.5)),
+        "mistakes": n_wrong,
+        "height": (wrong * heights).sum(),
+        "shuffled": n_wrong * (of_true @ heights @ of_predicted) / max(pairs_still_wrong, 1),
+    }
+
+
+def expected_accuracy(ranks: Tensor, n_classes: int, fewer: int, k: int = 1) -> float:
+    """Top-k in percent that a ranking gives when only some classes, drawn at random, are left.
+
+    An image whose true class has rank r is right if fewer than k of the r − 1 classes before it are
+    among the fewer − 1 others that are left: hypergeometric; C(n − r, fewer − 1) / C(n − 1,
+    fewer − 1) for k = 1.
+
+    Args:
+        ranks: (M,), from 1, of each image's true class.
+        n_classes: n, ranked.
+        fewer: classes that are left.
+        k: of top-k.
+    """
+    before = hypergeom(n_classes - 1, np.asarray(ranks) - 1, fewer - 1)
+    return 100 * before.cdf(k - 1).mean()
+
+
+# --- The gap and the verdict ------------------------------------------------------------------
 
 
 def gap(
-    scores: pd.DataFrame,
-    name: str,
-    other: str | None = None,
-    unit: str = "draw",
-    value: str = "accuracy",
-) -> dict:
-    """Far − near gap of a representation, minus that of another: `gap` and its bootstrap 95%
-    interval, `low` to `high`.
+    scores: pd.DataFrame, name: str, other: str | None = None, unit="draw", value="accuracy"
+) -> dict[str, float]:
+    """The far − near gap of a representation, or what it has more than another's.
 
     Args:
-        scores: rows of `reprobe`, with a column `seed`. value: the column to compare; accuracy
-            gives points.
+        scores: rows of `reprobe`, with a column `seed`.
+        name: the representation.
+        other: the one whose gap is subtracted.
         unit: what is resampled beside seeds, 10,000 times: each `draw`, or the near ones by whole
             `subtree`s (their draws' mean): the unit where near draws of one subtree share classes.
+        value: the column to compare; accuracy gives points.
+
+    Returns:
+        `gap` and its bootstrap 95% interval, `low` to `high`.
     """
-    tables = [
-        scores[scores.kind == k].pivot_table(value, ["representation", "seed"], unit)
-        for k in ("far", "near")
-    ]
-    far, near = (
-        (t.loc[name] - (t.loc[other] if other else 0)).to_numpy() for t in tables
-    )  # (seeds, units)
+
+    def differences(kind: str) -> np.ndarray:  # (seeds, units)
+        of_kind = scores[scores.kind == kind]
+        table = of_kind.pivot_table(value, ["representation", "seed"], unit)
+        return (table.loc[name] - (table.loc[other] if other else 0)).to_numpy()
+
+    far = differences("far")
+    near = differences("near")
     rng = np.random.default_rng(0)
     seeds = rng.integers(len(far), size=(10_000, len(far), 1))
-    means = [
-        d[seeds, rng.integers(d.shape[1], size=(10_000, 1, d.shape[1]))].mean((1, 2))
-        for d in (far, near)
-    ]
-    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
+    gaps = _resampled_means(far, seeds, rng) - _resampled_means(near, seeds, rng)
+    low, high = np.quantile(gaps, [0.025, 0.975])
     return {"gap": far.mean() - near.mean(), "low": low, "high": high}
 
 
-def verdict(found: dict) -> str:
-    """`supported`, `reversed` or `not supported`, by where the interval of a `gap` less another's
-    lies against 0."""
-    return "supported" if found["low"] > 0 else "reversed" if found["high"] < 0 else "not supported"
+def _resampled_means(values: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Means of values (seeds, units) over the drawn seeds and over as many units, drawn anew."""
+    n_units = values.shape[1]
+    units = rng.integers(n_units, size=(len(seeds), 1, n_units))
+    return values[seeds, units].mean((1, 2))
+
+
+def gap_text(interval: Mapping[str, float]) -> str:
+    """A `gap` as text.
+
+    >>> gap_text({"gap": 1.5, "low": -0.25, "high": 3})
+    '+1.50 [-0.25, +3.00]'
+    """
+    return "{gap:+.2f} [{low:+.2f}, {high:+.2f}]".format(**interval)
+
+
+def verdict(interval: Mapping[str, float]) -> str:
+    """`supported`, `reversed` or `not supported`: where the interval of a `gap` lies against 0."""
+    if interval["low"] > 0:
+        return "supported"
+    return "reversed" if interval["high"] < 0 else "not supported"
+
+
+def agreed(words: Sequence[str]) -> str:
+    """What all verdicts say, or `mixed`."""
+    return words[0] if len(set(words)) == 1 else "mixed"
+
+
+def verdicts(scores: pd.DataFrame) -> pd.DataFrame:
+    """Ours' gap less another representation's, with the verdict, by subtrees and by draws.
+
+    Args:
+        scores: rows of `reprobe`, with columns `seed` and `probe`.
+
+    Returns:
+        A row for each other representation, probe and scale.
+    """
+    rows = {}
+    others = ("simclr", "vicreg", "supervised", "untrained")
+    for other, probe, value in product(others, ("k-NN", "linear"), SCALES):
+        if not {"infomax", other} <= set(scores.representation):
+            continue
+        row = {}
+        for unit in ("subtree", "draw"):
+            interval = gap(scores[scores.probe == probe], "infomax", other, unit, value)
+            row[f"by {unit}s"] = f"{gap_text(interval)}, {verdict(interval)}"
+        rows[other, probe, SCALES[value]] = row
+    return pd.DataFrame(rows).T

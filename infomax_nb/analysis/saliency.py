@@ -4,7 +4,10 @@ Images are uint8 (N, 3, H, W). Maps are float32 (N, H, W), nowhere negative; the
 float32 on `device`, `auto`, `cpu` or `cuda`, by a copy of the network, and come to the CPU.
 """
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,19 +17,20 @@ from timm.utils import AttentionExtract
 from torch import Tensor, nn
 
 from infomax_nb.device import exact, resolve
-from infomax_nb.errors import ParameterError, memory_errors
+from infomax_nb.errors import memory_errors, not_allowed
 from infomax_nb.evaluation.representation import inputs
+from infomax_nb.evaluation.verdicts import paired_interval
 from infomax_nb.models import check_size
 
 _CURE = "take fewer images or smaller ones, or device = cpu"
 
+# --- Maps -------------------------------------------------------------------------------------
+
 
 def maps(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
-    """The paper's maps (N, H, W) of the network, at their defaults: `attention` for a ViT, else
-    `smooth_grad_cam`."""
-    return (attention if hasattr(net, "patch_embed") else smooth_grad_cam)(
-        net, images, device=device
-    )
+    """The paper's maps (N, H, W): `attention` of a ViT, else `smooth_grad_cam`."""
+    kind = attention if hasattr(net, "patch_embed") else smooth_grad_cam
+    return kind(net, images, device=device)
 
 
 @exact()
@@ -35,13 +39,12 @@ def smooth_grad_cam(
     net: nn.Module,
     images: Tensor,
     layer: str | None = None,
-    noise=0.15,
-    copies=8,
-    seed=0,
+    noise: float = 0.15,
+    copies: int = 8,
+    seed: int = 0,
     device: str = "auto",
 ) -> Tensor:
-    """Maps in 0..1 of a convolutional network: the mean of grad-cam's `GradCAM` over noisy copies
-    of each image.
+    """Maps of a convolutional network: the mean of grad-cam's `GradCAM` over noisy copies.
 
     No label is needed: the target is the un-normalised embedding's dot product with its own
     detached copy. (The cosine in its place is 1 whatever the image: every gradient would be zero.)
@@ -49,118 +52,201 @@ def smooth_grad_cam(
     maximum: its values have no unit, its zero no meaning.
 
     Args:
+        net: the network.
+        images: uint8 (N, 3, H, W).
         layer: a stage of the network (timm's `feature_info`, else its direct children); None is the
-            deepest whose map is at least 8×8. ParameterError if there is none, or if the map is a
-            single point (1×1), thus constant.
+            deepest whose map is at least 8×8.
         noise: standard deviation, as a share of the range of the input's values; SmoothGrad
             (Smilkov et al. 2017) recommends 0.1 to 0.2.
+        copies: number of noisy copies of each image.
+        seed: of the noise, which is drawn on the CPU: the same everywhere.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        Maps in 0..1, (N, H, W).
+
+    Raises:
+        ParameterError: there is no such layer, or its map is a single point, thus constant.
+        RunError: memory runs out.
     """
     from pytorch_grad_cam import GradCAM  # takes a second
 
-    place, generator = (
-        resolve(device)[0],
-        torch.Generator().manual_seed(seed),
-    )  # noise on the CPU: the same everywhere
+    place = resolve(device)[0]
+    generator = torch.Generator().manual_seed(seed)
     net = deepcopy(net).to(place).eval().requires_grad_(False)
-    stages = [s["module"] for s in getattr(net, "feature_info", ())] or [
-        name for name, _ in net.named_children()
-    ]
-    first = next(inputs(images[:1], place))
-    outputs = AttentionExtract(deepcopy(net), stages, method="hook")(first)  # takes any module's
-    layer = _with_a_map(
-        layer, {stage: out.shape[2:] for stage, out in outputs.items() if out.ndim == 4}
-    )
-    cam, made = GradCAM(net, [net.get_submodule(layer)]), []
+    sizes = _map_sizes(net, next(inputs(images[:1], place)))
+    cam = GradCAM(net, [net.get_submodule(_with_a_map(layer, sizes))])
+    batches = []
     for x in inputs(images, place, batch=64):
         scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-        drawn = (torch.randn(x.shape, generator=generator).to(place) for _ in range(copies))
-        noisy = ((x + scale * each).requires_grad_() for each in drawn)
-        made.append(sum(cam(each, [lambda z: z @ z.detach()] * len(x)) for each in noisy) / copies)
-    return torch.from_numpy(np.concatenate(made))
+        targets = [_dot_with_itself] * len(x)
+        total = 0
+        for _ in range(copies):
+            drawn = torch.randn(x.shape, generator=generator).to(place)
+            total = total + cam((x + scale * drawn).requires_grad_(), targets)
+        batches.append(total / copies)
+    return torch.from_numpy(np.concatenate(batches))
 
 
-def _with_a_map(layer: str | None, sizes: dict[str, torch.Size]) -> str:
-    """The layer, for None the last of at least 8×8. ParameterError if its map is a single point, or
-    there is none."""
-    layer = layer or next((name for name in reversed(sizes) if min(sizes[name]) >= 8), None)
-    if layer is None or max(sizes.get(layer, [1])) == 1:
-        allowed = "one whose map is larger than 1×1, for a single point is constant (the default: at least 8×8)"
-        here = ", ".join(f"{name} {h}×{w}" for name, (h, w) in sizes.items())
-        raise ParameterError(
-            f"layer = {layer!r} is not allowed: it must be {allowed}; here are {here}."
-        )
-    return layer
+def _dot_with_itself(embedding: Tensor) -> Tensor:
+    return embedding @ embedding.detach()
+
+
+def _map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:
+    """Height and width of each stage's map, in the network's order."""
+    stages = [stage["module"] for stage in getattr(net, "feature_info", ())]
+    stages = stages or [name for name, _ in net.named_children()]
+    outputs = AttentionExtract(deepcopy(net), stages, method="hook")(x)  # takes any module's
+    return {stage: out.shape[2:] for stage, out in outputs.items() if out.ndim == 4}
+
+
+def _with_a_map(layer: str | None, sizes: Mapping[str, Sequence[int]]) -> str:
+    """The layer, for None the last of at least 8×8; ParameterError if its map is a single point."""
+    large = [name for name, size in sizes.items() if min(size) >= 8]
+    chosen = layer or (large[-1] if large else None)
+    if chosen is None or max(sizes.get(chosen, [1])) == 1:
+        allowed = "one whose map is larger than 1×1, for a single point is constant"
+        here = ", ".join(f"{name} {height}×{width}" for name, (height, width) in sizes.items())
+        default = f"(the default: at least 8×8); here are {here}"
+        raise not_allowed("layer", layer, f"{allowed} {default}")
+    return chosen
 
 
 @exact()
 @memory_errors("saliency maps were computed", _CURE)
-def attention(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
-    """Attention of a timm ViT's CLS token to each patch, the mean over heads and all blocks: the
-    paper's Figure 2.
+def attention(net: Any, images: Tensor, device: str = "auto") -> Tensor:
+    """The paper's Figure 2: attention of a ViT's CLS token to each patch, over heads and blocks.
 
-    Nothing is rescaled: before the grid of patches is enlarged (bilinear), a map's sum is 1 less
-    the attention that the CLS token pays to itself and to other prefix tokens. ParameterError if
-    the image is a single patch.
+    Nothing but the mean is taken. Before the grid of patches is enlarged (bilinear), a map's sum is
+    1 less the attention that the CLS token pays to itself and to other prefix tokens.
+
+    Args:
+        net: one of timm's ViTs.
+        images: uint8 (N, 3, H, W).
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        Maps (N, H, W).
+
+    Raises:
+        ParameterError: the image cannot be divided into patches, or is a single one.
+        RunError: memory runs out.
     """
-    # A fused kernel never forms the weights.
-    check_size(net, *images.shape[2:])
+    size = images.shape[2:]
+    check_size(net, *size)
     place = resolve(device)[0]
-    net = (
-        deepcopy(net)
-        .to(place)
-        .requires_grad_(False)
-        .apply(lambda part: setattr(part, "fused_attn", False))
-    )
-    extract, grid = (
-        AttentionExtract(net, method="hook"),
-        net.patch_embed.dynamic_feat_size(images.shape[2:]),
-    )  # type: ignore[union-attr, operator]
+    net = deepcopy(net).to(place).requires_grad_(False)
+    for module in net.modules():
+        module.fused_attn = False  # a fused kernel never forms the weights
+    extract = AttentionExtract(net, method="hook")
+    grid = net.patch_embed.dynamic_feat_size(size)
     _with_a_map("patches", {"patches": grid})
-    found = (
-        torch.stack([weights.mean(1)[:, 0] for weights in extract(x).values()])
-        for x in inputs(images, place, 32)
-    )
-    rows = torch.cat([cls.mean(0)[:, net.num_prefix_tokens :].cpu() for cls in found])
-    return nn.functional.interpolate(
-        rows.unflatten(1, (1, *grid)), images.shape[2:], mode="bilinear"
-    )[:, 0]
+    rows = []
+    for x in inputs(images, place, 32):
+        of_cls = [weights.mean(1)[:, 0] for weights in extract(x).values()]
+        rows.append(torch.stack(of_cls).mean(0)[:, net.num_prefix_tokens :].cpu())
+    patches = torch.cat(rows).unflatten(1, (1, *grid))
+    return nn.functional.interpolate(patches, size, mode="bilinear")[:, 0]
+
+
+# --- Measures ---------------------------------------------------------------------------------
 
 
 def coverage(boxes: Tensor, size: int) -> Tensor:
-    """Boxes (N, 4), x0 y0 x1 y1 in pixels, as masks (N, size, size): the share of each pixel that
-    the box covers."""
-    (low, high), pixel = boxes.view(-1, 2, 2, 1).unbind(1), torch.arange(size)
-    return torch.einsum(
-        "nx,ny->nyx", *(high.minimum(pixel + 1) - low.maximum(pixel)).clamp(min=0).unbind(1)
-    )
+    """Boxes as masks (N, size, size): the share of each pixel that the box covers.
+
+    Args:
+        boxes: (N, 4), x0 y0 x1 y1 in pixels.
+        size: pixels of the square images.
+    """
+    low, high = boxes.view(-1, 2, 2, 1).unbind(1)  # of x and y: (N, 2, 1)
+    pixel = torch.arange(size)
+    covered = (high.minimum(pixel + 1) - low.maximum(pixel)).clamp(min=0)
+    return torch.einsum("nx,ny->nyx", *covered.unbind(1))
 
 
 def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
-    """How much of each map (N, H, W) lies inside its object's mask (N, H, W), bool or shares in
-    0..1. Columns:
+    """How much of each map lies inside its object's mask. A map of zeros counts as uniform.
 
-    `ratio`: the share of the map's sum inside the mask, over the mask's share of the area; 1 for a
-    uniform map. `hit`: the pointing game (Zhang et al. 2016, here without their tolerance of 15
-    pixels), 100 if the map's maximum lies inside, 0 if not; of equal maxima the mean, so a uniform
-    map scores the area. `area`: the mask's share of the image, percent. A map of zeros says nothing
-    and counts as uniform.
+    Args:
+        maps: (N, H, W).
+        masks: (N, H, W), bool or shares in 0..1.
+
+    Returns:
+        `ratio`: the share of the map's sum inside the mask, over the mask's share of the area; 1
+        for a uniform map. `hit`: the pointing game (Zhang et al. 2016, here without their tolerance
+        of 15 pixels), 100 if the map's maximum lies inside, 0 if not; of equal maxima the mean, so
+        a uniform map scores the area. `area`: the mask's share of the image, percent.
     """
-    maps, masks = maps.double().flatten(1), masks.double().flatten(1)
-    maps, area = (maps / maps.amax(1, keepdim=True)).nan_to_num(1.0), masks.mean(1)
-    hit = ((maps == 1) * masks).sum(1) / (maps == 1).sum(1)
-    return pd.DataFrame(
-        {
-            "ratio": (maps * masks).mean(1) / maps.mean(1) / area,
-            "hit": 100 * hit,
-            "area": 100 * area,
-        }
-    )
+    values = maps.double().flatten(1)
+    values = (values / values.amax(1, keepdim=True)).nan_to_num(1.0)
+    mask = masks.double().flatten(1)
+    area = mask.mean(1)
+    ratio = (values * mask).mean(1) / values.mean(1) / area
+    largest = values == 1
+    hit = (largest * mask).sum(1) / largest.sum(1)
+    return pd.DataFrame({"ratio": ratio, "hit": 100 * hit, "area": 100 * area})
 
 
 def interval(values: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each column with its 95% interval, `low` to `high`: percentile bootstrap over the
-    rows (images)."""
-    found = bootstrap(
-        (values,), np.mean, n_resamples=2000, batch=50, method="percentile", random_state=0
-    )
-    return pd.DataFrame({"mean": values.mean(), **found.confidence_interval._asdict()})
+    """Mean of each column with its 95% interval, `low` to `high`, over the rows (images).
+
+    A percentile bootstrap.
+    """
+    options: dict[str, Any] = {"n_resamples": 2000, "method": "percentile", "random_state": 0}
+    ends = bootstrap((values,), np.mean, batch=50, **options).confidence_interval
+    return pd.DataFrame({"mean": values.mean(), "low": ends.low, "high": ends.high})
+
+
+# --- The verdict ------------------------------------------------------------------------------
+
+
+def ratio_gaps(
+    measured: Mapping[str, Sequence[pd.DataFrame]], ours: str
+) -> dict[str, list[pd.Series]]:
+    """What ours' ratio has more than its references', image by image.
+
+    Args:
+        measured: for each name a table of `inside` by network, with a column `other`: the ratio on
+            another image's object. Of a reference that has fewer networks they take turns.
+        ours: the name of what is compared.
+    """
+    references = {
+        "uniform": "a uniform map",
+        "untrained": "the untrained network",
+        "centre prior": "the centre prior",
+        "simclr": "simclr",
+    }
+    gaps = {"its own maps on another image's object": [m.ratio - m.other for m in measured[ours]]}
+    for name, phrase in references.items():
+        if name in measured:
+            pairs = zip(measured[ours], cycle(measured[name]), strict=False)
+            gaps[phrase] = [own.ratio - other.ratio for own, other in pairs]
+    return gaps
+
+
+def compared(gaps: Mapping[str, Sequence[pd.Series]]) -> pd.DataFrame:
+    """Each gap's mean, its 95% interval, `low` to `high`, and the `word` that follows from it.
+
+    The interval is Student's t over networks, of one network a bootstrap over its images. Words are
+    `above`, `below` and `not told apart from`.
+    """
+    by_network = pd.DataFrame({name: [gap.mean() for gap in each] for name, each in gaps.items()})
+    if len(by_network) > 1:
+        intervals = {name: paired_interval(by_network[name]) for name in by_network}
+        table = pd.DataFrame(intervals).T[["mean", "low", "high"]]
+    else:
+        table = interval(pd.DataFrame({name: each[0] for name, each in gaps.items()}))
+    sides = [table.low > 0, table.high < 0]
+    return table.assign(word=np.select(sides, ["above", "below"], "not told apart from"))
+
+
+def conclusion(words: Mapping[str, str]) -> str:
+    """Whether “focuses on objects” is shown: ours is `above` everything but another method.
+
+    >>> conclusion({"a uniform map": "above", "simclr": "below"})
+    '“Focuses on objects” is shown'
+    """
+    missed = [name for name, word in words.items() if word != "above" and name != "simclr"]
+    shown = f"not shown: it is not above {', nor '.join(missed)}" if missed else "shown"
+    return f"“Focuses on objects” is {shown}"

@@ -1,4 +1,4 @@
-"""evaluation.compute."""
+"""What training costs in floating-point operations, and methods compared at equal cost."""
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,15 @@ from infomax_nb.methods import build
 
 
 def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
-    """Floating-point operations of the networks for each image of a training step, forward and
-    backward.
+    """Floating-point operations of the networks for each image of a training step.
 
-    torch counts matrix products and convolutions of one batch, a multiplication and an addition as
-    two, on its device without data: as layers are defined, however a CPU computes them. Views,
-    loss, optimiser and evaluation are not in it.
+    Forward and backward; a multiplication and an addition are two. torch counts matrix products
+    and convolutions of one batch on its device without data: as layers are defined, however a CPU
+    computes them. Views, loss, optimiser and evaluation are not in it.
+
+    Args:
+        config: names the method, the network, the views and the batch.
+        n_classes: classes that a supervised head tells apart.
     """
     with torch.random.fork_rng():
         method = build(config, n_classes).train().to("meta")
@@ -31,15 +34,23 @@ def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
 def at_equal_compute(
     metrics: pd.DataFrame, costs: dict[str, float], method: str, other: str
 ) -> tuple[int, np.ndarray]:
-    """`method` at the last epoch by which it has spent no more than `other` has in all epochs.
+    """A method when it has spent what another has spent in all epochs, or a little less.
 
-    metrics: rows with method, seed, epoch, linear_top1 (percent). costs: an epoch's, in any unit.
+    Args:
+        metrics: rows with method, seed, epoch and linear_top1 (percent).
+        costs: those of an epoch for each method, in any unit.
+        method: the method that is stopped.
+        other: the method that is trained to the end.
 
-    Returns that epoch, 0 if there is none, and the accuracies' differences there (seeds,), points.
+    Returns:
+        The method's last such epoch (0 if there is none), and the differences of its accuracies
+        there from the other's at the end (seeds,), in points.
     """
     last = int(metrics.epoch.max())
-    epoch = min(last, int(last * costs[other] / costs[method]))
+    affordable = int(last * costs[other] / costs[method])
+    epoch = min(last, affordable)
     if epoch == 0:
         return 0, np.array([np.nan])
-    spent = by_seed(metrics, "method", epoch=epoch)[method]
-    return epoch, (spent - by_seed(metrics, "method")[other]).to_numpy()
+    stopped = by_seed(metrics, "method", epoch=epoch)[method]
+    finished = by_seed(metrics, "method")[other]
+    return epoch, (stopped - finished).to_numpy()

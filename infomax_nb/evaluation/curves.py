@@ -1,13 +1,13 @@
-"""Statistics of training curves, and how two arms differ in them; the rules of `docs/plan.md` are
-made of these.
+"""Statistics of training curves, and how two arms differ in them.
 
-A *table* has a row for each epoch and a column for each seed: accuracies in percent, NaN after
-epochs without an evaluation. Or a column for each (seed, image): 100 where the predicted class is
-right, 0 where it is wrong (`hits`). Every statistic of a curve is a weighted mean of its
-accuracies, so it is also the mean over images of the same statistic of each image, and the second
-form gives what the first does, and the test images' variance besides.
+The rules of `docs/plan.md` are made of these. A *table* has a row for each epoch and a column for
+each seed: accuracies in percent, NaN after epochs without an evaluation. Or it has a column for
+each (seed, image): 100 where the predicted class is right, 0 where it is wrong (`hits`). Every
+statistic of a curve is a weighted mean of its accuracies. So it is also the mean over images of the
+same statistic of each image: the second form gives what the first does, and the test images'
+variance besides.
 
-`ours` and `theirs` are tables of two arms. They are paired by seed and by image.
+`ours` and `theirs` are tables of two arms, paired by seed and by image.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,14 +27,21 @@ LATE = 5  # evaluations, the last ones
 
 
 def scheduled(epochs: int) -> list[int]:
-    """The epochs after which a run is evaluated: 1 to 6, then every second one."""
+    """The epochs after which a run is evaluated: 1 to 6, then every second one.
+
+    >>> scheduled(10)
+    [1, 2, 3, 4, 5, 6, 8, 10]
+    """
     return [epoch for epoch in range(1, epochs + 1) if epoch <= 6 or epoch % 2 == 0]
 
 
 def hits(predicted: Mapping[int, ArrayLike], labels: ArrayLike, epochs: list[int]) -> pd.DataFrame:
-    """The table by image of runs' predicted classes: by seed (evaluations, M), for labels (M,).
+    """The table by image of runs' predicted classes.
 
-    epochs: those of a finished run's evaluations. A run with fewer predictions ended early.
+    Args:
+        predicted: by seed (evaluations, M). A run with fewer evaluations than epochs ended early.
+        labels: (M,).
+        epochs: those of a finished run's evaluations.
     """
     tables = {}
     for seed, classes in predicted.items():
@@ -89,12 +96,14 @@ def shared_variance(differences: ArrayLike) -> float:
     if n < 2 or images < 2:
         return 0.0
     covariance = np.cov(table)
-    common = (covariance.sum() - np.trace(covariance)) / (n * (n - 1))
-    return float(max(common, 0.0) / images)
+    sigma_b_squared = (covariance.sum() - np.trace(covariance)) / (n * (n - 1))
+    return float(max(sigma_b_squared, 0.0) / images)
 
 
-def differences(ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable) -> tuple:
-    """`statistic` of ours less theirs: by seed, in points, and the variance that seeds share.
+def differences(
+    ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable
+) -> tuple[pd.Series, float]:
+    """`statistic` of ours less theirs by seed, in points, and the variance that the seeds share.
 
     Seeds that one of the two lacks, or has not finished, are left out.
     """

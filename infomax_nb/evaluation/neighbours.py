@@ -1,4 +1,4 @@
-"""evaluation.neighbours."""
+"""k-NN classification by cosine similarity, and accuracies of rankings."""
 
 import torch
 from torch import Tensor
@@ -6,62 +6,100 @@ from torch.nn.functional import normalize
 
 from infomax_nb.device import exact
 from infomax_nb.errors import memory_errors
-from infomax_nb.evaluation.representation import _CURE
+from infomax_nb.evaluation.representation import MEMORY_CURE
 
 
 def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
-    """Percent of rows whose label is among the first k of `ranked` (N, >= k), classes by falling
-    score."""
+    """Percent of rows whose label is among the first k classes.
+
+    Args:
+        ranked: (N, >= k), classes by falling score.
+        labels: (N,).
+
+    >>> topk_accuracy(torch.tensor([[2, 0, 1], [1, 2, 0]]), torch.tensor([0, 1]), k=1)
+    50.0
+    """
     return 100 * (ranked[:, :k] == labels[:, None]).any(1).float().mean().item()
 
 
+def topk_accuracies(name: str, ranked: Tensor, labels: Tensor, n_classes: int) -> dict[str, float]:
+    """`<name>_top1` and, from five classes on, `<name>_top5`, in percent, as `topk_accuracy`.
+
+    Args:
+        name: what ranked the classes.
+        ranked: (N, classes), classes by falling score.
+        labels: (N,).
+        n_classes: number of classes.
+    """
+    ks = (1, 5) if n_classes >= 5 else (1,)
+    return {f"{name}_top{k}": topk_accuracy(ranked, labels, k) for k in ks}
+
+
 def usual_k(images: int) -> int:
-    """The k of k-NN with so many images in the bank: the usual 200, or a fifth of them if they are
-    fewer than 1,000.
+    """The k of k-NN with so many images in the bank: 200, or a fifth of fewer than 1,000.
 
     Two hundred neighbours of 144 images would be all of them: a vote on which class is the largest.
+
+    >>> usual_k(60_000), usual_k(144)
+    (200, 28)
     """
     return max(1, min(200, images // 5))
 
 
 @exact()
-@memory_errors("neighbours were looked for", _CURE)
+@memory_errors("neighbours were looked for", MEMORY_CURE)
 def knn(
     bank: Tensor,
-    bank_labels: Tensor,
+    labels: Tensor,
     queries: Tensor,
     n_classes: int,
     k: int | None = None,
-    temperature=0.1,
+    temperature: float = 0.1,
 ) -> Tensor:
-    """Classes by falling score (queries, n_classes): cosine k-NN, votes weighted by exp(similarity
-    / temperature).
+    """The ranking of the classes by cosine k-NN, votes weighted by exp(similarity / temperature).
 
-    lightly's `knn_predict` in chunks of bounded memory; k is cut to the size of the bank, None is
-    `usual_k`.
+    lightly's `knn_predict`, in chunks of bounded memory.
+
+    Args:
+        bank: features (N, D).
+        labels: classes (N,) of the bank.
+        queries: features (Q, D).
+        n_classes: number of classes.
+        k: number of neighbours, at most N; None is `usual_k`.
+        temperature: of the weights.
+
+    Returns:
+        Classes by falling score, (Q, n_classes).
+
+    Raises:
+        RunError: memory runs out.
     """
     from lightly.utils.benchmarking.knn import knn_predict
 
     k = min(k or usual_k(len(bank)), len(bank))
-    bank, queries = normalize(bank, dim=1).T.contiguous(), normalize(queries, dim=1)
-    chunk = max(8, min(1024, 50_000_000 // (k * n_classes + bank.shape[1])))
-    return torch.cat(
-        [knn_predict(q, bank, bank_labels, n_classes, k, temperature) for q in queries.split(chunk)]
-    )
+    columns = normalize(bank, dim=1).T.contiguous()
+    numbers = k * n_classes + len(bank)  # in memory, for each query
+    chunks = normalize(queries, dim=1).split(max(8, min(1024, 50_000_000 // numbers)))
+    ranked = [knn_predict(chunk, columns, labels, n_classes, k, temperature) for chunk in chunks]
+    return torch.cat(ranked)
 
 
 @exact()
-@memory_errors("neighbours were looked for", _CURE)
+@memory_errors("neighbours were looked for", MEMORY_CURE)
 def nearest(bank: Tensor, queries: Tensor, k: int) -> Tensor:
-    """Rows of `bank` (N, D) nearest to each of `queries` (Q, D) by cosine: (Q, k), nearest first; k
-    is cut to N."""
-    return (normalize(queries, dim=1) @ normalize(bank, dim=1).T).topk(min(k, len(bank))).indices
+    """Rows (Q, k) of `bank` (N, D) nearest to `queries` (Q, D) by cosine, nearest first; k <= N."""
+    cosine = normalize(queries, dim=1) @ normalize(bank, dim=1).T
+    return cosine.topk(min(k, len(bank))).indices
 
 
 def best_within(ranked: Tensor, labels: Tensor, coarse: Tensor) -> Tensor:
-    """The first of `ranked` (N, classes) that is in the label's superclass: (N,).
+    """The best class of the label's superclass, for each row: (N,).
 
-    labels: (N,). coarse: (classes,), the superclass of each class.
+    Args:
+        ranked: (N, classes), classes by falling score.
+        labels: (N,).
+        coarse: (classes,), the superclass of each class.
     """
-    own = coarse[ranked] == coarse[labels][:, None]
-    return ranked.gather(1, own.int().argmax(1, keepdim=True))[:, 0]
+    in_superclass = coarse[ranked] == coarse[labels][:, None]
+    first = in_superclass.int().argmax(1, keepdim=True)
+    return ranked.gather(1, first)[:, 0]

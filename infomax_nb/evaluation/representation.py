@@ -1,5 +1,6 @@
-"""evaluation.features."""
+"""Features of images, and how many dimensions they fill."""
 
+import math
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -14,7 +15,7 @@ from infomax_nb.errors import memory_errors
 from infomax_nb.models import check_size
 from infomax_nb.views.pixels import standardise
 
-_CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
+MEMORY_CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
 
 
 def inputs(
@@ -22,52 +23,66 @@ def inputs(
 ) -> Iterator[Tensor]:
     """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
     for chunk in images.split(batch):
-        x = standardise(chunk.to(device).transpose(0, 1).float()).transpose(0, 1)
+        channels = chunk.to(device).transpose(0, 1).float()
+        x = standardise(channels).transpose(0, 1)
         yield x.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | None = None) -> Tensor:
-    """Features (N, D), float32, of uint8 images (N, 3, H, W), un-augmented, with BatchNorm's
-    running statistics.
+    """The features of un-augmented images, with BatchNorm's running statistics.
 
-    `nn.Flatten()` as the backbone gives raw pixels, normalised as the networks' input is.
+    With `nn.Flatten()` as the backbone they are raw pixels, standardised as a network's input is.
 
     Args:
-        device: `auto`, `cpu` or `cuda`: where a copy of the network computes, while the features
-            come to the CPU. None: where the network is, and there the features stay.
+        backbone: the network; its modules' training modes are left as they were.
+        images: uint8 (N, 3, H, W).
+        device: `auto`, `cpu` or `cuda`: a copy of the network computes there, and the features
+            come to the CPU. None: the network computes where it is, and the features stay there.
 
-    Raises ParameterError for images that a ViT can't divide into patches, RunError where memory
-    runs out.
+    Returns:
+        float32 (N, D).
+
+    Raises:
+        ParameterError: a ViT cannot divide the images into patches.
+        RunError: memory runs out.
     """
     check_size(backbone, *images.shape[2:])
     place = next(backbone.parameters(), torch.empty(0)).device
     if device is not None:
         place = torch.device(resolve(device)[0])
         backbone = deepcopy(backbone)
-    modes = {module: module.training for module in backbone.modules()}
-    share = -(
-        -len(images) // world_size()
-    )  # of each process; the last one's wraps around: all are equally long
+    training = {module: module.training for module in backbone.modules()}
     doing = f"the features of {len(images):,} images of {images.shape[-1]} pixels were computed"
-    with exact(), memory_errors(doing, _CURE):
+    with exact(), memory_errors(doing, MEMORY_CURE):
         backbone.to(place).eval()
-        part = (
-            images
-            if world_size() == 1
-            else images[(rank() * share + torch.arange(share)) % len(images)]
-        )
-        out = gathered(torch.cat([backbone(x).float() for x in inputs(part, place)]))[: len(images)]
-        out = out if device is None else out.cpu()
-    backbone.apply(lambda module: setattr(module, "training", modes[module]))
-    return out
+        own = [backbone(x).float() for x in inputs(_own_share(images), place)]
+        rows = gathered(torch.cat(own))[: len(images)]
+        if device is not None:
+            rows = rows.cpu()
+    for module, mode in training.items():
+        module.training = mode
+    return rows
+
+
+def _own_share(images: Tensor | ImageFiles) -> Tensor | ImageFiles:
+    """This process's share. All are equally large: the last one wraps around to the first image."""
+    if world_size() == 1:
+        return images
+    share = math.ceil(len(images) / world_size())
+    return images[(rank() * share + torch.arange(share)) % len(images)]
 
 
 @exact()
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of centred features' relative singular values (Roy, Vetterli 2007); (N,
-    D): 1 to min(N, D)."""
-    x = (x - x.mean(0)).double()
-    values = torch.linalg.eigvalsh(x @ x.T if len(x) < x.shape[1] else x.T @ x).clamp(min=0).sqrt()
-    share = values / values.sum().clamp(min=1e-300)
+    """The effective rank of features (N, D), from 1 to min(N, D).
+
+    It is exp of the entropy of the centred features' relative singular values (Roy and Vetterli
+    2007).
+    """
+    centred = (x - x.mean(0)).double()
+    wide = len(x) < x.shape[1]
+    gram = centred @ centred.T if wide else centred.T @ centred
+    singular_values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    share = singular_values / singular_values.sum().clamp(min=1e-300)
     return float(torch.special.entr(share).sum().exp())

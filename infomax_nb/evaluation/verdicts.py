@@ -1,4 +1,4 @@
-"""What a few runs can say: intervals over runs, equivalence, correlations in groups, equal compute.
+"""What a few runs can say: intervals over runs, equivalence, correlations within groups.
 
 The unit here is a run, that is, a seed. Runs of one seed share the images' order and the initial
 weights of what they have in common, so they are compared seed by seed. One seed has no interval.
@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
+
+# --- Differences of runs ----------------------------------------------------------------------
 
 
 def by_seed(metrics: pd.DataFrame, key: str, column="linear_top1", epoch=None) -> pd.DataFrame:
@@ -23,55 +25,94 @@ def by_seed(metrics: pd.DataFrame, key: str, column="linear_top1", epoch=None) -
 def paired_interval(
     differences: ArrayLike, level: float = 0.95, shared: float = 0.0
 ) -> dict[str, float]:
-    """Mean of differences (seeds,) with Student's t interval, `low` to `high`, and their number.
+    """The mean of differences with Student's t interval.
 
-    `shared`: a variance of the mean that the seeds have in common, so that they cannot show it
-    (that of the test images, `late.shared_variance`); it is added to the seeds' own, and the
-    degrees of freedom stay seeds − 1, which never makes the interval too narrow (Hájek 1962).
+    Args:
+        differences: (seeds,). NaN, a pair that is not there, is left out.
+        level: the interval's probability.
+        shared: a variance of the mean that the seeds have in common, so that they cannot show it
+            (that of the test images, `curves.shared_variance`). It is added to the seeds' own, and
+            the degrees of freedom stay seeds - 1, which never makes the interval too narrow (Hájek
+            1962).
 
-    All but the number, `seeds`, in the differences' unit, `error`, the standard error, too. NaN, a
-    pair that is not there, is left out. With one difference `low`, `high`, `error` are NaN; with
-    none all are.
+    Returns:
+        `mean`, `low`, `high` and `error`, the standard error, in the differences' unit; `seeds`,
+        their number. With one difference `low`, `high` and `error` are NaN; with none all four are.
     """
     values = np.asarray(differences, float)
     values = values[~np.isnan(values)]
     seeds = len(values)
     mean = values.mean() if seeds else np.nan
-    error = np.sqrt(stats.sem(values) ** 2 + shared) if seeds > 1 else np.nan
-    half = stats.t.ppf((1 + level) / 2, seeds - 1) * error if seeds > 1 else np.nan
+    error = half = np.nan
+    if seeds > 1:
+        error = np.sqrt(stats.sem(values) ** 2 + shared)
+        half = stats.t.ppf((1 + level) / 2, seeds - 1) * error
     return {"mean": mean, "low": mean - half, "high": mean + half, "error": error, "seeds": seeds}
 
 
-def said(differences: ArrayLike, digits: int = 1, count: bool = True) -> str:
-    """Mean of differences (seeds,) and its 95% t interval as text; of one seed the mean alone.
+def interval_text(differences: ArrayLike, digits: int = 1, count: bool = True) -> str:
+    """The mean of differences (seeds,) and its 95% t interval as text; of one seed the mean alone.
 
-    As `+1.2 [−0.6, +3.0] (3 seeds)`, or `−0.7 (one seed, no interval)`; `count=False` leaves the
-    brackets at the end out.
+    Args:
+        differences: (seeds,), in any unit.
+        digits: behind the decimal point.
+        count: whether the number of seeds is said.
+
+    >>> interval_text([1, 2, 3])
+    '+2.0 [−0.5, +4.5] (3 seeds)'
     """
-    found = paired_interval(differences)
-    ends = (f"{found[k]:+.{digits}f}".replace("-", "−") for k in ("mean", "low", "high"))
-    mean, low, high = ends
-    several = found["seeds"] > 1
-    number = f" ({found['seeds']:.0f} seeds)" if several else " (one seed, no interval)"
-    return mean + several * f" [{low}, {high}]" + count * number
+    interval = paired_interval(differences)
+    several = interval["seeds"] > 1
+    text = "{mean:+.{d}f} [{low:+.{d}f}, {high:+.{d}f}]" if several else "{mean:+.{d}f}"
+    text = text.format(**interval, d=digits).replace("-", "−")
+    seeds = f"{interval['seeds']:.0f} seeds" if several else "one seed, no interval"
+    return f"{text} ({seeds})" if count else text
 
 
 def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0) -> str:
-    """Do differences (seeds,) show that there is none beyond ± `margin`, in their unit?
+    """Whether differences show that there is none beyond ± `margin`.
 
-    The margin must be set beforehand. Two one-sided t tests at 5% (Schuirmann 1987), paired by
-    seed; `shared` as in `paired_interval`.
-    Returns `equivalent` if the 90% interval lies within the margins, `not equivalent` if it lies
-    outside, else `undecided`.
+    Two one-sided t tests at 5% (Schuirmann 1987), paired by seed. Set the margin beforehand.
+
+    Args:
+        differences: (seeds,).
+        margin: in their unit.
+        shared: as in `paired_interval`.
+
+    Returns:
+        `equivalent` if the 90% interval lies within the margins, `not equivalent` if it lies
+        outside, else `undecided`.
     """
-    found = paired_interval(differences, level=0.90, shared=shared)
-    if found["seeds"] == 1:
+    interval = paired_interval(differences, level=0.90, shared=shared)
+    if interval["seeds"] == 1:
         return "undecided: one seed, no interval"
-    if -margin < found["low"] and found["high"] < margin:
+    if -margin < interval["low"] and interval["high"] < margin:
         return "equivalent"
-    if found["low"] > margin or found["high"] < -margin:
+    if interval["low"] > margin or interval["high"] < -margin:
         return "not equivalent"
     return "undecided"
+
+
+def against_one(metrics: pd.DataFrame, column="linear_top1", digits: int = 1) -> pd.DataFrame:
+    """What each β has more than β = 1, of runs of the same κ, seed and epoch, as `interval_text`.
+
+    Args:
+        metrics: rows with kappa, seed, epoch, beta and the column.
+        column: what is compared, accuracies in percent for points.
+        digits: behind the decimal point.
+
+    Returns:
+        A row for each κ and epoch, a column for each other β.
+    """
+    condition = ["kappa", "seed", "epoch"]
+    twins = metrics[metrics.beta == 1].set_index(condition)[column].rename("twin")
+    others = metrics[metrics.beta != 1].join(twins, on=condition)
+    others["more"] = others[column] - others.twin
+    more = others.groupby(["kappa", "epoch", "beta"]).more
+    return more.agg(interval_text, digits=digits, count=False).unstack()
+
+
+# --- Correlations -----------------------------------------------------------------------------
 
 
 def spearman_within(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> float:
@@ -87,13 +128,69 @@ def spearman_within(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> float:
     return float(stats.spearmanr(rest.x, rest.y).statistic)
 
 
+def condition_correlation(metrics: pd.DataFrame, column: str) -> str:
+    """Spearman's ρ of `mi_held_out` and a column over conditions, in words.
+
+    Args:
+        metrics: a row for each run; a condition is a kappa and a beta, its value the mean over
+            seeds. Fewer than five conditions have no ρ.
+        column: what is compared with the information.
+    """
+    conditions = metrics.groupby(["kappa", "beta"])[["mi_held_out", column]].mean()
+    if len(conditions) < 5:
+        return "A correlation needs more values: -y 'betas: [0.1, 0.5, 1, 2, 4]'"
+    rho = conditions.corr("spearman").iloc[0, 1]
+    return f"Spearman's ρ over {len(conditions)} conditions: {rho:.2f}"
+
+
+# --- Stalls -----------------------------------------------------------------------------------
+
+
+def still_to_gain(metrics: pd.DataFrame) -> pd.Series:
+    """Points of linear top-1 that each run gains after each epoch; rows with kappa, seed, epoch."""
+    last = metrics[metrics.epoch == metrics.epoch.max()]
+    end = last.set_index(["kappa", "seed"]).linear_top1.rename("end")
+    return metrics.join(end, on=end.index.names).end - metrics.linear_top1
+
+
 def epochs_to_stall(accuracies: ArrayLike, share: float = 0.1) -> int:
     """The first epoch, from 1, after which less is left than `share` of all gained since epoch 1.
 
-    accuracies: (epochs,), in percent. Relative, as a slow run has less to gain at every epoch.
+    Relative, as a slow run has less to gain at every epoch.
+
+    Args:
+        accuracies: (epochs,), in percent.
+        share: between 0 and 1.
+
+    >>> epochs_to_stall([10, 50, 80, 89, 90])
+    4
     """
     curve = np.asarray(accuracies, float)
     gained = curve[-1] - curve[0]
     if gained <= 0:
         return 1
     return 1 + int(np.argmax(curve[-1] - curve < share * gained))
+
+
+def stalls(metrics: pd.DataFrame) -> pd.DataFrame:
+    """For each κ the epoch from which on its mean over seeds is stalled, and what is logged there.
+
+    Columns are epoch, linear_top1 (percent), nn_positive and grad_over_kappa.
+    """
+    logged = ["linear_top1", "nn_positive", "grad_over_kappa"]
+    mean = metrics.groupby(["kappa", "epoch"])[logged].mean()
+    epochs = mean.linear_top1.groupby("kappa").agg(epochs_to_stall)
+    return mean.loc[list(epochs.items())].reset_index("epoch")
+
+
+def stall_prediction(metrics: pd.DataFrame, column: str = "nn_positive") -> pd.DataFrame:
+    """Spearman's ρ of a column and what a run has `still` to gain, at each epoch but the last two.
+
+    Rows are `over all runs` and `within κ`, where κ's mean is taken away; columns are epochs.
+    """
+    rho = {}
+    for epoch, rows in metrics[metrics.epoch < metrics.epoch.max() - 1].groupby("epoch"):
+        pooled = rows[column].corr(rows.still, method="spearman")
+        within = spearman_within(rows[column], rows.still, rows.kappa)
+        rho[epoch] = {"over all runs": pooled, "within κ": within}
+    return pd.DataFrame(rho)

@@ -134,7 +134,7 @@ def test_a_killed_branch_goes_on_from_its_own_checkpoint(ours):
     code = f"""if True:
         import os, signal
         from infomax_nb.config import TrainConfig
-        from infomax_nb.evaluation import OnlineEvaluation as Kind
+        from infomax_nb.evaluation.online import OnlineEvaluation as Kind
         from infomax_nb.train import fit
         measure = Kind.__call__
         def killed(self, backbone, epoch, passes=2):

@@ -103,9 +103,8 @@ def test_wordnet_paths_keep_apart_what_shares_a_name(wordnet):
     )
     desk = tree_distance(paths)[0].tolist()
     assert desk == [0, 4 + 6, 4, 2, 4 + 4, 4 + 5]
-    assert (
-        tree_distance(paths)[1, 5] == 3 and lca_height(paths)[1, 5] == 2
-    )  # bullfrog and tailed frog
+    assert tree_distance(paths)[1, 5] == 3  # bullfrog and tailed frog
+    assert lca_height(paths)[1, 5] == 2
     assert lca_height(paths)[1, 4] == 4  # bullfrog and goldfish
 
 
@@ -141,7 +140,8 @@ def test_a_table_that_is_not_one_is_named(wordnet, change, word):
     assert said.startswith(
         f"hierarchy_csv = {str(wordnet)!r} is not allowed: it must be a table with columns wnid"
     )
-    assert word in said.split(";")[1] and len(said.splitlines()) == 1
+    assert word in said.split(";")[1]
+    assert len(said.splitlines()) == 1
 
 
 def test_no_table_at_all_is_named():
@@ -174,7 +174,8 @@ def six_similarities(seed: int = 0) -> np.ndarray:
 
 
 def test_rank_correlation_is_spearmans_and_its_p_value_counts_all_relabellings():
-    similarity, tree = six_similarities(), np.array(SIX_DISTANCE)
+    similarity = six_similarities()
+    tree = np.array(SIX_DISTANCE)
     found = rank_correlation(similarity, tree)
     rho = stats.spearmanr(pairs(1 - similarity), pairs(tree)).statistic
     assert found["rho"] == pytest.approx(rho, abs=1e-12)
@@ -183,7 +184,8 @@ def test_rank_correlation_is_spearmans_and_its_p_value_counts_all_relabellings()
         for order in map(list, permutations(range(6)))
     ]
     reached = sum(other >= rho - 1e-12 for other in relabelled)
-    assert len(relabelled) == 720 and 0 < reached < 720
+    assert len(relabelled) == 720
+    assert 0 < reached < 720
     assert found["p"] == pytest.approx(reached / 720, abs=1e-12)
 
 
@@ -203,8 +205,10 @@ def test_p_value_of_random_relabellings_counts_the_true_one():
 
 
 def test_pseudo_values_leave_one_class_out():
-    similarity, tree = six_similarities(3), np.array(SIX_DISTANCE)
-    found, rest = rank_correlation(similarity, tree, 9), [0, 1, 3, 4, 5]
+    similarity = six_similarities(3)
+    tree = np.array(SIX_DISTANCE)
+    found = rank_correlation(similarity, tree, 9)
+    rest = [0, 1, 3, 4, 5]
     smaller = [matrix[np.ix_(rest, rest)] for matrix in (1 - similarity, tree)]
     without = stats.spearmanr(*map(pairs, smaller)).statistic
     assert found["by_class"][2] == pytest.approx(6 * found["rho"] - 5 * without, abs=1e-12)
@@ -215,7 +219,8 @@ def test_standard_error_is_the_spread_over_draws_of_classes():
     says."""
     rng = np.random.default_rng(0)
     groups = rng.normal(size=(4, 1, 20)) + 0.8 * rng.normal(size=(4, 4, 20))
-    found, errors = [], []
+    found = []
+    errors = []
     for _ in range(80):
         i, j = rng.integers(4, size=(2, 40))
         paths = [(f"{a}", f"{a}{b}", f"{k}") for k, (a, b) in enumerate(zip(i, j, strict=True))]
@@ -240,7 +245,8 @@ def test_from_imagenet_folders_to_a_rank_correlation(tmp_path, wordnet):
                 Image.fromarray(pixels.astype(np.uint8)).save(path, quality=95)
     test = data.load("imagenet", tmp_path, "test", image_size=32)
     means = centroids(features(torch.nn.Flatten(), test.images), test.labels)
-    similarity, paths = cosine_similarity(means), hierarchy(test.classes, wordnet)
+    similarity = cosine_similarity(means)
+    paths = hierarchy(test.classes, wordnet)
     same = np.arange(6) // 3 == np.arange(6)[:, None] // 3
     assert similarity[same].min() > similarity[~same].max() + 0.5
     found = rank_correlation(similarity, tree_distance(paths))

@@ -79,7 +79,8 @@ def test_near_draws_lie_in_one_subtree_and_far_ones_in_as_many_groups_as_there_a
             assert all(row.subtree in paths[k][:-1] for k in row.classes)
         else:
             taken = np.bincount(numbers[row.classes], minlength=n_groups)
-            assert taken.max() <= -(-size // n_groups) and (taken > 0).sum() == min(size, n_groups)
+            assert taken.max() <= -(-size // n_groups)
+            assert (taken > 0).sum() == min(size, n_groups)
     near = table[table.kind == "near"]
     counts = near.subtree.value_counts()
     assert counts.max() - counts.min() <= 1  # subtrees take turns
@@ -135,7 +136,8 @@ def coarse_features(n_groups: int, size: int, images: int = 4):
 
 
 def test_features_that_know_the_group_and_nothing_else():
-    paths, (features, labels) = groups(5, 4), coarse_features(5, 4)
+    paths = groups(5, 4)
+    (features, labels) = coarse_features(5, 4)
     whole = pd.DataFrame(
         [("all", 0, "all", np.arange(20))], columns=["kind", "draw", "subtree", "classes"]
     )
@@ -144,15 +146,17 @@ def test_features_that_know_the_group_and_nothing_else():
     means = scores.groupby("kind").accuracy.agg(["min", "max"])
     # One class of four is always right; of four groups all are; of the whole, one class in each
     # group.
-    assert means.loc["near"].tolist() == [25, 25] and means.loc["far"].tolist() == [100, 100]
+    assert means.loc["near"].tolist() == [25, 25]
+    assert means.loc["far"].tolist() == [100, 100]
     assert means.loc["all"].tolist() == [25, 25]
     assert coarse.gap(scores, "made") == {"gap": 75, "low": 75, "high": 75}
 
     far, near, all_ = (scores[scores.kind == kind] for kind in ("far", "near", "all"))
-    assert (far.mistakes == 0).all() and (far.height == 0).all() and (far.shuffled == 0).all()
-    assert (near.height == near.mistakes).all() and (
-        near.mistakes == 12
-    ).all()  # in a group all are one edge up
+    assert (far.mistakes == 0).all()
+    assert (far.height == 0).all()
+    assert (far.shuffled == 0).all()
+    assert (near.height == near.mistakes).all()  # in a group all are one edge up
+    assert (near.mistakes == 12).all()
     # 60 mistakes, all one edge up; shuffled, one of five wrong answers stays in the group, the
     # others are two up.
     assert all_[["mistakes", "height"]].iloc[0].tolist() == [60, 60]
@@ -166,13 +170,15 @@ def test_fine_features_have_no_gap():
     scores = coarse.reprobe(
         {"fine": (x, x)}, [labels, labels], coarse.draws(groups(5, 4), 4), groups(5, 4)
     )
-    assert (scores.accuracy == 100).all() and coarse.gap(scores.assign(seed=0), "fine")["gap"] == 0
+    assert (scores.accuracy == 100).all()
+    assert coarse.gap(scores.assign(seed=0), "fine")["gap"] == 0
 
 
 def test_each_subset_is_a_task_of_its_own():
     """Against scikit-learn's k-NN and logistic regression on the images of the subset,
     relabelled."""
-    rng, paths = np.random.default_rng(0), groups(4, 3)
+    rng = np.random.default_rng(0)
+    paths = groups(4, 3)
     labels = [torch.from_numpy(rng.integers(0, 12, n)) for n in (300, 200)]
     centres = rng.normal(size=(12, 6))
     features = [
@@ -199,9 +205,8 @@ def test_each_subset_is_a_task_of_its_own():
         assert linear.accuracy[k] == pytest.approx(
             100 * np.mean(classes[relabelled] == t), abs=1e-9
         )
-    assert 30 < nearest.accuracy.mean() < 95 and not np.array_equal(
-        nearest.accuracy, linear.accuracy
-    )
+    assert 30 < nearest.accuracy.mean() < 95
+    assert not np.array_equal(nearest.accuracy, linear.accuracy)
 
 
 @pytest.mark.parametrize(
@@ -219,11 +224,10 @@ def test_k_is_the_number_of_images_of_the_rarest_class(order, says):
 
 
 def test_shuffled_mistakes_against_shuffling_them():
-    rng, paths = np.random.default_rng(0), TREE
-    truth, predicted = (
-        rng.integers(0, 15, 400),
-        rng.integers(0, 15, 400) ** 2 // 15,
-    )  # early classes more often
+    rng = np.random.default_rng(0)
+    paths = TREE
+    truth = rng.integers(0, 15, 400)  # early classes more often
+    predicted = rng.integers(0, 15, 400) ** 2 // 15
     labels = torch.from_numpy(truth)
     task = pd.DataFrame({"kind": ["all"], "classes": [np.arange(15)]})
 
@@ -237,7 +241,8 @@ def test_shuffled_mistakes_against_shuffling_them():
         return max(len(paths[t]), len(paths[p])) - shared
 
     wrong = truth != predicted
-    assert row.mistakes == wrong.sum() and row.accuracy == pytest.approx(100 * (~wrong).mean())
+    assert row.mistakes == wrong.sum()
+    assert row.accuracy == pytest.approx(100 * (~wrong).mean())
     assert row.height == sum(
         height(t, p) for t, p in zip(truth[wrong], predicted[wrong], strict=True)
     )
@@ -260,8 +265,10 @@ def test_shuffled_mistakes_against_shuffling_them():
 def test_expected_accuracy_against_all_subsets(fewer, k):
     """Seven classes, random scores: every subset that holds the true class, one by one."""
     rng = np.random.default_rng(fewer)
-    scores, truth = rng.normal(size=(30, 7)), rng.integers(0, 7, 30)
-    hits, ranks = [], []
+    scores = rng.normal(size=(30, 7))
+    truth = rng.integers(0, 7, 30)
+    hits = []
+    ranks = []
     for row, t in zip(scores, truth, strict=True):
         ranks.append(1 + int((row > row[t]).sum()))
         for others in combinations([c for c in range(7) if c != t], fewer - 1):
@@ -317,7 +324,8 @@ def scored(far: np.ndarray, near: np.ndarray, subtree=None) -> pd.DataFrame:
 
 def test_gap_of_one_seed_against_scipys_bootstrap():
     rng = np.random.default_rng(0)
-    far, near = 80 + 5 * rng.normal(size=(2, 1, 20)), 60 + 9 * rng.normal(size=(2, 1, 20))
+    far = 80 + 5 * rng.normal(size=(2, 1, 20))
+    near = 60 + 9 * rng.normal(size=(2, 1, 20))
     got = coarse.gap(scored(far, near), "ours", "other")
     assert got["gap"] == pytest.approx((far[0] - far[1]).mean() - (near[0] - near[1]).mean())
 
@@ -329,18 +337,18 @@ def test_gap_of_one_seed_against_scipys_bootstrap():
         samples, statistic, n_resamples=20_000, method="percentile", rng=1
     ).confidence_interval
     width = peer.high - peer.low
-    assert abs(got["low"] - peer.low) < 0.04 * width and abs(got["high"] - peer.high) < 0.04 * width
+    assert abs(got["low"] - peer.low) < 0.04 * width
+    assert abs(got["high"] - peer.high) < 0.04 * width
     alone = coarse.gap(scored(far, near), "ours")
-    assert (
-        alone["gap"] == pytest.approx(far[0].mean() - near[0].mean())
-        and alone["low"] < alone["gap"] < alone["high"]
-    )
+    assert alone["gap"] == pytest.approx(far[0].mean() - near[0].mean())
+    assert alone["low"] < alone["gap"] < alone["high"]
 
 
 def test_the_interval_counts_seeds_not_draws():
     """All 20 draws of a seed agree: what is sure is what three seeds can say, from the lowest to
     the highest."""
-    near, far = np.zeros((2, 3, 20)), np.zeros((2, 3, 20))
+    near = np.zeros((2, 3, 20))
+    far = np.zeros((2, 3, 20))
     far[0] = np.array([1.0, 2.0, 6.0])[:, None]
     got = coarse.gap(scored(far, near), "ours", "other")
     assert got == pytest.approx(
@@ -351,14 +359,16 @@ def test_the_interval_counts_seeds_not_draws():
 def test_the_interval_by_subtrees():
     """Ten draws of a subtree agree: by draws the interval is narrow, by subtrees it reaches from
     one to the other."""
-    near, far = np.zeros((2, 1, 20)), np.zeros((2, 1, 20))
+    near = np.zeros((2, 1, 20))
+    far = np.zeros((2, 1, 20))
     near[0, 0, ::2] = -8
     table = scored(far, near, ["left", "right"] * 10)
     by_draw, by_subtree = (coarse.gap(table, "ours", "other", unit) for unit in ("draw", "subtree"))
     assert by_subtree == pytest.approx(
         {"gap": 4, "low": 0, "high": 8}
     )  # 1 of 4 that both are the same
-    assert by_draw["gap"] == 4 and by_draw["low"] == pytest.approx(4 - 1.96 * 4 / 20**0.5, abs=0.5)
+    assert by_draw["gap"] == 4
+    assert by_draw["low"] == pytest.approx(4 - 1.96 * 4 / 20**0.5, abs=0.5)
 
 
 def test_another_column():
@@ -381,9 +391,11 @@ def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
     """Tables and the notebook's last table, computed anew from the accuracies of the single
     draws."""
     folder = project_root() / "reports" / result
-    draws, table = pd.read_csv(folder / "draws.csv"), pd.read_csv(folder / "table.csv", index_col=0)
+    draws = pd.read_csv(folder / "draws.csv")
+    table = pd.read_csv(folder / "table.csv", index_col=0)
     records = json.loads((folder / "records.json").read_text())
-    assert len(records) == 4 * seeds and all(r["commit"] for r in records)
+    assert len(records) == 4 * seeds
+    assert all(r["commit"] for r in records)
     assert (
         draws[draws.kind != "all"]
         .groupby(["representation", "probe", "kind", "seed"])

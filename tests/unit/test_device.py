@@ -833,14 +833,15 @@ STOPPED = """
 import sys, torch
 from infomax_nb.config import TrainConfig
 from infomax_nb.train import fit
-import infomax_nb.evaluation, os
-measure, epochs = infomax_nb.evaluation.OnlineEvaluation.__call__, []
+import os
+from infomax_nb.evaluation.online import OnlineEvaluation
+measure, epochs = OnlineEvaluation.__call__, []
 def stopping(*given, **options):
     epochs.append(1)
     if len(epochs) == 4:  # within the fourth epoch, when three rows are written
         os.kill(os.getpid(), 9)
     return measure(*given, **options)
-infomax_nb.evaluation.OnlineEvaluation.__call__ = stopping
+OnlineEvaluation.__call__ = stopping
 fit(TrainConfig(**eval(sys.argv[1])))
 """
 

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.feature_selection import mutual_info_regression
 
 from infomax_nb.analysis import estimators
+from infomax_nb.analysis.sphere import log_area
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
 from infomax_nb.objective.vmf import log_kernel_integral
 
@@ -44,7 +45,8 @@ def test_vmf_entropy_is_scipys(dim, kappa):
 @pytest.mark.parametrize("dim, kappa", [(128, 0.1), (512, 10), (512, 1e4), (4096, 1)])
 def test_vmf_entropy_where_bessel_functions_underflow(dim, kappa):
     with mpmath.workdps(60):
-        nu, k = mpmath.mpf(dim) / 2 - 1, mpmath.mpf(kappa)
+        nu = mpmath.mpf(dim) / 2 - 1
+        k = mpmath.mpf(kappa)
         log_c = (
             nu * mpmath.log(k)
             - (nu + 1) * mpmath.log(2 * mpmath.pi)
@@ -56,17 +58,18 @@ def test_vmf_entropy_where_bessel_functions_underflow(dim, kappa):
 
 @pytest.mark.parametrize("dim, area", [(2, 2 * math.pi), (3, 4 * math.pi), (4, 2 * math.pi**2)])
 def test_log_area_of_small_spheres(dim, area):
-    assert estimators.log_area(dim) == pytest.approx(math.log(area), abs=1e-14)
+    assert log_area(dim) == pytest.approx(math.log(area), abs=1e-14)
 
 
 def test_log_area_is_the_integral_of_a_flat_kernel():
-    assert estimators.log_area(128) == pytest.approx(log_kernel_integral(128, 1e-12), abs=1e-9)
+    assert log_area(128) == pytest.approx(log_kernel_integral(128, 1e-12), abs=1e-9)
 
 
 def trapezoid(kappa0, kappa, nodes=1024):
     """(E log p(y|x)/p(y), E log q(y|x)/q(y)) on the circle by sums over equal angles, the
     convolution included."""
-    angles, step = 2 * np.pi * np.arange(nodes) / nodes, 2 * np.pi / nodes
+    angles = 2 * np.pi * np.arange(nodes) / nodes
+    step = 2 * np.pi / nodes
     p = stats.vonmises.pdf(angles, kappa0)
     q = stats.vonmises.pdf(angles[:, None] - angles, kappa) @ p * step
     return [step * p @ np.log(2 * np.pi * density) for density in (p, q)]
@@ -109,7 +112,8 @@ def test_smoothed_information_in_three_dimensions_by_sampling(kappa):
 def test_information_between_two_views_by_quadrature():
     """Two views of one x on the circle: their density given each other is p * p, their distance's
     distribution, too."""
-    angles, step = 2 * np.pi * np.arange(2048) / 2048, 2 * np.pi / 2048
+    angles = 2 * np.pi * np.arange(2048) / 2048
+    step = 2 * np.pi / 2048
     p = stats.vonmises.pdf(angles, 4)
     both = stats.vonmises.pdf(angles[:, None] - angles, 4) @ p * step
     exact = step * both @ np.log(2 * np.pi * both)
@@ -124,7 +128,8 @@ def test_many_views_give_x_away():
     _, views = estimators.vmf_views(2000, 3, 5, 60, generator())
     found = [estimators.views_information(views[:count], 5) for count in (2, 8, 60)]
     truth = estimators.vmf_mutual_information(3, 5)
-    assert found[0] < found[1] < found[2] and found[2] == pytest.approx(truth, abs=0.1)
+    assert found[0] < found[1] < found[2]
+    assert found[2] == pytest.approx(truth, abs=0.1)
 
 
 # --- samples --------------------------------------------------------------------------------------
@@ -133,7 +138,8 @@ def test_many_views_give_x_away():
 @pytest.mark.parametrize("dim, kappa", [(2, 5), (3, 10), (16, 50), (128, 100)])
 def test_samples_lie_around_their_own_means(dim, kappa):
     x, (y,) = estimators.vmf_views(20_000, dim, kappa, 1, generator())
-    assert y.shape == (20_000, dim) and y.dtype == torch.float64
+    assert y.shape == (20_000, dim)
+    assert y.dtype == torch.float64
     assert torch.allclose(y.norm(dim=1), torch.ones(20_000, dtype=torch.float64))
     cosine = (x * y).sum(1)
     with mpmath.workdps(30):
@@ -149,12 +155,14 @@ def test_samples_lie_around_their_own_means(dim, kappa):
 def test_a_mean_on_the_samplers_own_pole():
     pole = torch.eye(3).expand(3, 3)[:1].repeat(500, 1)
     near, far = (estimators.vmf_sample(sign * pole, 1000, generator()) for sign in (1, -1))
-    assert near[:, 0].min() > 0.95 and far[:, 0].max() < -0.95
+    assert near[:, 0].min() > 0.95
+    assert far[:, 0].max() < -0.95
 
 
 def test_a_seed_makes_the_sample():
     draw = [estimators.vmf_views(5, 16, 10, 2, generator(seed))[1] for seed in (0, 0, 1)]
-    assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
+    assert torch.equal(draw[0], draw[1])
+    assert not torch.equal(draw[0], draw[2])
 
 
 # --- Eq. 2 ----------------------------------------------------------------------------------------
@@ -165,7 +173,8 @@ def entropies(dim, kappa0, n, replicates):
     """Eq. 2 at the kernel chosen on one sample: of other samples, each beside the same sum with the
     true density."""
     mean = torch.eye(dim)[:1].expand(n, dim)
-    rng, found = generator(), []
+    rng = generator()
+    found = []
     z = estimators.vmf_sample(mean, kappa0, rng).float()
     kappa = estimators.best_kappa(lambda k: -float(global_entropy(z, k)))
     for _ in range(replicates):
@@ -191,7 +200,8 @@ def test_eq2_is_biased_in_many_dimensions(dim, kappa0, expected):
     """The bias is that of the notebook's text; it is far from the noise and hardly smaller than
     with 512 points."""
     many, few = (np.subtract(*entropies(dim, kappa0, n, 2)) for n in (8192, 512))
-    assert many.mean() == pytest.approx(expected, rel=0.05) and many.mean() > 10 * many.std()
+    assert many.mean() == pytest.approx(expected, rel=0.05)
+    assert many.mean() > 10 * many.std()
     assert many.mean() < few.mean() < 2 * many.mean()
 
 
@@ -221,9 +231,8 @@ def test_the_three_bounds_on_a_hand_made_table_of_scores():
 def test_info_nce_cannot_exceed_log_n():
     scores = 100 * torch.eye(64)
     assert float(estimators.info_nce(scores)) == pytest.approx(math.log(64), abs=1e-5)
-    assert (
-        float(estimators.mine(scores)) == pytest.approx(100) and float(estimators.nwj(scores)) > 99
-    )
+    assert float(estimators.mine(scores)) == pytest.approx(100)
+    assert float(estimators.nwj(scores)) > 99
 
 
 def test_eq4_on_pairs_is_info_nce_with_the_kernel_as_critic():
@@ -231,7 +240,8 @@ def test_eq4_on_pairs_is_info_nce_with_the_kernel_as_critic():
     statement, in float64."""
     x, (y,) = estimators.vmf_views(50, 16, 10, 1, generator())
     ours = mutual_information(*InfoMaxLoss(10).entropies([x, y]), 2, 100)["mi_density"]
-    z, own = torch.cat([x, y]), torch.arange(100).roll(50)
+    z = torch.cat([x, y])
+    own = torch.arange(100).roll(50)
     others = (10 * z @ z.T).fill_diagonal_(-torch.inf)  # row i: its partner and 98 strangers
     scores = others.gather(1, own[:, None])[:, 0] - others.logsumexp(1)
     assert ours == pytest.approx(float(scores.mean()) + math.log(99), abs=1e-10)
@@ -258,10 +268,8 @@ def test_ksg_is_scikit_learns_in_one_dimension(k):
     rng = generator()
     x = rng.standard_normal(700)
     y = x + 0.5 * rng.standard_normal(700)
-    x, y = (
-        x / x.std(),
-        y / y.std(),
-    )  # scikit-learn scales, which the maximum of two distances depends on
+    x = x / x.std()  # scikit-learn scales, which the maximum of two distances depends on
+    y = y / y.std()
     peer = mutual_info_regression(x[:, None], y, n_neighbors=k, random_state=0)[0]
     assert estimators.ksg(torch.tensor(x)[:, None], torch.tensor(y)[:, None], k) == pytest.approx(
         peer, abs=1e-3

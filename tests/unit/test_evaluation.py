@@ -17,11 +17,21 @@ from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.evaluation.representation import effective_rank, features
 from infomax_nb.seeds import stream
 
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+MEAN = [0.485, 0.456, 0.406]
+STD = [0.229, 0.224, 0.225]
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def random_rows(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(rows, columns, generator=generator(seed))
+
+
+def standardised(images: torch.Tensor) -> torch.Tensor:
+    """By torchvision's `normalize`."""
+    return vision.normalize(images / 255, MEAN, STD)
 
 
 def network() -> nn.Module:
@@ -45,10 +55,22 @@ def image_set(n: int, seed: int, classes: int = 6) -> ImageSet:
     labels = torch.randint(0, classes, (n,), generator=generator(seed))
     colours = torch.randint(40, 216, (classes, 3, 1, 1), generator=generator(99))
     images = colours[labels] + 40 * torch.randn(n, 3, 16, 16, generator=generator(seed + 1))
-    return ImageSet(images.clamp(0, 255).byte(), labels, [str(k) for k in range(classes)])
+    names = [str(k) for k in range(classes)]
+    return ImageSet(images.clamp(0, 255).byte(), labels, names)
 
 
 # --- k-NN -----------------------------------------------------------------------------------------
+
+
+def votes_by_sklearn(bank, labels, queries, n_classes, k, temperature=0.1) -> np.ndarray:
+    """Those of scikit-learn's cosine neighbours, weighted by exp(similarity / temperature)."""
+    neighbours = NearestNeighbors(n_neighbors=k, metric="cosine").fit(bank)
+    distance, index = neighbours.kneighbors(queries)
+    votes = np.zeros((len(queries), n_classes))
+    rows = np.arange(len(queries))[:, None]
+    weights = np.exp((1 - distance) / temperature)
+    np.add.at(votes, (rows, np.asarray(labels)[index]), weights)
+    return votes
 
 
 @pytest.mark.parametrize(
@@ -57,21 +79,18 @@ def image_set(n: int, seed: int, classes: int = 6) -> ImageSet:
 def test_knn_ranks_as_scikit_learns_neighbours_vote(n_bank, k, temperature):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(10, 24))
-    labels, truth = rng.integers(0, 10, n_bank), rng.integers(0, 10, 300)
+    labels = rng.integers(0, 10, n_bank)
+    truth = rng.integers(0, 10, 300)
     bank = centres[labels] + 3 * rng.normal(size=(n_bank, 24))
     queries = centres[truth] + 3 * rng.normal(size=(300, 24))
     bank *= rng.uniform(0.1, 5, (n_bank, 1))  # lengths don't matter
 
-    distance, index = (
-        NearestNeighbors(n_neighbors=min(k, n_bank), metric="cosine").fit(bank).kneighbors(queries)
-    )
-    votes = np.zeros((300, 10))
-    np.add.at(votes, (np.arange(300)[:, None], labels[index]), np.exp((1 - distance) / temperature))
+    votes = votes_by_sklearn(bank, labels, queries, 10, min(k, n_bank), temperature)
     assert (np.sort(votes)[:, -5:] > 0).all()  # else the order of the fifth is no question
     reference = np.argsort(-votes, axis=1)
 
-    bank, queries = (torch.from_numpy(a).float() for a in (bank, queries))
-    got = knn(bank, torch.from_numpy(labels), queries, 10, k, temperature)
+    rows = [torch.from_numpy(a).float() for a in (bank, queries)]
+    got = knn(rows[0], torch.from_numpy(labels), rows[1], 10, k, temperature)
     assert got.shape == (300, 10)
     assert (got.numpy()[:, :5] == reference[:, :5]).all()
     assert (got.sort(1).values == torch.arange(10)).all()
@@ -84,36 +103,30 @@ def test_knn_ranks_as_scikit_learns_neighbours_vote(n_bank, k, temperature):
 def test_no_more_neighbours_vote_than_make_sense(images, k):
     """The usual 200, and at most a fifth of the images that there are."""
     assert usual_k(images) == k
-    bank, queries = (
-        torch.randn(images, 8, generator=generator()),
-        torch.randn(3, 8, generator=generator(1)),
-    )
+    bank = random_rows(images, 8)
+    queries = random_rows(3, 8, seed=1)
     labels = torch.arange(images) % 3
-    assert torch.equal(knn(bank, labels, queries, 3), knn(bank, labels, queries, 3, k))
+    expected = knn(bank, labels, queries, 3, k)
+    assert torch.equal(knn(bank, labels, queries, 3), expected)
 
 
 def test_knn_in_chunks_equals_one_by_one():
     """Enough classes that the memory bound cuts the queries into several chunks."""
-    bank, queries = (
-        torch.randn(400, 8, generator=generator()),
-        torch.randn(70, 8, generator=generator(1)),
-    )
+    bank = random_rows(400, 8)
+    queries = random_rows(70, 8, seed=1)
     labels = torch.arange(400)  # 200 neighbours x 6,000 classes: 41 queries a chunk
     got = knn(bank, labels, queries, 6000, 200)
-    cosine = nn.functional.normalize(queries.double()) @ nn.functional.normalize(bank.double()).T
-    assert torch.equal(got[:, :50], cosine.argsort(1, descending=True)[:, :50])
+    unit = nn.functional.normalize
+    cosine = unit(queries.double()) @ unit(bank.double()).T
+    expected = cosine.argsort(1, descending=True)
+    assert torch.equal(got[:, :50], expected[:, :50])
 
 
-def test_nearest():
-    bank, queries = (
-        torch.randn(50, 6, generator=generator()),
-        torch.randn(9, 6, generator=generator(1)),
-    )
-    index = (
-        NearestNeighbors(n_neighbors=4, metric="cosine")
-        .fit(bank.numpy())
-        .kneighbors(queries.numpy())[1]
-    )
+def test_the_nearest_rows_are_scikit_learns_neighbours():
+    bank = random_rows(50, 6)
+    queries = random_rows(9, 6, seed=1)
+    neighbours = NearestNeighbors(n_neighbors=4, metric="cosine").fit(bank.numpy())
+    index = neighbours.kneighbors(queries.numpy(), return_distance=False)
     assert nearest(bank * torch.rand(50, 1), queries, 4).tolist() == index.tolist()
 
 
@@ -128,28 +141,28 @@ def test_topk_accuracy_by_hand():
 
 @pytest.mark.parametrize("shape", [(300, 20), (15, 40), (20, 40_000)])  # the last: few raw pictures
 def test_effective_rank_equals_numpys_singular_values(shape):
-    x = torch.randn(shape, generator=generator()) * torch.logspace(0, -3, shape[1]) + 5
-    values = np.linalg.svd(x.double().numpy() - x.double().numpy().mean(0), compute_uv=False)
+    scale = torch.logspace(0, -3, shape[1])
+    x = random_rows(*shape) * scale + 5
+    rows = x.double().numpy()
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
     share = values / values.sum()
     share = share[share > 1e-12]
-    assert effective_rank(x) == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)
+    entropy = -(share * np.log(share)).sum()
+    assert effective_rank(x) == pytest.approx(np.exp(entropy), rel=1e-4)
 
 
 def test_effective_rank_of_known_cases():
-    assert effective_rank(torch.cat([torch.eye(7), -torch.eye(7)])) == pytest.approx(7, abs=1e-6)
-    assert effective_rank(torch.linspace(-1, 1, 50)[:, None] * torch.ones(5)) == pytest.approx(
-        1, abs=1e-3
-    )
+    cross = torch.cat([torch.eye(7), -torch.eye(7)])
+    assert effective_rank(cross) == pytest.approx(7, abs=1e-6)
+    line = torch.linspace(-1, 1, 50)[:, None] * torch.ones(5)
+    assert effective_rank(line) == pytest.approx(1, abs=1e-3)
     assert effective_rank(torch.full((30, 5), 0.1)) == pytest.approx(1, abs=1e-3)
 
 
-def test_pixels():
+def test_flattening_gives_standardised_pixels():
     images = image_set(4, 0).images
-    assert torch.allclose(
-        features(torch.nn.Flatten(), images),
-        vision.normalize(images / 255, MEAN, STD).flatten(1),
-        atol=1e-5,
-    )
+    expected = standardised(images).flatten(1)
+    assert torch.allclose(features(torch.nn.Flatten(), images), expected, atol=1e-5)
 
 
 # --- Features -------------------------------------------------------------------------------------
@@ -157,10 +170,13 @@ def test_pixels():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_features_are_those_of_each_image_alone(training):
-    net, images = network().train(training), image_set(515, 3).images  # more than one batch
+    net = network().train(training)
+    images = image_set(515, 3).images  # more than one batch
     before = {name: t.clone() for name, t in net.state_dict().items()}
     got = features(net, images)
-    assert (got.shape, got.dtype, got.requires_grad) == ((515, 12), torch.float32, False)
+    assert got.shape == (515, 12)
+    assert got.dtype == torch.float32
+    assert not got.requires_grad
     assert net.training == training
     assert all(m.training == training for m in net.modules())
     for name, t in net.state_dict().items():
@@ -168,46 +184,33 @@ def test_features_are_those_of_each_image_alone(training):
 
     net.eval()
     with torch.no_grad():
-        alone = torch.cat([net(vision.normalize(image[None] / 255, MEAN, STD)) for image in images])
+        alone = torch.cat([net(standardised(image[None])) for image in images])
     torch.testing.assert_close(got, alone, rtol=0, atol=1e-5)
-    net.train()
-    assert (
-        net(vision.normalize(images / 255, MEAN, STD)) - got
-    ).abs().max() > 1e-2  # a batch's own statistics differ
+    net.train()  # a batch's own statistics differ
+    assert (net(standardised(images)) - got).abs().max() > 1e-2
 
 
 def test_features_leave_a_frozen_part_frozen():
     net = network()
     net[1].eval()
     features(net, image_set(4, 0).images)
-    assert (net.training, net[1].training) == (True, False)
+    assert net.training
+    assert not net[1].training
 
 
 # --- The evaluation after an epoch ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_online_evaluation_equals_a_plain_loop(interrupted):
-    """Three evaluations: Adam's state and the head go on from one to the next, also through a
-    checkpoint."""
-    train, test, net, seed = image_set(700, 10), image_set(200, 20), network(), 5
-    state = torch.get_rng_state()
-    evaluation = OnlineEvaluation(train, test, 12, seed, torch.device("cpu"))
-    assert torch.equal(torch.get_rng_state(), state)  # training's random numbers are as without it
-    got = []
-    for epoch in range(3):
-        if interrupted and epoch == 2:
-            saved = evaluation.state_dict()
-            evaluation = OnlineEvaluation(train, test, 12, seed, torch.device("cpu"))
-            evaluation.load_state_dict(saved)
-        got.append(evaluation(net, epoch))
-
+def plain_evaluation(train: ImageSet, test: ImageSet, net: nn.Module, seed: int):
+    """Three evaluations written out: what the head ranks after each, and the head."""
     net.eval()
     with torch.no_grad():
-        x, queries = (net(vision.normalize(s.images / 255, MEAN, STD)) for s in (train, test))
+        x = net(standardised(train.images))
+        queries = net(standardised(test.images))
     torch.manual_seed(stream(seed, 0, 3))
     head = nn.Linear(12, 6)
     adam = torch.optim.Adam(head.parameters(), lr=1e-3)
+    rankings = []
     for epoch in range(3):
         order = generator(stream(seed, epoch, 4))
         for _ in range(2):
@@ -216,58 +219,59 @@ def test_online_evaluation_equals_a_plain_loop(interrupted):
                 adam.zero_grad()
                 nn.functional.cross_entropy(head(x[rows]), train.labels[rows]).backward()
                 adam.step()
-        with torch.no_grad():
-            ranked = head(queries).argsort(1, descending=True)
-        right = (ranked == test.labels[:, None]).float()
-        assert got[epoch]["linear_top1"] == pytest.approx(
-            100 * right[:, :1].sum(1).mean().item(), abs=1e-4
-        )
-        assert got[epoch]["linear_top5"] == pytest.approx(
-            100 * right[:, :5].sum(1).mean().item(), abs=1e-4
-        )
-    torch.testing.assert_close(evaluation.head.weight, head.weight, rtol=0, atol=1e-5)
+        rankings.append(head(queries).argsort(1, descending=True))
+    return rankings, head, x, queries
 
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_online_evaluation_equals_a_plain_loop(interrupted):
+    """Adam's state and the head go on from one evaluation to the next, through a checkpoint too."""
+    train = image_set(700, 10)
+    test = image_set(200, 20)
+    net = network()
+    evaluation = OnlineEvaluation(train, test, 12, 5, torch.device("cpu"))
+    got = []
+    for epoch in range(3):
+        if interrupted and epoch == 2:
+            saved = evaluation.state_dict()
+            evaluation = OnlineEvaluation(train, test, 12, 5, torch.device("cpu"))
+            evaluation.load_state_dict(saved)
+        got.append(evaluation(net, epoch))
+
+    rankings, head, x, queries = plain_evaluation(train, test, net, seed=5)
+    for measured, ranked in zip(got, rankings, strict=True):
+        for k in (1, 5):
+            hits = (ranked[:, :k] == test.labels[:, None]).any(1)
+            right = hits.float().mean().item()
+            assert measured[f"linear_top{k}"] == pytest.approx(100 * right, abs=1e-4)
+    torch.testing.assert_close(evaluation.head.weight, head.weight, rtol=0, atol=1e-5)
     votes = knn(x, train.labels, queries, 6)
-    assert got[2]["knn_top1"] == pytest.approx(
-        100 * (votes[:, 0] == test.labels).float().mean().item(), abs=1e-4
-    )
+    right = (votes[:, 0] == test.labels).float().mean().item()
+    assert got[2]["knn_top1"] == pytest.approx(100 * right, abs=1e-4)
     assert got[2]["knn_top5"] >= got[2]["knn_top1"] > 30
     assert got[2]["effective_rank"] == pytest.approx(effective_rank(queries), rel=1e-4)
-    assert set(got[2]) == {
-        "linear_top1",
-        "linear_top5",
-        "knn_top1",
-        "knn_top5",
-        "knn_few_top1",
-        "effective_rank",
-    }
+    measures = {"linear_top1", "linear_top5", "knn_top1", "knn_top5"}
+    assert set(got[2]) == measures | {"knn_few_top1", "effective_rank"}
     fewest = min(np.bincount(train.labels))
-    votes = with_sklearn(x, train.labels, queries, 6, k=fewest)
-    assert got[2]["knn_few_top1"] == pytest.approx(
-        100 * (votes == test.labels.numpy()).mean(), abs=1e-4
-    )
+    votes = votes_by_sklearn(x.double(), train.labels, queries.double(), 6, fewest)
+    right = (votes.argmax(1) == test.labels.numpy()).mean()
+    assert got[2]["knn_few_top1"] == pytest.approx(100 * right, abs=1e-4)
 
 
-def with_sklearn(bank, labels, queries, n_classes, k, temperature=0.1):
-    """Cosine neighbours of scikit-learn, votes weighted by exp(similarity / temperature)."""
-    distance, index = (
-        NearestNeighbors(n_neighbors=k, metric="cosine")
-        .fit(bank.double())
-        .kneighbors(queries.double())
-    )
-    votes = np.zeros((len(queries), n_classes))
-    for row in range(len(queries)):
-        np.add.at(votes[row], labels.numpy()[index[row]], np.exp((1 - distance[row]) / temperature))
-    return votes.argmax(1)
+def test_an_evaluation_leaves_trainings_random_numbers_as_they_are():
+    state = torch.get_rng_state()
+    OnlineEvaluation(image_set(20, 1), image_set(20, 2), 12, 5, torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_knn_equals_scikit_learns_neighbours():
     draw = generator(3)
-    bank, queries = torch.randn(2000, 32, generator=draw), torch.randn(500, 32, generator=draw)
+    bank = torch.randn(2000, 32, generator=draw)
+    queries = torch.randn(500, 32, generator=draw)
     labels = torch.randint(0, 7, (2000,), generator=draw)
-    assert np.array_equal(
-        knn(bank, labels, queries, 7)[:, 0].numpy(), with_sklearn(bank, labels, queries, 7, 200)
-    )
+    votes = votes_by_sklearn(bank.double(), labels, queries.double(), 7, 200)
+    ranked = knn(bank, labels, queries, 7)
+    assert np.array_equal(ranked[:, 0].numpy(), votes.argmax(1))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' peak memory")
@@ -275,9 +279,13 @@ def test_knn_of_60000_by_10000_takes_less_than_a_gigabyte():
     code = """if True:
         import re, torch
         from lightly.utils.benchmarking.knn import knn_predict
-        from infomax_nb.evaluation import knn
-        peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e6
-        bank, queries, labels = torch.randn(60_000, 128), torch.randn(10_000, 128), torch.arange(60_000) % 100
+        from infomax_nb.evaluation.neighbours import knn
+        def peak():
+            status = open("/proc/self/status").read()
+            return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 1e6
+        bank = torch.randn(60_000, 128)
+        queries = torch.randn(10_000, 128)
+        labels = torch.arange(60_000) % 100
         knn(bank[:500], labels[:500], queries[:10], 100)
         before = peak()
         knn(bank, labels, queries, 100)

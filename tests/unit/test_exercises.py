@@ -72,11 +72,10 @@ def test_goals_exercises_and_hints(number):
     assert asked.count("\n## Exercises\n") == 1
     asked = asked.partition("\n## Exercises\n")[2]
     assert re.findall(r"(?m)^(\d)\. \*\*[^*]+\*\*", asked) == ["1", "2", "3"]
-    assert (
-        f'check("{number}-1", answer)' in asked
-        and "from infomax_nb.exercises import check" in asked
-    )
-    assert hints.startswith("<details><summary>") and hints.endswith("</details>")
+    assert f'check("{number}-1", answer)' in asked
+    assert "from infomax_nb.exercises import check" in asked
+    assert hints.startswith("<details><summary>")
+    assert hints.endswith("</details>")
     assert re.findall(r"(?m)^(\d)\. ", hints) == ["1", "2", "3"]
     for k in (1, 2, 3):
         exercise = EXERCISES[f"{number}-{k}"]
@@ -144,9 +143,11 @@ def test_nothing_gives_an_answer_away():
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers(name):
     """Within the tolerance on both sides, and off by more than it on both sides, place by place."""
-    within, right = EXERCISES[name].within, listed(ANSWERS[name])
+    within = EXERCISES[name].within
+    right = listed(ANSWERS[name])
     given = right if len(right) > 1 else right[0]
-    assert check(name, given) and check(name, given).text == f"{name}: right."
+    assert check(name, given)
+    assert check(name, given).text == f"{name}: right."
     for sign in (-1, 1):
         near = [a + sign * 0.98 * w for a, w in zip(right, within, strict=True)]
         assert check(name, near), near
@@ -160,8 +161,10 @@ def test_numbers(name):
 
 @pytest.mark.parametrize("name", WORDS)
 def test_words(name):
-    right, words = listed(ANSWERS[name]), EXERCISES[name].words
-    assert check(name, right) and check(name, [f"  {word.upper()} " for word in right])
+    right = listed(ANSWERS[name])
+    words = EXERCISES[name].words
+    assert check(name, right)
+    assert check(name, [f"  {word.upper()} " for word in right])
     assert len(right) > 1 or check(name, right[0])
     for place in range(len(right)):
         for word in set(words) - {right[place]}:
@@ -176,7 +179,9 @@ def test_the_answers_are_those_of_the_instructors_page(name):
 def test_a_tolerance_includes_its_ends():
     """Decimals are rounded in binary: 0.284 + 0.01 is more than 0.01 away from 0.284."""
     assert 0.294 - 0.284 > 0.01
-    assert check("07-2", 0.294) and check("07-2", 0.274) and not check("07-2", 0.2941)
+    assert check("07-2", 0.294)
+    assert check("07-2", 0.274)
+    assert not check("07-2", 0.2941)
 
 
 # --- What is not an answer ------------------------------------------------------------------------
@@ -226,7 +231,8 @@ def test_unknown_exercises(name):
 )
 def test_no_number(answer):
     said = refusal("00-1", answer)
-    assert said.startswith("answer = ") and len(said) < 250
+    assert said.startswith("answer = ")
+    assert len(said) < 250
     assert said.endswith(" is not allowed: exercise 00-1 asks for the bound in nats, within 0.01.")
 
 
@@ -260,7 +266,8 @@ def test_no_word_of_the_list(answer):
     ],
 )
 def test_kinds_of_numbers(kind):
-    assert check("00-1", kind(ANSWERS["00-1"])) and not check("00-1", kind(ANSWERS["00-1"] + 1))
+    assert check("00-1", kind(ANSWERS["00-1"]))
+    assert not check("00-1", kind(ANSWERS["00-1"] + 1))
 
 
 def test_a_notebook_shows_one_line():
@@ -282,8 +289,10 @@ def apart(shared: int, ratio: float) -> float:
     written out."""
     own = torch.arange(24).reshape(6, 4)
     own[1::2, :shared] = own[::2, 4 - shared :].clone()
-    flat, image = own.flatten(), torch.arange(24) // 4
-    other, same = ~torch.eye(24, dtype=torch.bool), image[:, None] == image
+    flat = own.flatten()
+    image = torch.arange(24) // 4
+    other = ~torch.eye(24, dtype=torch.bool)
+    same = image[:, None] == image
     noise = torch.randn(24, generator=torch.Generator().manual_seed(0))
     start = torch.deg2rad((15.0 * torch.arange(24) + 5 * noise).double())
     x = torch.stack([start.cos(), start.sin()], 1).requires_grad_()
@@ -332,7 +341,8 @@ def lost_by_raw_pixels() -> float:
         x.reshape(len(x), -1) / np.linalg.norm(x.reshape(len(x), -1), axis=1)[:, None]
         for x in (rows, queries)
     )
-    similar, labels = queries @ rows.T, train.labels.numpy()
+    similar = queries @ rows.T
+    labels = train.labels.numpy()
     near = np.argpartition(-similar, 400, axis=1)[:, :400]
     weights = np.exp(np.take_along_axis(similar, near, 1) / 0.1)
     votes = np.stack([(weights * (labels[near] == k)).sum(1) for k in range(48)], 1)

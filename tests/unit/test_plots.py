@@ -62,7 +62,8 @@ def test_a_dollar_is_a_dollar(name):
 def test_every_name_is_drawn_in_silence(name):
     for text in (plots.label(name), plots.label(name, 7), plots.label(name, most=20)):
         drawn(text)
-        assert plots.label(text) == text and text.encode().decode() == text
+        assert plots.label(text) == text
+        assert text.encode().decode() == text
         assert len(text.replace(r"\$", "$")) <= 24
 
 
@@ -76,11 +77,9 @@ def test_names_whose_letters_no_font_has_become_numbers(monkeypatch):
 def test_names_that_are_cut_stay_apart():
     names = [f"{'a' * 40}{k}{'b' * 40}" for k in range(3)] + ["short"]
     got = plots.labels(names)
-    assert (
-        len(set(got)) == 4
-        and got[3] == "short"
-        and all("…" in text and len(text) < 30 for text in got[:3])
-    )
+    assert len(set(got)) == 4
+    assert got[3] == "short"
+    assert all("…" in text and len(text) < 30 for text in got[:3])
 
 
 def test_names_of_glyphs_stay_as_they_are():
@@ -145,4 +144,5 @@ def test_names_in_letters_that_are_not_there_print_no_warning():
     code = "import torch, infomax_nb.plots as p; z = torch.zeros(2, 3, 8, 8, dtype=torch.uint8); "
     code += "p.gallery(z, ['$\u732b', '\u0e2b\u0e21\u0e32$']).savefig('/dev/null', format='png')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "" and done.stdout == ""
+    assert done.stderr == ""
+    assert done.stdout == ""

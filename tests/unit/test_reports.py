@@ -75,7 +75,8 @@ def test_tables_are_kept_whole_and_shown(tmp_path, monkeypatch):
     ]
     pd.testing.assert_frame_equal(report.committed("saliency"), table)
     (record,) = json.loads((folder / "records.json").read_text())
-    assert record["commit"] == "c0ffee" and record["config"]["beta"] == 2
+    assert record["commit"] == "c0ffee"
+    assert record["config"]["beta"] == 2
     with pytest.raises(ParameterError, match=r"export = '\.\./x' is not allowed"):
         report.export_tables("../x", {"table": table}, plt.figure(), "what", [run])
 
@@ -95,7 +96,8 @@ def test_the_summary_tells_apart_what_differs():
         for e in (1, 2)
     ]
     table = report.summary(pd.DataFrame(rows).assign(mi_held_out=1.234))
-    assert list(table.index) == ["0.5", "2"] and list(table.seeds) == ["2", "2"]
+    assert list(table.index) == ["0.5", "2"]
+    assert list(table.seeds) == ["2", "2"]
     assert table.linear_top1["2"] == "22.5 ± 0.7"  # mean and deviation of 22 and 23
     assert table.mi_held_out["0.5"] == "1.23 ± 0.00"
 
@@ -110,12 +112,15 @@ def test_a_network_at_hand_loads(name):
     config = network.config
     assert name == f"{config.dataset}-{config.method}-{config.backbone}"
     assert network.centroids.shape == (len(network.classes), network.backbone.num_features)
-    assert not network.backbone.training and network.record["commit"] and network.record["finished"]
+    assert not network.backbone.training
+    assert network.record["commit"]
+    assert network.record["finished"]
     fresh = backbone(config.backbone, config.stem, config.size).state_dict()
     assert all(torch.isfinite(v).all() for v in network.backbone.state_dict().values())
     assert any(not torch.equal(v, fresh[k]) for k, v in network.backbone.state_dict().items())
     out = features(network.backbone, torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8))
-    assert out.shape == (3, network.backbone.num_features) and out.std(0).max() > 0
+    assert out.shape == (3, network.backbone.num_features)
+    assert out.std(0).max() > 0
 
 
 def test_an_unknown_network_is_named():
@@ -148,7 +153,8 @@ def test_a_network_at_hand_has_its_recorded_accuracy(name):
 
 def test_a_network_whose_weights_were_exchanged_is_refused(tmp_path, monkeypatch):
     """Two networks of one shape: the one's record beside the other's weights."""
-    name, other = "cifar10-infomax-resnet_small", "cifar10-simclr-resnet_small"
+    name = "cifar10-infomax-resnet_small"
+    other = "cifar10-simclr-resnet_small"
     (tmp_path / f"{name}.json").write_bytes((NETWORKS / f"{name}.json").read_bytes())
     (tmp_path / f"{name}.pt").write_bytes((NETWORKS / f"{other}.pt").read_bytes())
     monkeypatch.setattr("infomax_nb.networks.NETWORKS", tmp_path)

@@ -20,7 +20,7 @@ from infomax_nb.evaluation.verdicts import (
     epochs_to_stall,
     equivalent,
     paired_interval,
-    said,
+    interval_text,
     spearman_within,
 )
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
@@ -36,24 +36,29 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_paired_interval_is_that_of_scipys_paired_t_test():
-    ours, theirs = np.array([42.4, 42.3, 41.0, 43.1]), np.array([36.3, 37.2, 35.9, 35.1])
+    ours = np.array([42.4, 42.3, 41.0, 43.1])
+    theirs = np.array([36.3, 37.2, 35.9, 35.1])
     found = paired_interval(ours - theirs)
     for level in (0.9, 0.95):
         expected = stats.ttest_rel(ours, theirs).confidence_interval(level)
         found = paired_interval(ours - theirs, level)
         assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
-    assert found["mean"] == pytest.approx(ours.mean() - theirs.mean()) and found["seeds"] == 4
+    assert found["mean"] == pytest.approx(ours.mean() - theirs.mean())
+    assert found["seeds"] == 4
 
 
 def test_one_seed_has_no_interval():
     found = paired_interval([np.nan, 1.25])
-    assert found["mean"] == 1.25 and found["seeds"] == 1
-    assert math.isnan(found["low"]) and math.isnan(found["high"])
-    assert said([-1.25]) == "−1.2 (one seed, no interval)" and said([-1.25], count=False) == "−1.2"
+    assert found["mean"] == 1.25
+    assert found["seeds"] == 1
+    assert math.isnan(found["low"])
+    assert math.isnan(found["high"])
+    assert interval_text([-1.25]) == "−1.2 (one seed, no interval)"
+    assert interval_text([-1.25], count=False) == "−1.2"
     assert equivalent([0.0]).startswith("undecided: one seed")
     # mean 2, standard deviation 1: t(0.975, 2) / √3 = 2.4841 on either side
-    assert said([1, 2, 3]) == "+2.0 [−0.5, +4.5] (3 seeds)"
-    assert said([1, 2, 3], digits=2, count=False) == "+2.00 [−0.48, +4.48]"
+    assert interval_text([1, 2, 3]) == "+2.0 [−0.5, +4.5] (3 seeds)"
+    assert interval_text([1, 2, 3], digits=2, count=False) == "+2.00 [−0.48, +4.48]"
 
 
 PAIRS = ([0.1, -0.2, 0.3], [0.5, -1.0, 0.9], [3.0, 3.2, 2.9], [-3, -3.4, -3.1], [1.1, 0.9])
@@ -76,7 +81,9 @@ def test_equivalence_is_two_one_sided_t_tests(differences, margin):
 
 def test_a_correlation_between_groups_is_none_within_them():
     """Two groups, far apart along a rising line, in each of which one falls as the other rises."""
-    x, y, groups = [1, 2, 3, 11, 12, 13], [3, 2, 1, 13, 12, 11], list("aaabbb")
+    x = [1, 2, 3, 11, 12, 13]
+    y = [3, 2, 1, 13, 12, 11]
+    groups = list("aaabbb")
     assert stats.spearmanr(x, y).statistic > 0.5
     assert spearman_within(x, y, groups) == pytest.approx(-1)
     assert spearman_within(x, y, ["a"] * 6) == pytest.approx(stats.spearmanr(x, y).statistic)
@@ -103,11 +110,9 @@ def test_runs_are_paired_by_seed():
     )
     rows["linear_top1"] = [1.0, 2, 3, 10, 20, 30]
     table = by_seed(rows, "method")
-    assert (
-        table["a"].tolist() == [10, 30]
-        and table["b"].iloc[0] == 20
-        and math.isnan(table["b"].iloc[1])
-    )
+    assert table["a"].tolist() == [10, 30]
+    assert table["b"].iloc[0] == 20
+    assert math.isnan(table["b"].iloc[1])
     assert by_seed(rows, "method", epoch=1)["a"].tolist() == [1, 3]
     assert paired_interval(table["b"] - table["a"])["seeds"] == 1
     assert by_seed(rows[rows.seed == 0].drop(columns="seed"), "method").index.tolist() == [0]
@@ -123,7 +128,8 @@ def test_equal_compute():
     rows = pd.DataFrame(rows)
     rows["linear_top1"] = np.where(rows.method == "dear", 10 * rows.epoch, rows.epoch) + rows.seed
     epoch, less = at_equal_compute(rows, {"dear": 2.6, "cheap": 1.0}, "dear", "cheap")
-    assert epoch == 3 and less.tolist() == [20, 20]  # 3 epochs cost 7.8 of 10; 30 less 10
+    assert epoch == 3  # 3 epochs cost 7.8 of 10; 30 less 10
+    assert less.tolist() == [20, 20]
     assert at_equal_compute(rows, {"dear": 26, "cheap": 1.0}, "dear", "cheap")[0] == 0
     assert at_equal_compute(rows, {"dear": 0.1, "cheap": 1.0}, "dear", "cheap")[0] == 10
 
@@ -132,7 +138,8 @@ def test_equal_compute():
 def test_the_cost_of_a_step_is_that_of_its_layers(method):
     """Counted by hooks on convolutions and linear layers; backward is twice that, less the gradient
     of the pixels."""
-    config, seen = TrainConfig(method=method, batch_size=4), []
+    config = TrainConfig(method=method, batch_size=4)
+    seen = []
     net = build(config, 10)
     first = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
 
@@ -154,7 +161,8 @@ def test_the_cost_of_a_step_is_that_of_its_layers(method):
 def test_a_teachers_share_of_its_start_is_what_is_left_of_it():
     """The teacher starts at one, all students are zero: what it holds after each step is its weight
     on the start."""
-    epochs, steps = 3, 4
+    epochs = 3
+    steps = 4
     method = METHODS["byol"](TrainConfig(method="byol", epochs=epochs), 10).eval()
     with torch.no_grad():
         for p in method.teacher.parameters():
@@ -240,9 +248,8 @@ def test_no_kappa_stalls_before_another_and_none_is_predicted():
     assert mean.groupby("kappa").agg(epochs_to_stall).tolist() == [7, 8, 8, 8, 8]
     glyphs = metrics("kappa_glyphs_long").set_index("epoch")
     stalls = glyphs.sort_index().groupby("kappa").linear_top1.agg(epochs_to_stall)
-    assert (stalls.min(), stalls.max()) == (17, 20) and "from epochs 17 to 20 on on glyphs" in text(
-        "03"
-    )
+    assert (stalls.min(), stalls.max()) == (17, 20)
+    assert "from epochs 17 to 20 on on glyphs" in text("03")
     end = rows[rows.epoch == 10].set_index(["kappa", "seed"]).linear_top1.rename("end")
     rows = rows.join(end, on=["kappa", "seed"])
     rows["still"] = rows.end - rows.linear_top1
@@ -255,7 +262,8 @@ def test_no_kappa_stalls_before_another_and_none_is_predicted():
 
 
 def test_beta():
-    rows, prose = metrics("beta_cifar10"), text("04")
+    rows = metrics("beta_cifar10")
+    prose = text("04")
     after = {epoch: by_seed(rows, "beta", epoch=epoch) for epoch in range(1, 11)}
     behind = {beta: after[2][1] - after[2][beta] for beta in (0.1, 0.75)}
     assert f"{behind[0.75].mean():.1f} points {interval(behind[0.75])}" in prose
@@ -276,9 +284,8 @@ def test_beta():
     assert f"{less.mean():.2f} nats less than β = 1 {interval(less, 2)}" in prose
     glyphs = metrics("beta_glyphs_long").pivot(index="epoch", columns="beta", values="linear_top1")
     assert (glyphs[1] > glyphs[[0.1, 0.75]].max(axis=1)).loc[:3].all()
-    assert (glyphs[0.75] > glyphs[1]).loc[4:14].all() and not (glyphs[0.75] > glyphs[1]).loc[
-        15:
-    ].any()
+    assert (glyphs[0.75] > glyphs[1]).loc[4:14].all()
+    assert not (glyphs[0.75] > glyphs[1]).loc[15:].any()
     last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
     for column, words in {
         "mi_held_out": "({:.2f} against {:.2f} nats",
@@ -292,9 +299,11 @@ def test_the_projectors_width():
     for column in ("linear_top1", "knn_top1"):
         runs = by_seed(rows, "proj_dim", column)
         difference = runs[4096] - runs[128]
-        assert paired_interval(difference)["seeds"] == 3 and equivalent(difference) == "undecided"
+        assert paired_interval(difference)["seeds"] == 3
+        assert equivalent(difference) == "undecided"
         words = f"{difference.mean():.1f}".replace("-", "−")
-        assert interval(difference) in text("05") and words in text("05")
+        assert interval(difference) in text("05")
+        assert words in text("05")
         assert interval(difference, mark="{} to {}") in text("reports/README.md")
     linear = by_seed(rows, "proj_dim")
     assert f"points {interval(linear[4096] - linear[128])} from 128 to 4096" in text("README.md")
@@ -307,10 +316,8 @@ def test_methods_at_equal_epochs_and_equal_compute():
     epoch, less = at_equal_compute(rows, costs, "infomax", "simclr")
     ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
     assert (epoch, f"{ours:.1f}", f"{ends.simclr.mean():.1f}") == (4, "34.4", "33.7")
-    assert (
-        f"{costs['infomax'] / costs['simclr']:.1f}" == "2.4"
-        and "cost 2.4 times SimCLR's two" in text("README.md")
-    )
+    assert f"{costs['infomax'] / costs['simclr']:.1f}" == "2.4"
+    assert "cost 2.4 times SimCLR's two" in text("README.md")
     assert f"34.4% to SimCLR's 33.7% (+{less.mean():.1f} points {interval(less)})" in text(
         "README.md"
     )
@@ -360,7 +367,8 @@ def test_coarse_by_subtrees(name):
         for value, digits in {"accuracy": 1, "log_odds": 2}.items():
             found = coarse.gap(rows, "infomax", "simclr", "subtree", value)
             low, high = (f"{found[end]:.{digits}f}".replace("-", "−") for end in ("low", "high"))
-            assert f"{found['gap']:.{digits}f}" in text("09") and f"[{low}, {high}]" in text("09")
+            assert f"{found['gap']:.{digits}f}" in text("09")
+            assert f"[{low}, {high}]" in text("09")
             if probe == "k-NN":
                 assert f"({low} to {high})" in text("reports/README.md")
             words[probe, value] = coarse.verdict(found)
@@ -390,8 +398,10 @@ def test_what_the_papers_table_says_of_lc25000_and_cifar10():
     table = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
     lung = table[table.dataset.str.startswith("LC")]
     low = lung.loc[lung.linear_top1.idxmin()]
-    assert low.method == "BYOL" and f"BYOL's linear head: {low.linear_top1:.1f}%" in text("08")
+    assert low.method == "BYOL"
+    assert f"BYOL's linear head: {low.linear_top1:.1f}%" in text("08")
     rest = pd.concat([lung.linear_top1.drop(low.name), lung.knn_top1])
-    assert rest.min() >= 98 and f"BYOL's linear head {low.linear_top1:.1f}%" in text("README.md")
+    assert rest.min() >= 98
+    assert f"BYOL's linear head {low.linear_top1:.1f}%" in text("README.md")
     cifar = table[table.dataset == "CIFAR-10"].set_index("method").linear_top1
     assert f"({cifar['Ours']:.1f} and {cifar['SimCLR']:.1f}%, linear)" in text("reports/README.md")
