@@ -25,7 +25,7 @@ def gather(source: Path) -> None:
     add_results(stage)
     pages = reference.modules_of_pages()
     for name, modules in pages.items():
-        stage.write(f"api/{name}.md", reference.page(name, modules))
+        stage.write(f"api/{name}.md", reference.module_page(name, modules))
     stage.write("api/index.md", reference.contents(pages))
 
 

@@ -1,10 +1,23 @@
-"""Pieces of Markdown: text, tables, lists of facts."""
+"""Pages in Markdown from `templates/`, and their pieces: text, tables, lists of facts."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader
 
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 NON_BREAKING = "\u00a0"
+
+
+def page(template: str, **values: Any) -> str:
+    """The text of a template, filled in."""
+    return TEMPLATES.get_template(f"{template}.md").render(values)
 
 
 def escape(text: object) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.site.markdown import escape, table
+from pipeline.site.markdown import escape, page, table
 from pipeline.site.stage import ROOT
 
 # Full names of a page's modules, and the first paragraph of what each says.
@@ -35,15 +35,9 @@ def first_paragraph(path: Path) -> str:
     return " ".join(docstring.partition("\n\n")[0].split())
 
 
-def page(name: str, modules: Iterable[str]) -> str:
+def module_page(name: str, modules: Iterable[str]) -> str:
     """The page of one module, or of a folder with its modules."""
-    parts = [f"# {name}\n"]
-    for module in modules:
-        if module.count(".") > 1:
-            parts.append(f"## {escape(_short(module))}\n")
-        directive = f".. automodule:: {module}\n   :members:\n   :show-inheritance:"
-        parts.append(f"```{{eval-rst}}\n{directive}\n```\n")
-    return "\n".join(parts)
+    return page("module", page=name, modules={module: _short(module) for module in modules})
 
 
 def contents(pages: dict[str, Modules]) -> str:
@@ -51,23 +45,10 @@ def contents(pages: dict[str, Modules]) -> str:
     rows = {}
     for name, modules in pages.items():
         for module, about in modules.items():
-            anchor = "" if module.count(".") == 1 else f"#{_short(module).replace('.', '')}"
-            rows[f"[{_short(module)}]({name}.md{anchor})"] = about
+            anchor = "" if _short(module) == name else f"#{_short(module).replace('.', '')}"
+            rows[f"[{escape(_short(module))}]({name}.md{anchor})"] = about
     frame = pd.Series(rows, name="what it holds").rename_axis("module").to_frame()
-    toctree = "\n".join(pages)
-    return f"""# The package
-
-`infomax_nb` computes; the notebooks explain. Sizes are written as N for views, V for views of one
-image, D for dimensions, B for the images of a batch. All names: {{ref}}`genindex`.
-
-{table(frame, marked=True)}
-
-```{{toctree}}
-:hidden:
-
-{toctree}
-```
-"""
+    return page("reference", modules=table(frame, marked=True), pages=pages)
 
 
 def _short(module: str) -> str:

@@ -1,12 +1,13 @@
 """The pages of results, from `reports/`."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 
 from infomax_nb.report import committed
 from pipeline.copies import data_note
-from pipeline.site.markdown import escape, facts, table
+from pipeline.site.markdown import escape, facts, page, table
 from pipeline.site.records import facts_of, parameter_values
 from pipeline.site.stage import ROOT
 
@@ -73,25 +74,15 @@ def report(name: str) -> str:
     folder = REPORTS / name
     caption = (folder / "caption.txt").read_text().strip()
     records = json.loads((folder / "records.json").read_text())
-    note = data_note(records)
-    images = f"**Images: {escape(note)}.**\n\n" if note else ""
-    after = "After the last epoch; mean ± standard deviation over seeds.\n\n"
-    if (folder / "table.csv").exists():
-        after = ""
-    return f"""# {title(name)}
-
-```{{figure}} figure.png
-:alt: {title(name)}
-
-{escape(caption)}
-```
-
-{images}{after}{table(_numbers(name, records))}
-
-## How it was made
-
-{facts(_origin(name, records))}
-"""
+    return page(
+        "report",
+        title=title(name),
+        caption=escape(caption),
+        images=escape(data_note(records)),
+        of_runs=not (folder / "table.csv").exists(),
+        numbers=table(_numbers(name, records)),
+        origin=facts(_origin(name, records)),
+    )
 
 
 def _numbers(name: str, records: list[dict]) -> pd.DataFrame:
@@ -122,19 +113,23 @@ def _origin(name: str, records: list[dict]) -> dict[str, str]:
 
 def benchmarks() -> str:
     """The page of `reports/benchmarks/`: each table with its machine."""
-    ratios = "Ratios are taken within one run; a table's machine stands below it."
-    parts = [f"# Benchmarks\n\nWritten by `make bench`. {ratios}\n"]
-    for path in sorted((REPORTS / "benchmarks").glob("*.csv")):
-        device, _, name = path.stem.partition("_")
-        words = name.replace("_", " ")
-        parts.append(f"## {words.capitalize()}, {device.upper()}\n")
-        if path.with_suffix(".png").exists():
-            parts.append(f"![{words}]({path.stem}.png)\n")
-        numbers = pd.read_csv(path, dtype=str, index_col=0)
-        parts.append(table(numbers.rename(columns=lambda c: c.replace("_", " "))) + "\n")
-        machine = facts_of([json.loads(path.with_suffix(".json").read_text())])
-        parts.append(facts(machine | {"Numbers": f"[{path.name}]({path.name})"}) + "\n")
-    return "\n".join(parts)
+    paths = sorted((REPORTS / "benchmarks").glob("*.csv"))
+    return page("benchmarks", benchmarks=[_benchmark(path) for path in paths])
+
+
+def _benchmark(path: Path) -> dict[str, str]:
+    """What the page says of one table."""
+    device, _, name = path.stem.partition("_")
+    numbers = pd.read_csv(path, dtype=str, index_col=0)
+    machine = facts_of([json.loads(path.with_suffix(".json").read_text())])
+    picture = path.with_suffix(".png")
+    return {
+        "device": device,
+        "words": name.replace("_", " "),
+        "picture": picture.name if picture.exists() else "",
+        "numbers": table(numbers.rename(columns=lambda column: column.replace("_", " "))),
+        "machine": facts(machine | {"Numbers": f"[{path.name}]({path.name})"}),
+    }
 
 
 def networks() -> str:
@@ -153,52 +148,17 @@ def networks() -> str:
             "record": f"[json]({path.name})",
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
-    return f"""# Trained networks
-
-In half precision, with their records. `pretrained(name)` of [](../../api/networks.md) loads one.
-`python -m pipeline.networks --measure NAME ... -p data_root DIR` measures them on the images in
-DIR.
-
-{table(frame, marked=True)}
-"""
+    return page("networks", networks=table(frame, marked=True))
 
 
 def paper_table() -> str:
     """The paper's Table 1, as printed there."""
     printed = pd.read_csv(REPORTS / "paper_table1.csv", dtype=str, index_col=0)
     printed.index.name = "data set"
-    source = "As printed in the paper, percent."
-    return f"""# The paper's Table 1
-
-{source} The last column names each row's file in [params/paper](../params/README.md).
-
-{table(printed.rename(columns=COLUMNS))}
-
-Numbers: {{download}}`paper_table1.csv`
-"""
+    return page("table1", printed=table(printed.rename(columns=COLUMNS)))
 
 
 def overview(names: list[str]) -> str:
     """The page of `reports/`: what its README says, and the list of results."""
     readme = (REPORTS / "README.md").read_text("utf-8")
-    entries = "\n".join(f"- [{title(name)}]({name}/index.md)" for name in names)
-    toctree = "\n".join(f"{name}/index" for name in names)
-    return f"""{readme}
-## A page for each result
-
-Figure, numbers, and the record of the runs that they come from.
-
-{entries}
-- [Benchmarks](benchmarks/index.md), [faults](faults.md), [trained networks](networks/index.md),
-  [the paper's Table 1](table1.md)
-
-```{{toctree}}
-:hidden:
-
-{toctree}
-benchmarks/index
-faults
-networks/index
-table1
-```
-"""
+    return page("results", readme=readme, titles={name: title(name) for name in names})
