@@ -13,10 +13,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
+import networkx as nx
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from scipy.sparse.csgraph import connected_components
 
 from infomax_nb.files import atomic_write, project_root
 
@@ -69,11 +69,12 @@ def cycles(graph: Graph) -> list[list[str]]:
     >>> cycles({"a": {"b"}, "b": {"a"}, "c": {"a"}})
     [['a', 'b']]
     """
-    names = sorted(graph)
-    matrix = np.array([[other in graph[name] for other in names] for name in names])
-    number, groups = connected_components(matrix, connection="strong")
-    members = [[n for n, g in zip(names, groups, strict=True) if g == k] for k in range(number)]
-    return sorted(group for group in members if len(group) > 1)
+    groups = nx.strongly_connected_components(_directed(graph))
+    return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def _directed(graph: Graph) -> nx.DiGraph:
+    return nx.DiGraph({name: sorted(used) for name, used in sorted(graph.items())})
 
 
 # --- Rooms ------------------------------------------------------------------------------------
@@ -100,31 +101,21 @@ def room_graph(modules: Graph) -> Graph:
 # --- Picture ----------------------------------------------------------------------------------
 
 
-def reachable(graph: Graph) -> Graph:
-    """For each name all that it imports, directly or through others."""
-    found = {name: set(used) for name, used in graph.items()}
-    for middle in graph:
-        for used in found.values():
-            if middle in used:
-                used |= found[middle]
-    return found
-
-
 def without_implied(graph: Graph) -> Graph:
     """The graph without imports that others imply: of c by a, where a imports b, and b c.
 
     >>> without_implied({"a": {"b", "c"}, "b": {"c"}, "c": set()})
     {'a': {'b'}, 'b': {'c'}, 'c': set()}
     """
-    reach = reachable(graph)
-    direct: Graph = {}
+    groups = nx.condensation(_directed(graph))  # a cycle's names are one group
+    group = groups.graph["mapping"]
+    direct = nx.transitive_reduction(groups)
+    kept: Graph = {name: set() for name in graph}
     for name, used in graph.items():
-        direct[name] = set()
         for other in used:
-            between = used - _same_cycle(name, reach) - _same_cycle(other, reach)
-            if not any(other in reach[third] for third in between):
-                direct[name].add(other)
-    return direct
+            if group[name] == group[other] or direct.has_edge(group[name], group[other]):
+                kept[name].add(other)
+    return kept
 
 
 def layers(graph: Graph) -> list[list[str]]:
@@ -133,20 +124,10 @@ def layers(graph: Graph) -> list[list[str]]:
     >>> layers({"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": set()})
     [['c', 'd'], ['b'], ['a']]
     """
-    reach = reachable(graph)
-    level: dict[str, int] = {}
-    for name in sorted(graph, key=lambda name: len(reach[name])):
-        below = reach[name] - _same_cycle(name, reach)
-        level[name] = max((level[other] + 1 for other in below), default=0)
-    rows: list[list[str]] = [[] for _ in range(max(level.values()) + 1)]
-    for name in sorted(graph):
-        rows[level[name]].append(name)
-    return rows
-
-
-def _same_cycle(name: str, reach: Graph) -> set[str]:
-    """The names in a cycle with a name, itself among them."""
-    return {name} | {other for other in reach[name] if name in reach[other]}
+    groups = nx.condensation(_directed(graph))
+    members = groups.nodes(data="members")
+    rows = nx.topological_generations(groups.reverse())
+    return [sorted(name for group in row for name in members[group]) for row in rows]
 
 
 def with_bends(graph: Graph) -> tuple[Graph, list[list[str]]]:
