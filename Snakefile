@@ -1,8 +1,11 @@
-"""One rule for each step of the report and one for each run of the paper or of a sweep: a job has a parameter file and
-leaves `runs/NAME/.done`. Targets: report (or fast), table1, figure3 ... figure7, paper, sweep, table1_cifar10 and so on.
+"""The steps of the report, and the runs of the paper or of a sweep, each a job.
 
-`--config` takes data_root, device, precision, runs_dir; epochs, n_train, batch_size for a trial; threads and devices of
-a run; sweep=FILE,FILE for the target sweep. `make` calls it with profiles/local, a cluster with `--profile profiles/slurm`.
+A run's job has a parameter file and leaves `runs/NAME/.done`. The targets are report (or fast),
+table1, figure3 ... figure7, paper, sweep, table1_cifar10 and so on.
+
+`--config` takes data_root, device, precision, runs_dir; epochs, n_train, batch_size for a trial;
+threads and devices of a run; sweep=FILE,FILE for the target sweep. `make` calls it with
+profiles/local, a cluster with `--profile profiles/slurm`.
 """
 
 import hashlib
@@ -16,10 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(workflow.basedir))  # the package beside this file
 
 from snakemake.exceptions import WorkflowError
-from pipeline.sweep import FIGURES, failures, name_of, paper, runs_of, table1_rows, written
 
-from infomax_nb.config import project_root, read_yaml
 from infomax_nb.device import expected
+from infomax_nb.files import project_root
+from pipeline.sweep import FIGURES, failures, log_times, name_of, paper, runs_of, table1_rows
 
 
 def on_this_cpu() -> bool:
@@ -29,18 +32,19 @@ def on_this_cpu() -> bool:
 
 
 def threads_of_a_run() -> int:
-    """On the CPU one, so that there is a run on each core, and no number depends on how many there are.
+    """On the CPU one: there is a run on each core, and no number depends on how many there are.
 
-    On two cores, two runs side by side see 2.2 times as many images a second as one with two threads
-    (reports/benchmarks/cpu_side_by_side.csv).
-    A run on CUDA takes all cores, so that it has the GPU for itself.
+    On two cores, two runs side by side see 2.2 times as many images a second as one with two
+    threads (reports/benchmarks/cpu_side_by_side.csv). A run on CUDA takes all cores, so that it has
+    the GPU for itself.
     """
     if on_this_cpu() and str(config.get("devices") or 1) == "1":
         return 1
     return workflow._cores or 8  # SLURM's profile gives no number of cores
 
 
-# Jobs on other machines get what `--config` said through two shells, which Snakemake does not quote for: as digits only.
+# Jobs on other machines get what `--config` said through two shells, for which Snakemake does not
+# quote: so it travels as digits.
 if "packed" in config:
     config = json.loads(bytes.fromhex(config["packed"]))
 else:
@@ -48,7 +52,8 @@ else:
     workflow.config_settings.config_args = [f"packed={json.dumps(config).encode().hex()}"]
 CORES = workflow._cores or os.cpu_count() or 1
 
-NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so that its runs are reused)
+# Notebook: its parameter file, and what must have run before so that its runs are reused.
+NOTEBOOKS = {
     "00_loss_derivation": (None, []),
     "01_train": ("fast", []),
     "02_probe": ("fast", ["01_train"]),
@@ -62,6 +67,7 @@ NOTEBOOKS = {  # notebook: (its parameter file, what must have run before so tha
     "10_estimator": (None, []),
 }
 PACKAGE = glob_wildcards("infomax_nb/{module,[a-z0-9_/]+}.py").module
+RESULTS = glob_wildcards("reports/{name,\\w+}/caption.txt").name
 
 
 localrules:
@@ -103,8 +109,9 @@ rule execute:
     threads: 1 if on_this_cpu() else max(1, CORES // 2)
     shell:
         "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads}"
-        " papermill --log-level WARNING --cwd notebooks {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb"
-        " {params.file} && mv reports/notebooks/running/{wildcards.name}.ipynb {output}"
+        " papermill --log-level WARNING --cwd notebooks"
+        " {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb {params.file}"
+        " && mv reports/notebooks/running/{wildcards.name}.ipynb {output}"
 
 
 rule html:
@@ -121,57 +128,66 @@ rule index:
         expand("reports/notebooks/{name}.ipynb", name=NOTEBOOKS),
         "pipeline/index.py",
         "pipeline/index.html.j2",
-        glob_wildcards("reports/{result,\\w+}/caption.txt") and expand(
-            "reports/{result}/caption.txt", result=glob_wildcards("reports/{result,\\w+}/caption.txt").result
-        ),
+        expand("reports/{name}/caption.txt", name=RESULTS),
     output:
         "reports/index.html",
     shell:
         "python -m pipeline.index"
 
 
-def given(name: str) -> int:
-    """A number from `--config`: it becomes part of a file's name."""
-    if not str(config[name]).isdigit():
-        raise WorkflowError(f"--config {name}={config[name]} is not allowed: it must be a whole number.")
-    return int(config[name])
+def given(*names: str) -> dict[str, object]:
+    """Those of `--config` that are given."""
+    return {name: config[name] for name in names if config.get(name) is not None}
 
 
-def text(*names: str) -> dict[str, str]:
-    """Those of `--config` that are given, as text."""
-    given = {name: config[name] for name in names if config.get(name) is not None}
-    for name, value in given.items():
-        if not isinstance(value, str | int | float) or isinstance(value, bool):  # Snakemake reads values as YAML
-            raise WorkflowError(f"--config {name}={value} is not allowed: it must be text; put it in quotes of its own.")
-    return {name: str(value) for name, value in given.items()}
+def refusal(name: str, allowed: str) -> WorkflowError:
+    return WorkflowError(f"--config {name}={config[name]} is not allowed: it must be {allowed}.")
 
 
-PLACES = {"runs_dir": "runs", **text("data_root", "runs_dir")}
-TRIAL = {name: given(name) for name in ("epochs", "n_train", "batch_size") if config.get(name) is not None}
-CHANGES = {**TRIAL, **text("device", "precision")}  # what a job's name tells
+def numbers(*names: str) -> dict[str, int]:
+    """Whole numbers from `--config`, which become part of a file's name."""
+    for name, value in given(*names).items():
+        if not str(value).isdigit():
+            raise refusal(name, "a whole number")
+    return {name: int(value) for name, value in given(*names).items()}
+
+
+def texts(*names: str) -> dict[str, str]:
+    """Text from `--config`, of which Snakemake makes what YAML reads in it."""
+    for name, value in given(*names).items():
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise refusal(name, "text; put it in quotes of its own")
+    return {name: str(value) for name, value in given(*names).items()}
+
+
+def options(values: dict) -> str:
+    """Parameters on a command line. In JSON, which is YAML, a folder's name stays text."""
+    words = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return " ".join(f"-p {name} {shlex.quote(word)}" for name, word in words.items())
+
+
+PLACES = {"runs_dir": "runs", **texts("data_root", "runs_dir")}
+TRIAL = numbers("epochs", "n_train", "batch_size")
+CHANGES = {**TRIAL, **texts("device", "precision")}  # what a job's name tells
 SWEEPS = [file for file in str(config.get("sweep") or "").split(",") if file]
 for name in config.keys() - {*PLACES, *CHANGES, "data_root", "sweep", "threads", "devices"}:
     raise WorkflowError(f"There is no --config {name}: see the first lines of the Snakefile.")
 for file in SWEEPS:
     if re.search("[{}]", file):
-        raise WorkflowError(f"sweep = {file} is not allowed: a file's name can have no braces here.")
+        reason = "is not allowed: a file's name can have no braces here"
+        raise WorkflowError(f"sweep = {file} {reason}.")
     if not Path(file).is_file():
         raise WorkflowError(f"sweep: there is no parameter file {file}.")
 
-# In JSON, which is YAML, a folder's name stays text whatever is in it.
-PLACED, CHANGED = (
-    " ".join(f"-p {k} {shlex.quote(json.dumps(v, ensure_ascii=False))}" for k, v in each.items())
-    for each in (PLACES, CHANGES)
-)
-AS_TEXT = " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in {**CHANGES, **PLACES}.items())
-GIVEN = f"--devices {int(config.get('devices') or 1)} {AS_TEXT}"
+AS_TEXT = [f"-p {name} {shlex.quote(str(value))}" for name, value in {**CHANGES, **PLACES}.items()]
+GIVEN = " ".join([f"--devices {int(config.get('devices') or 1)}", *AS_TEXT])
 SUFFIX = "".join(f"-{name}{value}" for name, value in TRIAL.items())
 ROOT = os.path.relpath(project_root())
 RUNS_DIR = os.path.normpath(os.path.join(ROOT, os.path.expanduser(PLACES["runs_dir"])))
 
 
 def without_braces(folder: str) -> str:
-    """The folder, or a link to it if its name has braces: Snakemake reads them as wildcards in whatever path."""
+    """The folder, or a link to it if its name has braces, which Snakemake reads as wildcards."""
     if not re.search("[{}]", folder):
         return folder
     link = Path(".snakemake/runs") / hashlib.sha256(folder.encode()).hexdigest()[:10]
@@ -190,19 +206,22 @@ NAMES = {}  # file: the names of its runs
 for file in [*PAPER.values(), *SWEEPS]:
     NAMES[file] = runs_of(file, **CHANGES)
     RUNS = {name: (file, values) for name, values in NAMES[file].items()} | RUNS
-LOGGED = written(Path(RUNS_DIR))  # before this start
+LOGGED = log_times(Path(RUNS_DIR))  # before this start
 
 
 def done(*files: str) -> list[str]:
     """What the runs of these parameter files leave when they are finished."""
-    return [f"{RUNS_DIR}/{name}/.done" for name in dict.fromkeys(name for file in files for name in NAMES[file])]
+    names = dict.fromkeys(name for file in files for name in NAMES[file])
+    return [f"{RUNS_DIR}/{name}/.done" for name in names]
 
 
 def evaluated(wildcards) -> list[str]:
-    """ImageNet-100's run is an evaluation of ImageNet-1000's, which comes first where it is asked for, too."""
+    """What must come before: ImageNet-100's run is an evaluation of ImageNet-1000's network."""
     values = RUNS[wildcards.name][1] or {}
-    other = name_of({**values, "dataset": "imagenet"}) if values.get("dataset") == "imagenet100" else None
-    return [f"{RUNS_DIR}/{other}/.done"] if other in RUNS else []
+    if values.get("dataset") != "imagenet100":
+        return []
+    trained = name_of({**values, "dataset": "imagenet"})
+    return [f"{RUNS_DIR}/{trained}/.done"] if trained in RUNS else []
 
 
 def own_file(wildcards) -> str:
@@ -218,7 +237,7 @@ wildcard_constraints:
     name=r"\w+(-\w+)*",
 
 
-# Written whole, or refused: a value that is not allowed ends here, before anything waits for a device.
+# Written whole, or refused: what is not allowed ends here, before anything waits for a device.
 rule parameters:
     input:
         lambda w: RUNS[w.name][0],
@@ -227,11 +246,12 @@ rule parameters:
     log:
         RUNS_DIR + "/logs/{name}.parameters.log",
     shell:
-        f"python -m pipeline.sweep {{input:q}} {{wildcards.name}} {{output:q}} {CHANGED} 2> {{log:q}}"
+        "python -m pipeline.sweep {input:q} {wildcards.name} {output:q}"
+        f" {options(CHANGES)} 2> {{log:q}}"
 
 
-# The run resumes from what its directory holds, so that Snakemake, which clears a job's output first, gets a marker of
-# its own there and never the record or a checkpoint.
+# The run resumes from what its directory holds. Snakemake clears a job's output first: so it gets a
+# marker of its own there, and never the record or a checkpoint.
 rule run:
     input:
         file=own_file,
@@ -244,7 +264,8 @@ rule run:
         given=lambda wildcards: GIVEN,  # from a function it is taken as it is, braces and all
     threads: int(config["threads"])
     shell:
-        "OMP_NUM_THREADS={threads} python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"
+        "OMP_NUM_THREADS={threads}"
+        " python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"
 
 
 for figure in FIGURES:
@@ -268,7 +289,7 @@ for data, dataset in table1_rows().items():
             f"reports/table1_{data}{SUFFIX}.csv",
         params:
             dataset=dataset,
-            given=lambda wildcards: f"{CHANGED} {PLACED}",
+            given=lambda wildcards: options({**CHANGES, **PLACES}),
         localrule: True
         shell:
             "python -m pipeline.table1 {params.dataset:q} {output} {params.given}"
@@ -291,5 +312,6 @@ rule sweep:
 
 
 onerror:
-    if failed := failures(Path(RUNS_DIR), LOGGED):
+    failed = failures(Path(RUNS_DIR), LOGGED)
+    if failed:
         print("Failed, the last line of each log:", *failed, sep="\n", file=sys.stderr)

@@ -1,5 +1,4 @@
-"""Sphinx's settings. The pages' sources are gathered by `pipeline/site.py`: build with `make
-site`."""
+"""Sphinx's settings. `pipeline/site/` gathers the pages' sources: build with `make site`."""
 
 import re
 from importlib import metadata
@@ -36,6 +35,8 @@ add_module_names = False
 python_maximum_signature_line_length = 90
 python_trailing_comma_in_multi_line_signatures = False
 default_role = "py:obj"  # docstrings are plain text with names in single backquotes
+napoleon_numpy_docstring = False
+napoleon_preprocess_types = False
 
 html_theme = "sphinx_book_theme"
 html_title = project
@@ -58,63 +59,65 @@ html_theme_options = {
 }
 
 
-def plain(app, what, name, obj, options, lines):
-    """Docstrings are read as plain text too: what only reStructuredText takes for markup is
-    escaped."""
-    text = "\n".join(lines)
+def escape_docstring(app, what, name, obj, options, lines):
+    """Escape what only reStructuredText takes for markup: docstrings are read as plain text, too.
+
+    Examples stay as they are.
+    """
+    paragraphs = "\n".join(lines).split("\n\n")
+    for number, paragraph in enumerate(paragraphs):
+        if paragraph.lstrip().startswith(">>>"):
+            continue
+        text = escape_paragraph(paragraph)
+        if text.startswith("Returns: "):  # a block without a line of its own for its name
+            text = text.replace("Returns: ", ":returns: ", 1).replace("\n", "\n   ")
+        paragraphs[number] = text
+    lines[:] = "\n\n".join(paragraphs).split("\n")
+    if what == "property":  # or a line's words before a colon would be read as its type
+        lines[:1] = lines[0].split(" ", 1)
+    if what == "class" and issubclass(obj, BaseModel):
+        lines += table_of_fields(obj)
+
+
+def escape_paragraph(text):
+    """Escape a paragraph, but for the names in backquotes."""
     parts = re.split(r"(`[^`]*`)", text)
     parts[::2] = [part.replace("\\", "\\\\").replace("|", r"\|") for part in parts[::2]]
-    parts[2::2] = [
-        re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]
-    ]  # a plural's s after a name
-    # A paragraph "Returns: ..." is a field; its other lines belong to it.
-    paragraphs = "".join(parts).split("\n\n")
-    for i, paragraph in enumerate(paragraphs):
-        if paragraph.startswith("Returns: "):
-            paragraphs[i] = paragraph.replace("Returns: ", ":returns: ", 1).replace("\n", "\n   ")
-    lines[:] = "\n\n".join(paragraphs).split("\n")
-    if what == "property":
-        lines[:1] = lines[0].split(
-            " ", 1
-        )  # or a line's words before a colon would be read as its type
-    if what == "class" and issubclass(obj, BaseModel):
-        lines += fields(obj)
+    # a plural's s after a name
+    parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]
+    return "".join(parts)
 
 
-def fields(model):
-    """A table of a model's fields: name, what is allowed, default."""
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
-    lines = [
-        "",
-        ".. list-table::",
-        "   :header-rows: 1",
-        "",
-        "   * - field",
-        "     - allowed",
-        "     - default",
-    ]
+def table_of_fields(model):
+    """Lines with a table of a model's fields: name, what is allowed, default."""
+    head = ["   * - field", "     - allowed", "     - default"]
+    lines = ["", ".. list-table::", "   :header-rows: 1", "", *head]
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        if get_origin(kind) is Literal:
-            words = ", ".join(map(str, get_args(kind)))
-        bounds = [
-            f"{sign} {getattr(m, key)}"
-            for m in field.metadata
-            for key, sign in signs.items()
-            if hasattr(m, key)
-        ]
-        words = ", ".join([words.replace(" | ", " or "), *bounds])
-        lines += [f"   * - ``{name}``", f"     - {words}", f"     - {field.default}"]
+        allowed = f"     - {allowed_values(field)}"
+        lines += [f"   * - ``{name}``", allowed, f"     - {field.default}"]
     return [*lines, ""]
 
 
+def allowed_values(field):
+    """Type and limits of a model's field, in words."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
+    kind = field.annotation
+    words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    if get_origin(kind) is Literal:
+        words = ", ".join(map(str, get_args(kind)))
+    limits = []
+    for limit in field.metadata:
+        known = [(sign, getattr(limit, name, None)) for name, sign in signs.items()]
+        limits += [f"{sign} {value}" for sign, value in known if value is not None]
+    return ", ".join([words.replace(" | ", " or "), *limits])
+
+
 def signature(app, what, name, obj, options, given, returned):
-    """A model's fields stand in its table; without it the line would hold them all."""
+    """Leave a model's fields out of its signature: they stand in its table."""
     return ("(**values)", returned) if what == "class" and issubclass(obj, BaseModel) else None
 
 
 def setup(app):
-    """Before napoleon, which reads Google's sections."""
-    app.connect("autodoc-process-docstring", plain, priority=100)
+    """Escape before napoleon reads the blocks `Args:`, `Returns:`, `Raises:`."""
+    app.connect("autodoc-process-docstring", escape_docstring, priority=100)
     app.connect("autodoc-process-signature", signature)

@@ -6,11 +6,13 @@ from infomax_nb.files import project_root
 
 
 def data_note(records: list[dict]) -> str:
-    """Which images these runs (as in `records.json`) read, where those were not the published ones;
-    else an empty text.
+    """Which images runs read where these were not the published ones; else an empty text.
 
     `reports/data_notes.csv` has a line for each such copy of a data set, with the day before which
     runs read it.
+
+    Args:
+        records: the runs' records, as in `records.json`.
     """
     notes = pd.read_csv(project_root() / "reports" / "data_notes.csv")
     found = []

@@ -1,5 +1,4 @@
-"""`python -m pipeline.index` writes `reports/index.html` from the committed results and the
-executed notebooks."""
+"""`python -m pipeline.index` writes `reports/index.html`: committed results, executed notebooks."""
 
 import json
 import re
@@ -24,55 +23,72 @@ def index() -> Path:
 def page() -> str:
     """The page, HTML."""
     reports = project_root() / "reports"
-    results = []
-    for folder in sorted(p.parent for p in reports.glob("*/caption.txt")):
-        table = committed(folder.name).to_html(border=0, na_rep="")
-        records = json.loads((folder / "records.json").read_text())
-        made = {
-            f"{r['commit'][:10]} on {r['gpu'] or r['cpu']}, {r['threads']} threads, {r.get('started', '')[:10]}"
-            for r in records
-        }
-        csv = "metrics.csv" if (folder / "metrics.csv").exists() else "table.csv"
-        caption = (folder / "caption.txt").read_text()
-        one = {
-            "name": folder.name,
-            "caption": caption,
-            "table": table,
-            "made": sorted(made),
-            "csv": csv,
-        }
-        one["images"] = data_note(records)
-        results.append(one | {"runs": not (folder / "table.csv").exists()})
-    notebooks = [_sections(p) for p in sorted((reports / "notebooks").glob("*.ipynb"))]
+    folders = sorted(path.parent for path in reports.glob("*/caption.txt"))
+    notebooks = sorted((reports / "notebooks").glob("*.ipynb"))
     template = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
-    return template.render(results=results, notebooks=notebooks)
+    return template.render(
+        results=[_result(folder) for folder in folders],
+        notebooks=[_notebook(path) for path in notebooks],
+    )
 
 
-def _sections(path: Path) -> dict:
-    """Title, what was run, and figures, each with the caption that follows it, of an executed
-    notebook."""
+def _result(folder: Path) -> dict:
+    """What the page shows of a committed result."""
+    records = json.loads((folder / "records.json").read_text())
+    metrics = (folder / "metrics.csv").exists()
+    return {
+        "name": folder.name,
+        "caption": (folder / "caption.txt").read_text(),
+        "table": committed(folder.name).to_html(border=0, na_rep=""),
+        "made": sorted({_origin(record) for record in records}),
+        "csv": "metrics.csv" if metrics else "table.csv",
+        "images": data_note(records),
+        "runs": not (folder / "table.csv").exists(),
+    }
+
+
+def _origin(record: dict) -> str:
+    """Where a run's numbers come from."""
+    machine = f"{record['gpu'] or record['cpu']}, {record['threads']} threads"
+    return f"{record['commit'][:10]} on {machine}, {record.get('started', '')[:10]}"
+
+
+def _notebook(path: Path) -> dict:
+    """What the page shows of an executed notebook."""
     cells = nbformat.read(path, 4).cells
-    title = cells[0].source.splitlines()[0].lstrip("# ")
+    return {
+        "title": cells[0].source.splitlines()[0].lstrip("# "),
+        "file": f"notebooks/{path.stem}.html",
+        "figures": _figures(cells),
+        "ran": _parameters(cells),
+    }
+
+
+def _parameters(cells: list) -> str:
+    """What was run, in words, by the cells that papermill fills in."""
     values: dict = {}
     for cell in cells:
         if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
             exec(cell.source, values)  # assignments of literals
-    ran = ""
-    if "dataset" in values:
-        seeds = ", ".join(map(str, values.get("seeds") or [values["seed"]]))
-        ran = f"{values['dataset']}, {values['n_train'] or 'all'} training images, {values['epochs']} epochs, "
-        ran += f"{values['backbone']}, seed {seeds}, unless the figure says otherwise"
+    if "dataset" not in values:
+        return ""
+    seeds = ", ".join(map(str, values.get("seeds") or [values["seed"]]))
+    images = f"{values['n_train'] or 'all'} training images"
+    run = f"{values['dataset']}, {images}, {values['epochs']} epochs, {values['backbone']}"
+    return f"{run}, seed {seeds}, unless the figure says otherwise"
+
+
+def _figures(cells: list) -> list[dict]:
+    """The pictures, each with the caption in the text that follows its cell."""
     figures = []
     for cell, after in zip(cells, [*cells[1:], cells[-1]], strict=True):
-        for out in cell.get("outputs", []):
-            if "image/png" in out.get("data", {}):
-                caption = re.match(
-                    r"\*([^*]+)\*", after.source if after.cell_type == "markdown" else ""
-                )
-                figures.append(
-                    {"png": out["data"]["image/png"], "caption": caption[1] if caption else ""}
-                )
-    return {"title": title, "file": f"notebooks/{path.stem}.html", "figures": figures, "ran": ran}
+        text = after.source if after.cell_type == "markdown" else ""
+        caption = re.match(r"\*([^*]+)\*", text)
+        for output in cell.get("outputs", []):
+            picture = output.get("data", {}).get("image/png")
+            if picture is not None:
+                figures.append({"png": picture, "caption": caption[1] if caption else ""})
+    return figures
 
 
 if __name__ == "__main__":

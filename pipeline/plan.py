@@ -1,15 +1,19 @@
-"""`python -m pipeline.plan [FILE ...]`: what runs cost before they start, those of the paper unless
-files are named.
+"""`python -m pipeline.plan [FILE ...]`: what runs cost before they start.
 
-Images x views x epochs, device-hours and disk, from the throughput that `benchmarks/throughput.py`
-measured for the same network, size and method on each kind of device
-(`reports/benchmarks/*_throughput.csv`). What has no measurement says so. Beside it stands the
-recorded time of a run that is finished.
+Without files these are the runs of the paper. The bill has images, views, steps, device-hours and
+disk. Hours come from the throughput that `benchmarks/throughput.py` measured for the same network,
+image size and method (`reports/benchmarks/*_throughput.csv`). What has no measurement says so.
+
+The throughput was measured with each method's own views. For other views the measured time of a
+step is multiplied by the ratio of the networks' floating-point operations, and `~` marks the hours.
+That ignores what drawing the views costs. Batch size, precision, stopping and starting are ignored
+in any case. The recorded time of a finished run stands beside the projected one.
 """
 
 import os
 import sys
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -20,103 +24,136 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.files import project_root
 from infomax_nb.methods import build
 from infomax_nb.train.run import Run
+from pipeline.cost import flops_per_image, step_shape
 from pipeline.sweep import runs_of
 
-# Images that a run trains on, is evaluated on (training and test), and classes, where a file
-# doesn't say less. STL-10: 5,000 labelled and 100,000 other images; Supervised has the labelled
-# ones alone. LC25000 is divided 80/20.
+# Training images, test images and classes, where a file does not ask for fewer.
 SETS = {
     "glyphs": (4800, 2400, 48),
     "glyphs_textured": (4800, 2400, 48),
     "fashion_mnist": (60_000, 10_000, 10),
     "cifar10": (50_000, 10_000, 10),
     "cifar100": (50_000, 10_000, 100),
-    "stl10": (105_000, 8_000, 10),
+    "stl10": (105_000, 8_000, 10),  # 5,000 of them labelled
     "tiny_imagenet": (100_000, 10_000, 200),
-    "lc25000": (20_000, 5_000, 5),
+    "lc25000": (20_000, 5_000, 5),  # divided 80/20
     "lc25000_groups": (20_000, 5_000, 5),
     "imagenet": (1_281_167, 50_000, 1000),
     "imagenet100": (126_689, 5_000, 100),
 }
-GATHERED = {
-    "infomax": None,
-    "simclr": 128,
-    "vicreg": 2048,
-    "barlow_twins": 2048,
-}  # width; None is the projector's
+STL10_LABELLED = 5_000
 DEVICES = (1, 8, 64)
+KINDS = ("cpu", "cuda")
+BYTES_OF_ADAMW = 2  # times a trained weight's: it keeps two numbers for each
+
+
+# --- One run ----------------------------------------------------------------------------------
+
+
+def training_images(config: TrainConfig) -> int:
+    """Images of an epoch. Supervised training uses the labelled ones alone."""
+    labelled_only = config.dataset == "stl10" and config.method == "supervised"
+    return config.n_train or (STL10_LABELLED if labelled_only else SETS[config.dataset][0])
+
+
+def evaluated_images(config: TrainConfig) -> int:
+    """Images of an evaluation: those with labels for training, and those of the test split."""
+    train, test, _ = SETS[config.dataset]
+    labelled = STL10_LABELLED if config.dataset == "stl10" else config.n_train or train
+    return labelled + test
+
+
+def number_of_steps(config: TrainConfig) -> int:
+    """Training steps; none on `imagenet100`, where a network of `imagenet` is evaluated."""
+    if config.dataset == "imagenet100":
+        return 0
+    return config.epochs * (training_images(config) // config.batch_size)
+
+
+def number_of_evaluations(config: TrainConfig) -> int:
+    """Evaluations, of which the last epoch always has one."""
+    if not number_of_steps(config):
+        return 1
+    before = range(1, config.epochs)
+    at_first = [epoch for epoch in before if epoch <= config.eval_first]
+    regular = [epoch for epoch in before if epoch % config.eval_every == 0]
+    return len({*at_first, *regular}) + 1
+
+
+@cache
+def footprint(shape: TrainConfig, n_classes: int) -> dict[str, int]:
+    """Views of an image, bytes of the finished weights, bytes of the checkpoint on the way."""
+    method = build(shape, n_classes)
+    weights = sum(v.numel() * v.element_size() for v in method.state_dict().values())
+    trained = [p for p in method.parameters() if p.requires_grad]
+    optimiser = BYTES_OF_ADAMW * sum(p.numel() * p.element_size() for p in trained)
+    views = len(method.view_specs(shape.size))
+    return {"views": views, "kept_bytes": weights, "peak_bytes": weights + optimiser}
 
 
 def measured() -> dict[str, pd.DataFrame]:
-    """Throughput by kind of device: `cpu`, `cuda`."""
+    """The measured throughput by kind of device, `cpu` or `cuda`."""
     keys = ["backbone", "stem", "image_size", "method", "proj_dim"]
     files = sorted((project_root() / "reports" / "benchmarks").glob("*_throughput.csv"))
     return {file.name.partition("_")[0]: pd.read_csv(file).set_index(keys) for file in files}
 
 
-@lru_cache
-def numbers(
-    method: str, backbone: str, stem: str, size: int, width: int, classes: int
-) -> tuple[int, int, int]:
-    """Views of an image, bytes of the finished weights, bytes of the checkpoint (AdamW keeps two
-    numbers a weight)."""
-    config = TrainConfig(
-        method=method, backbone=backbone, stem=stem, image_size=size, proj_dim=width
-    )
-    made = build(config, classes)
-    weights = sum(v.numel() * v.element_size() for v in made.state_dict().values())
-    trained = sum(p.numel() * p.element_size() for p in made.parameters() if p.requires_grad)
-    return len(made.view_specs(size)), weights, weights + 2 * trained
+def extra_work(config: TrainConfig) -> float:
+    """Operations of a step over those with the method's own views; 1 where it has its own."""
+    shape = step_shape(config)
+    own = shape.replace(augmentation=None, local_views=None)
+    if shape.resolved() == own.resolved():
+        return 1.0
+    return flops_per_image(shape) / flops_per_image(own)
+
+
+def projected_seconds(config: TrainConfig, rates: pd.DataFrame) -> float:
+    """Seconds of training and evaluation on one device; NaN where nothing like it was measured."""
+    key = (config.backbone, config.stem, config.size, config.method, config.proj_dim)
+    if config.method != "infomax":  # its projector's width does not depend on proj_dim
+        key = next((each for each in rates.index if each[:4] == key[:4]), key)
+    if key not in rates.index:
+        return float("nan")
+    rate = rates.loc[key]
+    images = number_of_steps(config) * config.batch_size
+    training = images / rate["images_per_second"] * extra_work(config)
+    evaluated = number_of_evaluations(config) * evaluated_images(config)
+    return training + evaluated / rate["evaluated_per_second"]
 
 
 def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
-    """One run's line: what it computes, seconds on one device of each kind (NaN: not measured),
-    bytes."""
-    n, tested, classes = SETS[config.dataset]
-    labelled = 5_000 if config.dataset == "stl10" else config.n_train or n
-    n = config.n_train or (
-        5_000 if (config.dataset, config.method) == ("stl10", "supervised") else n
-    )
-    views, kept, peak = numbers(
-        config.method, config.backbone, config.stem, config.size, config.proj_dim, classes
-    )
-    steps = 0 if config.dataset == "imagenet100" else config.epochs * (n // config.batch_size)
-    usual = [
-        epoch
-        for epoch in range(1, config.epochs)
-        if epoch <= config.eval_first or epoch % config.eval_every == 0
-    ]
-    evaluations = 1 if steps == 0 else 1 + len(usual)
-    width = GATHERED.get(config.method, 0)
-    rows = 4 * views * config.batch_size * (config.proj_dim if width is None else width)
-    line = {
-        "run": config.name,
-        "images": n if steps else 0,
-        "views": views,
-        "epochs": config.epochs if steps else 0,
-    }
-    line |= {"steps": steps, "kept_bytes": kept, "peak_bytes": peak}
-    # A ring: all-gather forward, all-reduce of its gradient backward, (d - 1) / d of the rows once
-    # and twice.
-    line |= {f"gathered_{d}": round(3 * rows * (d - 1) / d) for d in DEVICES}
-    for kind, table in rates.items():
-        key = (config.backbone, config.stem, config.size, config.method, config.proj_dim)
-        if config.method != "infomax":  # no projector of that width: measured once
-            key = next((k for k in table.index if k[:4] == key[:4]), key)
-        if key in table.index:
-            rate = table.loc[key]
-            train = steps * config.batch_size / rate["images_per_second"]
-            line[kind] = train + evaluations * (labelled + tested) / rate["evaluated_per_second"]
+    """One run's line: what it computes, bytes, and seconds on one device.
+
+    Args:
+        config: the run.
+        rates: the measured throughput by kind of device, as `measured` returns it.
+
+    Returns:
+        `run`, `images`, `epochs`, `steps`; `views` of an image; `kept_bytes` of the finished
+        weights and `peak_bytes` of the checkpoint; projected seconds under each kind of device
+        (NaN: not measured) and `recorded` seconds (NaN: no finished run); `own_views`, whether
+        the views are those that were measured.
+    """
+    steps = number_of_steps(config)
     record = recorded(config)
-    line["recorded"] = record.get("train_seconds", float("nan")) + record.get(
-        "evaluation_seconds", float("nan")
-    )
-    return line
+    parts = [record.get(name, float("nan")) for name in ("train_seconds", "evaluation_seconds")]
+    return {
+        "run": config.name,
+        "images": training_images(config) if steps else 0,
+        "epochs": config.epochs if steps else 0,
+        "steps": steps,
+        **footprint(step_shape(config), SETS[config.dataset][2]),
+        **{kind: projected_seconds(config, table) for kind, table in rates.items()},
+        "recorded": sum(parts),
+        "own_views": extra_work(config) == 1.0,
+    }
 
 
 def recorded(config: TrainConfig) -> dict:
-    """The record of the finished run of a configuration, {} if there is none; `auto` is CUDA's
-    before the CPU's."""
+    """The record of a configuration's finished run, empty if there is none.
+
+    `auto` takes a run on CUDA before one on the CPU, and one in bfloat16 before one in float32.
+    """
     devices = ("cuda", "cpu") if config.device == "auto" else (config.device,)
     precisions = ("bf16", "32") if config.precision == "auto" else (config.precision,)
     for device, precision in product(devices, precisions):
@@ -126,60 +163,82 @@ def recorded(config: TrainConfig) -> dict:
     return {}
 
 
-def makespan(hours: list[float], devices: int) -> float:
-    """Hours until the last run ends when each takes the device that is free first, longest
-    first."""
+# --- All runs ---------------------------------------------------------------------------------
+
+
+def makespan(hours: Iterable[float], devices: int) -> float:
+    """Hours until the last run ends: the longest comes first, on the device that is free first."""
     ends = [0.0] * devices
     for each in sorted(hours, reverse=True):
         ends[ends.index(min(ends))] += each
     return max(ends)
 
 
-def main(files: list[str]) -> None:
-    """Print the bill."""
-    paths = [Path(f) for f in files] or sorted((project_root() / "params" / "paper").glob("*.yaml"))
+def configurations(files: list[Path]) -> list[TrainConfig]:
+    """Every run that the parameter files ask for, once.
+
+    Raises:
+        ParameterError: a file cannot be read or asks for no run, or a run is not allowed.
+    """
     configs = {}
-    for path in paths:
-        for name, values in runs_of(path).items():
+    for file in files:
+        for name, values in runs_of(file).items():
             if values is None:
-                raise ParameterError(
-                    f"{path} cannot be read as a parameter file, or asks for no run."
-                )
+                reason = "cannot be read as a parameter file, or asks for no run"
+                raise ParameterError(f"{file} {reason}.")
             configs[name] = TrainConfig(**values)
-    rates = measured()
-    table = pd.DataFrame([bill(config, rates) for config in configs.values()]).set_index("run")
-    shown = table[["images", "views", "epochs", "steps"]].copy()
-    for kind in ("cpu", "cuda"):
-        seconds = table[kind] if kind in table else pd.Series(float("nan"), table.index)
-        shown[f"{kind} hours"] = (
-            (seconds / 3600).map("{:.3g}".format).where(seconds.notna(), "not measured")
-        )
-    shown["recorded hours"] = (
-        (table.recorded / 3600).map("{:.3g}".format).where(table.recorded.notna(), "")
-    )
-    shown["MB kept"] = (table.kept_bytes / 1e6).map("{:.0f}".format)
-    shown["MB at most"] = (table.peak_bytes / 1e6).map("{:.0f}".format)
-    for d in DEVICES[1:]:
-        shown[f"MB/step, {d}"] = (table[f"gathered_{d}"] / 1e6).map("{:.1f}".format)
-    print(shown.to_string())
-    print(
-        f"\n{len(table)} runs; MB/step: what a device receives for the gathered loss, forward and backward."
-    )
-    for kind in ("cpu", "cuda"):
-        known = table[kind].dropna() / 3600 if kind in table else pd.Series(dtype=float)
+    return list(configs.values())
+
+
+def shown(table: pd.DataFrame) -> str:
+    """The bill's lines as a table of text, times in hours and sizes in MB."""
+    columns = table[["images", "views", "epochs", "steps"]].copy()
+    mark = table.own_views.map({True: "", False: "~"})
+    for kind in KINDS:
+        hours = table[kind] / 3600
+        text = mark + hours.map("{:.3g}".format)
+        columns[f"{kind} hours"] = text.where(hours.notna(), "not measured")
+    hours = (table.recorded / 3600).map("{:.3g}".format)
+    columns["recorded hours"] = hours.where(table.recorded.notna(), "")
+    columns["MB kept"] = (table.kept_bytes / 1e6).map("{:.0f}".format)
+    columns["MB at most"] = (table.peak_bytes / 1e6).map("{:.0f}".format)
+    return columns.to_string()
+
+
+def sums(table: pd.DataFrame) -> list[str]:
+    """A line each on the hours by kind of device and on the disk by number of devices."""
+    lines = []
+    for kind in KINDS:
+        known = table[kind].dropna() / 3600
         if known.empty:
-            print(
-                f"{kind}: not measured; `python throughput.py` in benchmarks/ measures it where there is one."
-            )
+            cure = "`python throughput.py` in benchmarks/ measures it where there is one"
+            lines.append(f"{kind}: not measured; {cure}.")
             continue
-        spans = ", ".join(f"{makespan(list(known), d):.3g} h on {d}" for d in DEVICES)
-        left = f"; {len(table) - len(known)} runs not measured" if len(known) < len(table) else ""
-        print(f"{kind}: {known.sum():.3g} device-hours; one device a run: {spans}{left}")
-    for d in DEVICES:
-        peak = table.kept_bytes.sum() + (table.peak_bytes - table.kept_bytes).nlargest(d).sum()
-        print(
-            f"disk with {d} at a time: {table.kept_bytes.sum() / 1e9:.2f} GB kept, {peak / 1e9:.2f} GB at most"
-        )
+        spans = ", ".join(f"{makespan(known, count):.3g} h on {count}" for count in DEVICES)
+        missing = len(table) - len(known)
+        rest = f"; {missing} runs not measured" if missing else ""
+        lines.append(f"{kind}: {known.sum():.3g} device-hours; one device a run: {spans}{rest}")
+    kept = table.kept_bytes.sum()
+    checkpoints = table.peak_bytes - table.kept_bytes
+    for count in DEVICES:
+        peak = kept + checkpoints.nlargest(count).sum()
+        sizes = f"{kept / 1e9:.2f} GB kept, {peak / 1e9:.2f} GB at most"
+        lines.append(f"disk with {count} at a time: {sizes}")
+    return lines
+
+
+def main(files: list[str]) -> None:
+    """Print the bill of the files' runs, or of the paper's."""
+    paper = sorted((project_root() / "params" / "paper").glob("*.yaml"))
+    configs = configurations([Path(file) for file in files] or paper)
+    rates = measured()
+    lines = [dict.fromkeys(KINDS, float("nan")) | bill(config, rates) for config in configs]
+    table = pd.DataFrame(lines).set_index("run")
+    print(shown(table))
+    print(f"\n{len(table)} runs")
+    if not table.own_views.all():
+        print("~ other views than measured: a step's time is scaled by the networks' operations")
+    print("\n".join(sums(table)))
 
 
 if __name__ == "__main__":

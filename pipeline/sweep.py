@@ -22,7 +22,7 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.parsing import as_list, is_none
 
-# The paper's figures that show training runs, as patterns of files in params/paper/;
+# The paper's figures that show training runs, as patterns of files in params/paper/.
 # params/README.md has each curve.
 FIGURES = {
     "figure3": ["stl10_infomax_resnet18", "stl10_proj_dim_*"],
@@ -33,143 +33,185 @@ FIGURES = {
 }
 
 
+# --- The paper's runs -------------------------------------------------------------------------
+
+
 def paper() -> dict[str, list[str]]:
-    """The stems of the files in `params/paper/` that each target needs, each once; `paper` needs
-    them all."""
+    """The stems of the files in `params/paper/` that each target needs, each once.
+
+    The targets are `table1`, the figures, and `paper`, which needs them all.
+    """
     folder = project_root() / "params" / "paper"
-    targets = {"table1": list(pd.read_csv(project_root() / "reports" / "paper_table1.csv").params)}
+    targets = {"table1": _paper_table().params.tolist()}
     for figure, patterns in FIGURES.items():
-        targets[figure] = [
-            path.stem for pattern in patterns for path in sorted(folder.glob(f"{pattern}.yaml"))
-        ]
-    return targets | {
-        "paper": list(dict.fromkeys(stem for stems in targets.values() for stem in stems))
-    }
+        files = [file for pattern in patterns for file in sorted(folder.glob(f"{pattern}.yaml"))]
+        targets[figure] = [file.stem for file in files]
+    every_stem = [stem for stems in targets.values() for stem in stems]
+    return targets | {"paper": list(dict.fromkeys(every_stem))}
 
 
 def table1_rows() -> dict[str, str]:
     """The data sets of the paper's Table 1 as the table names them, by `TrainConfig`'s names."""
-    table = pd.read_csv(project_root() / "reports" / "paper_table1.csv")
-    return {
-        stem.split("_")[0]: dataset
-        for stem, dataset in zip(table.params, table.dataset, strict=True)
-    }
+    table = _paper_table()
+    return dict(zip(table.params.str.partition("_")[0], table.dataset, strict=True))
+
+
+def _paper_table() -> pd.DataFrame:
+    return pd.read_csv(project_root() / "reports" / "paper_table1.csv")
+
+
+# --- The runs of a parameter file -------------------------------------------------------------
 
 
 def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None]:
-    """The single runs that a parameter file asks for, by name: the parameters of each, `changes`
-    made.
+    """The single runs that a parameter file asks for.
 
-    A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run for each value;
-    several lists, for each combination. As in a notebook a list may be given as a single value or
-    as its text. Keys that are a notebook's own (`export`) are left out, and so is `runs_dir`, which
-    is the workflow's to say. A run that `TrainConfig` refuses is here too, named `refused-...`, and
-    so is a file that holds none (None): it fails as a job of its own.
+    A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run for each value.
+    Several lists stand for each combination. As in a notebook, a list may be given as a single
+    value or as its text. A notebook's own keys (`export`) are left out, and so is `runs_dir`,
+    which Snakemake's command line says.
 
-    The names are those that jobs go by, the same on every machine: see `name_of`.
+    Args:
+        path: the parameter file.
+        changes: fields that every run gets.
+
+    Returns:
+        The parameters of each run, by the name of its job (see `name_of`). A run that
+        `TrainConfig` refuses is among them, named `refused-...`; so is a file that holds no run,
+        with None: each fails as a job of its own.
     """
     try:
         values = read_yaml(path)
     except ParameterError:
         return {_refused(str(path)): None}
     lists = _lists(values)
-    others = {name: value for name, value in values.items() if not _field(name)}
-    fixed = {
-        name: value for name, value in others.items() if name not in notebooks_own() | {"runs_dir"}
-    }
-    grid = product(*([(name[:-1], each) for each in given] for name, given in lists.items()))
-    runs = [
-        text_where_text_is_meant({**fixed, **dict(combination), **changes}) for combination in grid
-    ]
-    return {name_of(run): run for run in runs} or {_refused(str(path)): None}
+    left_out = notebooks_own() | {"runs_dir"}
+    fixed = {}
+    for name, value in values.items():
+        if not _field_of_list(name) and name not in left_out:
+            fixed[name] = value
+    runs: dict[str, dict[str, Any] | None] = {}
+    for combination in product(*lists.values()):
+        varied = {name[:-1]: value for name, value in zip(lists, combination, strict=True)}
+        run = text_where_text_is_meant({**fixed, **varied, **changes})
+        runs[name_of(run)] = run
+    return runs or {_refused(str(path)): None}
 
 
 def name_of(values: dict[str, Any]) -> str:
-    """The job's name; for values that are no configuration, `refused-` and a digest of them.
+    """The name of a run's job, the same on every machine.
 
-    It is the run's own, except where device or precision are `auto`: what they mean is found where
-    the job runs, and the machine that submits jobs may have no GPU. Such a job goes by the name of
-    the run in float32 on the CPU; so a job for which just that is asked adds `-cpu` or `-32`, or it
-    would count as done when the other is.
+    It is the run's own name, except where device or precision are `auto`. What they mean is known
+    where the job runs, and the machine that submits jobs may have no GPU. So such a job goes by
+    the name of the run in float32 on the CPU. A job that asks for just that adds `-cpu` or `-32`,
+    or it would count as done when the other one is. Values that are no configuration give
+    `refused-` and their digest.
     """
     try:
-        asked = TrainConfig(**values)
-        device = "cpu" if asked.device == "auto" else asked.device
-        precision = "32" if asked.precision == "auto" and device == "cpu" else asked.precision
-        name = asked.replace(device=device, precision=precision).name
-        name += "-cpu" if asked.device == "cpu" else ""
-        return name + ("-32" if (asked.device, asked.precision) == ("auto", "32") else "")
+        return _name_of_job(TrainConfig(**values))
     except ParameterError:
         return _refused(json.dumps(values, sort_keys=True, default=str))
 
 
+def _name_of_job(asked: TrainConfig) -> str:
+    device = "cpu" if asked.device == "auto" else asked.device
+    precision = asked.precision
+    if precision == "auto" and device == "cpu":
+        precision = "32"
+    name = asked.replace(device=device, precision=precision).name
+    if asked.device == "cpu":
+        return f"{name}-cpu"
+    if asked.device == "auto" and asked.precision == "32":
+        return f"{name}-32"
+    return name
+
+
 @cache
 def notebooks_own() -> set[str]:
-    """Parameters that only notebooks read: names in their `parameters` cells that are no field of
-    `TrainConfig`."""
+    """Parameters of the notebooks that are no field of `TrainConfig`."""
     names: set[str] = set()
     for path in (project_root() / "notebooks").glob("*.ipynb"):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             if "parameters" in cell["metadata"].get("tags", []):
-                tree = ast.parse("".join(cell["source"]))
-                names |= {
-                    n.id
-                    for n in ast.walk(tree)
-                    if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-                }
+                names |= _assigned("".join(cell["source"]))
     return names - set(TrainConfig.model_fields)
 
 
-def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
-    """Write the parameters of the run `name` of a file to `out`; ParameterError if they are no
-    configuration."""
-    runs = runs_of(path, **changes)
-    if name not in runs:
-        raise ParameterError(f"{path} has changed: it no longer asks for {name}.")
-    if (values := runs[name]) is None:  # a file that holds no run says why here
-        empty = [name for name, given in _lists(read_yaml(path)).items() if not given]
-        raise ParameterError(
-            f"{' and '.join(empty)} = [] is not allowed: it must be a list of values."
-        )
-    TrainConfig(**values)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(
-        out, lambda part: part.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    )
-
-
-def failures(folder: Path, before: dict[Path, int]) -> list[str]:
-    """A line for each run that has failed since `before` (see `written`): its name and the last
-    line of its log."""
-    lines = []
-    for path, time in written(folder).items():
-        name = path.stem.removesuffix(".parameters")
-        if before.get(path) != time and not (folder / name / ".done").exists():
-            said = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            lines.append(f"  {name}: {said[-1] if said else 'it said nothing'}  [{path}]")
-    return sorted(lines)
-
-
-def written(folder: Path) -> dict[Path, int]:
-    """The runs' logs in `folder`/logs and when each was written last."""
-    return {path: path.stat().st_mtime_ns for path in (folder / "logs").glob("*.log")}
+def _assigned(source: str) -> set[str]:
+    """The names that Python code assigns to."""
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
 
 
 def _lists(values: dict[str, Any]) -> dict[str, list]:
     """The lists in a parameter file, by name."""
-    return {
-        name: as_list(value)
-        for name, value in values.items()
-        if _field(name) and not is_none(value)
-    }
+    lists = {}
+    for name, value in values.items():
+        if _field_of_list(name) and not is_none(value):
+            lists[name] = as_list(value)
+    return lists
 
 
-def _field(name: str) -> str | None:
-    return name[:-1] if name.endswith("s") and name[:-1] in TrainConfig.model_fields else None
+def _field_of_list(name: str) -> str | None:
+    """The field of which the name is the plural."""
+    field = name.removesuffix("s")
+    return field if field != name and field in TrainConfig.model_fields else None
 
 
 def _refused(text: str) -> str:
     return f"refused-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
+    """Write the parameters of a file's run to `out`.
+
+    Args:
+        path: the parameter file.
+        name: the run's, as `runs_of` names it.
+        out: the new file.
+        changes: fields that the run gets.
+
+    Raises:
+        ParameterError: the file has no such run, or its parameters are no configuration.
+    """
+    runs = runs_of(path, **changes)
+    if name not in runs:
+        raise ParameterError(f"{path} has changed: it no longer asks for {name}.")
+    values = runs[name]
+    if values is None:  # reading the file again says why, unless a list in it is empty
+        empty = [name for name, given in _lists(read_yaml(path)).items() if not given]
+        reason = "is not allowed: it must be a list of values"
+        raise ParameterError(f"{' and '.join(empty)} = [] {reason}.")
+    TrainConfig(**values)
+    text = yaml.safe_dump(values, sort_keys=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(out, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+# --- What failed ------------------------------------------------------------------------------
+
+
+def log_times(folder: Path) -> dict[Path, int]:
+    """When each of the runs' logs in `folder`/logs was last written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "logs").glob("*.log")}
+
+
+def failures(folder: Path, before: dict[Path, int]) -> list[str]:
+    """The name of each run that has failed, with the last line of its log.
+
+    Args:
+        folder: the folder of the runs.
+        before: what `log_times` returned before they were started.
+    """
+    lines = []
+    for path, time in log_times(folder).items():
+        name = path.stem.removesuffix(".parameters")
+        if before.get(path) == time or (folder / name / ".done").exists():
+            continue
+        log = path.read_text(encoding="utf-8", errors="replace").strip()
+        last_line = log.splitlines()[-1] if log else "it said nothing"
+        lines.append(f"  {name}: {last_line}  [{path}]")
+    return sorted(lines)
 
 
 def main() -> None:
@@ -180,13 +222,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
+    changes = {name: yaml.safe_load(value) for name, value in given.p}
     try:
-        write_run(
-            given.file,
-            given.name,
-            given.out,
-            **{name: yaml.safe_load(value) for name, value in given.p},
-        )
+        write_run(given.file, given.name, given.out, **changes)
     except (ParameterError, RunError) as error:
         sys.exit(f"{given.file}: {error}")
 

@@ -1,2 +1,1 @@
-"""The runs of `docs/plan.md`: what they are, the queue that trains them, and what follows from
-them."""
+"""The runs of `docs/plan.md`: what they are, the queue that trains them, what follows from them."""

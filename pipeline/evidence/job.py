@@ -1,12 +1,10 @@
-"""`python -m pipeline.evidence.job NAME`: train one run of the plan, or go on with it, and keep its
-results.
+"""`python -m pipeline.evidence.job NAME`: train one run of the plan and keep its results.
 
-The queue starts it, a process a run. Results are `config.yaml`, `metrics.csv`, `record.json` and
-`predictions.npz` as `Run(folder)` reads them, and `backbone.pt`, the network in half precision,
-where the plan needs one.
+The queue starts it, a process a run; a run that has begun goes on. Results are `config.yaml`,
+`metrics.csv`, `record.json` and `predictions.npz` as `Run(folder)` reads them, and `backbone.pt`,
+the network in half precision, where the plan needs one.
 """
 
-import argparse
 import json
 import shutil
 import sys
@@ -19,51 +17,60 @@ from filelock import FileLock
 
 from infomax_nb.config import read_yaml
 from infomax_nb.data.fingerprints import fingerprint
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError, RunError, one_line
 from infomax_nb.evaluation.neighbours import topk_accuracy
 from infomax_nb.evaluation.probe import converged_probe, represent
 from infomax_nb.files import file_digest
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
-from pipeline.evidence.runs import Places, Planned, exported, no_evidence, planned
+from pipeline.evidence.history import no_evidence
+from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.runs import Planned, planned
+from pipeline.evidence.state import exported
+from pipeline.networks import half_precision
 
 
 def work(run: Planned) -> str:
-    """Train the run and keep its results; returns a sentence if its loss became NaN or infinite,
-    which is a result."""
-    said, trained = "", None
+    """Train the run and keep its results.
+
+    Returns:
+        A sentence if its loss became NaN or infinite, which is a result; else an empty text.
+    """
+    failure = ""
+    trained = None
     try:
         trained = fit(run.config)
     except FloatingPointError as error:
-        said = str(error)
-    with FileLock(
-        run.log.with_suffix(".lock")
-    ):  # a process that a killed queue has left may be at it, too
+        failure = str(error)
+    # A process that a killed queue has left may be at it, too.
+    with FileLock(run.log.with_suffix(".lock")):
         if exported(run):
-            return said
+            return failure
         if trained:
             keep(run, trained)
         else:
-            keep_failure(run, said)
-    return said
+            keep_failure(run, failure)
+    return failure
 
 
 def keep(run: Planned, trained: Run) -> None:
     """Keep a finished run's results: all of them, or none.
 
-    Raises RunError if it was trained by a commit that the plan did not come before.
+    Raises:
+        RunError: it was trained by a commit that the plan did not come before.
     """
     record = trained.record
-    if why := no_evidence(record):
-        raise RunError(f"{trained.path}: {why}; move it away.")
+    reason = no_evidence(record)
+    if reason:
+        raise RunError(f"{trained.path}: {reason}; move it away.")
     more: dict[str, Any] = {}
     if run.probe:
-        more["probe_top1"] = probed(trained)
-    part = _beside(run)
+        more["probe_top1"] = probe_accuracy(trained)
+    part = _empty_folder_beside(run)
     _copy(trained.path, part)
     if run.keep_network:
-        torch.save(half(trained.method().get_submodule("backbone")), part / "backbone.pt")
+        torch.save(half_precision(trained.method().get_submodule("backbone")), part / "backbone.pt")
         more["network"] = file_digest(part / "backbone.pt")
     _finish(run, part, read_yaml(trained.path / "config.yaml"), {**record, **more})
 
@@ -71,39 +78,31 @@ def keep(run: Planned, trained: Run) -> None:
 def keep_failure(run: Planned, sentence: str) -> None:
     """Keep what there is of a run whose loss became NaN: it counts, and would end so again."""
     config = run.config.resolved()
+    part = _empty_folder_beside(run)
+    (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")  # if no epoch came to its end
+    _copy(config.run_dir, part)
+    predictions = part / "predictions.npz"
     record = {
         "name": config.name,
         **environment(config),
         "data": fingerprint(config),
         "failed": sentence,
+        "predictions": file_digest(predictions) if predictions.exists() else None,
     }
-    part = _beside(run)
-    (part / "metrics.csv").write_text(
-        "epoch\n", encoding="utf-8"
-    )  # if it did not come to the end of one
-    _copy(config.run_dir, part)
-    predictions = part / "predictions.npz"
-    record["predictions"] = file_digest(predictions) if predictions.exists() else None
     _finish(run, part, config.model_dump(), record)
 
 
-def probed(trained: Run) -> float:
-    """Top-1 accuracy in percent of the converged probe on the frozen features, on all test
-    images."""
+def probe_accuracy(trained: Run) -> float:
+    """Top-1 accuracy in percent of the converged probe on frozen features, on all test images."""
     train, test = datasets(trained.config, labelled=True)
-    own, others = represent({"trained": trained.method().get_submodule("backbone")}, train, test)[
-        "trained"
-    ]
-    return round(topk_accuracy(converged_probe(own, train.labels, others), test.labels, 1), 3)
+    backbone = trained.method().get_submodule("backbone")
+    train_features, test_features = represent({"trained": backbone}, train, test)["trained"]
+    ranked = converged_probe(train_features, train.labels, test_features)
+    return round(topk_accuracy(ranked, test.labels, 1), 3)
 
 
-def half(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The network's state in half precision; whole numbers stay."""
-    return {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-
-
-def _beside(run: Planned) -> Path:
-    """An empty folder beside the one of the results, which it becomes when it is whole."""
+def _empty_folder_beside(run: Planned) -> Path:
+    """The folder that becomes the one of the results when it is whole."""
     part = run.results.with_name(f"{run.results.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -126,44 +125,23 @@ def _finish(run: Planned, part: Path, values: dict, record: dict) -> None:
     (part / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     record.pop("seal", None)
     sealed = {**record, "seal": Run(part).seal(record)}
-    (part / "record.json").write_text(
-        json.dumps(sealed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(sealed, indent=1, ensure_ascii=False) + "\n"
+    (part / "record.json").write_text(text, encoding="utf-8")
     part.rename(run.results)
-
-
-def parser(description: str | None, **options: Any) -> argparse.ArgumentParser:
-    """What the queue, its jobs and its status are told alike: where everything is."""
-    made = argparse.ArgumentParser(description=description, **options)
-    default = Places()
-    made.add_argument(
-        "--params", type=Path, default=default.params, help="a folder with a file for each line"
-    )
-    made.add_argument(
-        "--reports", type=Path, default=default.reports, help="where results are kept"
-    )
-    made.add_argument("--runs-dir", default=default.runs_dir)
-    made.add_argument("--data-root", default=default.data_root)
-    return made
-
-
-def places(given: argparse.Namespace) -> Places:
-    """The places that a command line names."""
-    return Places(given.params.resolve(), given.reports.resolve(), given.runs_dir, given.data_root)
 
 
 def main() -> None:
     """Train the run that is named."""
-    told = parser(__doc__, prog="python -m pipeline.evidence.job")
-    told.add_argument("name", help="line and label, as the status shows them")
-    given = told.parse_args()
+    arguments = parser("job", __doc__)
+    arguments.add_argument("name", help="line and label, as the status shows them")
+    given = arguments.parse_args()
     try:
-        runs = {run.name: run for run in planned(places(given))}
+        runs = {run.name: run for run in planned(places_of(given))}
         if given.name not in runs:
             raise ParameterError(f"There is no run {given.name}.")
         print(work(runs[given.name]))
     except (ParameterError, RunError) as error:
-        sys.exit(" ".join(str(error).split()))
+        sys.exit(one_line(error))
 
 
 if __name__ == "__main__":

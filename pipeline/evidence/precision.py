@@ -1,5 +1,7 @@
-"""`make precision-check`: may bf16 stand in for float32? The verdict on line 0, by the rule of
-`docs/plan.md`."""
+"""`make precision-check`: may bf16 stand in for float32?
+
+The verdict on line 0, by the rule of `docs/plan.md`.
+"""
 
 import sys
 
@@ -8,52 +10,49 @@ import pandas as pd
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.verdicts import equivalent, paired_interval
 from infomax_nb.train.run import Run
-from pipeline.evidence.job import parser, places
-from pipeline.evidence.runs import Planned, chosen, exported, planned
+from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.runs import Planned, chosen, planned
+from pipeline.evidence.state import exported
 
 MARGIN = 0.5  # points
 MEASURES = ("linear_top1", "knn_top1")
 
 
 def verdict(runs: list[Planned]) -> pd.DataFrame:
-    """A row for each measure after the last epoch: bf16 less float32 in points, 90% interval,
-    seeds, answer.
+    """Is bf16 as good as float32 after the last epoch?
 
-    The answer is `unfinished` while a run's results are missing; `undecided` counts as not shown.
+    Returns:
+        A row for each measure: bf16 less float32 in points, with its 90% interval, the number of
+        seeds, and the answer. That is `unfinished` while a run's results are missing; `undecided`
+        counts as not shown.
     """
-    finals = {}
+    rows = {}
     for run in runs:
         if exported(run):
-            finals[run.config.precision, run.config.seed] = Run(run.results).metrics.iloc[-1]
-    rows = []
+            final = Run(run.results).metrics.iloc[-1]
+            rows[run.config.precision, run.config.seed] = final.reindex(MEASURES)
+    finals = pd.DataFrame.from_dict(rows, orient="index", columns=MEASURES, dtype=float)
+    verdicts = []
     for measure in MEASURES:
-        values = pd.Series({key: final[measure] for key, final in finals.items()}, dtype=float)
-        found = paired(values, measure)
-        if len(finals) < len(runs):
-            found["answer"] = "unfinished"
-        rows.append(found)
-    return pd.DataFrame(rows)
+        values = {precision: _by_seed(finals[measure], precision) for precision in ("bf16", "32")}
+        apart = (values["bf16"] - values["32"]).dropna()
+        answer = equivalent(apart, MARGIN) if len(rows) == len(runs) else "unfinished"
+        interval = paired_interval(apart, 0.90)
+        verdicts.append({"measure": measure, **interval, "answer": answer})
+    return pd.DataFrame(verdicts)
 
 
-def paired(values: pd.Series, measure: str) -> dict:
-    """The interval of the differences, bf16 less float32, of values (percent) by (precision,
-    seed)."""
-    table = values.unstack(0) if len(values) else pd.DataFrame()
-    differences = (
-        table.get("bf16", pd.Series(dtype=float)) - table.get("32", pd.Series(dtype=float))
-    ).dropna()
-    return {
-        "measure": measure,
-        **paired_interval(differences, 0.90),
-        "answer": equivalent(differences, MARGIN),
-    }
+def _by_seed(values: pd.Series, precision: str) -> pd.Series:
+    """Those of one precision, of values by (precision, seed)."""
+    of_seeds = {seed: value for (kind, seed), value in values.items() if kind == precision}
+    return pd.Series(of_seeds, dtype=float)
 
 
 def main() -> None:
     """Write `verdict.csv` beside the runs' results and say what it says."""
-    given = parser(__doc__, prog="python -m pipeline.evidence.precision").parse_args()
+    given = parser("precision", __doc__).parse_args()
     try:
-        runs = chosen(planned(places(given)), "0")
+        runs = chosen(planned(places_of(given)), "0")
         table = verdict(runs)
         folder = runs[0].results.parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,10 +60,8 @@ def main() -> None:
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
     print(table.to_string(index=False))
-    shown = (table.answer == "equivalent").all()
-    print(
-        f"bf16 {'may' if shown else 'may not'} stand in for float32 (±{MARGIN} points): {folder / 'verdict.csv'}"
-    )
+    may = "may" if (table.answer == "equivalent").all() else "may not"
+    print(f"bf16 {may} stand in for float32 (±{MARGIN} points): {folder / 'verdict.csv'}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""`make evidence-status [DATA_ROOT=DIR] [CSV=FILE]`: how far each run of the plan is, and how many
-hours are left."""
+"""`make evidence-status [DATA_ROOT=DIR] [CSV=FILE]`: how far each run of the plan is."""
 
 import os
 import sys
@@ -8,41 +7,38 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.errors import ParameterError, RunError
-from pipeline.evidence.job import parser, places
-from pipeline.evidence.runs import Planned, chosen, hours_left, planned, state
+from pipeline.evidence.hours import hours_left
+from pipeline.evidence.places import add_lines, parser, places_of
+from pipeline.evidence.runs import Planned, chosen, planned
+from pipeline.evidence.state import state
 
 
 def status(runs: list[Planned], every: list[Planned]) -> pd.DataFrame:
-    """A row for each run: line, run, state, the last epoch and how many there are, core-hours left,
-    a reason.
+    """A row for each run: how far it is, core-hours left, and a reason where that needs one.
 
-    every: all runs of the plan, from which the hours are estimated.
+    Args:
+        runs: those that are shown.
+        every: all runs of the plan, from which the hours are estimated.
     """
     states = {run.name: state(run) for run in runs}
     left = hours_left(runs, states, every)
     rows = []
     for run in runs:
         now = states[run.name]
-        row = {
-            "line": run.line,
-            "run": run.label,
-            "state": now.kind,
-            "epoch": now.epoch,
-            "of": run.config.epochs,
-        }
-        rows.append(row | {"hours left": round(left[run.name], 2), "said": now.said})
+        progress = {"state": now.kind, "epoch": now.epoch, "of": run.config.epochs}
+        hours = {"hours left": round(left[run.name], 2), "said": now.reason}
+        rows.append({"line": run.line, "run": run.label, **progress, **hours})
     return pd.DataFrame(rows)
 
 
 def main() -> None:
-    """Print the table; write it without the hours, which change all the time, to a file if one is
-    named."""
-    told = parser(__doc__, prog="python -m pipeline.evidence.status")
-    told.add_argument("--lines", help="a,b: only these; else all that are letters")
-    told.add_argument("--csv", type=Path, help="write the table there, too")
-    given = told.parse_args()
+    """Print the table; write it to a file, if one is named, without the hours, which change."""
+    arguments = parser("status", __doc__)
+    add_lines(arguments)
+    arguments.add_argument("--csv", type=Path, help="write the table there, too")
+    given = arguments.parse_args()
     try:
-        every = planned(places(given))
+        every = planned(places_of(given))
         table = status(chosen(every, given.lines), every)
         if given.csv:
             table.drop(columns="hours left").to_csv(given.csv, index=False)
@@ -50,9 +46,8 @@ def main() -> None:
         sys.exit(str(error))
     print(table.to_string(index=False, max_colwidth=70))
     done = table.state.isin(["finished", "collapsed"]).sum()
-    print(
-        f"\n{done} of {len(table)} runs are there; {table['hours left'].sum():.1f} core-hours left."
-    )
+    hours = table["hours left"].sum()
+    print(f"\n{done} of {len(table)} runs are there; {hours:.1f} core-hours left.")
 
 
 if __name__ == "__main__":

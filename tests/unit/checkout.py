@@ -1,5 +1,7 @@
-"""A copy of what a sweep needs, in which tests start, kill and damage sweeps; the checkout itself
-stays untouched."""
+"""A copy of what a sweep needs, in which tests start, kill and damage sweeps.
+
+The checkout itself stays untouched.
+"""
 
 import os
 import shutil
@@ -14,13 +16,10 @@ SMALL = {"n_classes": 10, "n_train": 256, "batch_size": 64, "proj_dim": 16, "epo
 
 
 def checkout(folder: Path) -> Path:
-    """Copy the package and the workflow, without notebooks' outputs and results, into `folder`."""
+    """Copy the package and the pipeline, without results, into `folder`."""
+    no_caches = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
     for name in ("infomax_nb", "pipeline", "profiles", "params", "notebooks"):
-        shutil.copytree(
-            ROOT / name,
-            folder / name,
-            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
-        )
+        shutil.copytree(ROOT / name, folder / name, ignore=no_caches)
     (folder / "reports").mkdir()
     shutil.copy(ROOT / "reports" / "paper_table1.csv", folder / "reports")
     shutil.copy(ROOT / "Snakefile", folder)
@@ -29,13 +28,12 @@ def checkout(folder: Path) -> Path:
 
 def tracked(folder: Path) -> Path:
     """A copy of the checkout in `folder`: the files that git tracks, and those that it would."""
-    list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(
-        list_files, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    for name in (n for n in listed if n and (ROOT / n).exists()):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.split("\0"):
+        if name and (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
     return folder
 
 
@@ -48,13 +46,9 @@ def sweep_file(folder: Path, name: str, **values) -> Path:
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """One thread, this Python's tools, and the copy's package first."""
-    path, others = (
-        f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        os.environ.get("PYTHONPATH", ""),
-    )
     own = {
-        "PATH": path,
-        "PYTHONPATH": f"{folder}:{others}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
     }
@@ -65,22 +59,14 @@ def snakemake(
     target: str, *flags: str, profile: str = "local", config: dict | None = None
 ) -> list[str]:
     """The command that a person types in a checkout."""
-    given = [f"{name}={value}" for name, value in {"threads": 1, **(config or {})}.items()]
+    values = {"threads": 1, **(config or {})}
+    given = [f"{name}={value}" for name, value in values.items()]
     cores = ["--cores", "2"] if profile == "local" else []
-    return [
-        "snakemake",
-        target,
-        "--profile",
-        f"profiles/{profile}",
-        *cores,
-        *flags,
-        "--config",
-        *given,
-    ]
+    settings = ["--profile", f"profiles/{profile}", *cores]
+    return ["snakemake", target, *settings, *flags, "--config", *given]
 
 
 def run(folder: Path, command: list[str], **more: str) -> subprocess.CompletedProcess:
     """The command's result, in `folder`."""
-    return subprocess.run(
-        command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True
-    )
+    own = environment(folder, **more)
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)

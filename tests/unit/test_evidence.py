@@ -25,19 +25,12 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.curves import scheduled
 from infomax_nb.files import load_weights
 from infomax_nb.train.run import Run
+from pipeline.evidence.history import PLAN, lacks_plan_in, no_evidence
+from pipeline.evidence.hours import hours_left
+from pipeline.evidence.places import Places
 from pipeline.evidence.precision import verdict
-from pipeline.evidence.runs import (
-    PLAN,
-    Places,
-    Planned,
-    State,
-    chosen,
-    exported,
-    hours_left,
-    lacks_plan_in,
-    no_evidence,
-    planned,
-)
+from pipeline.evidence.runs import Planned, chosen, planned
+from pipeline.evidence.state import State, exported
 
 TOY = {
     "dataset": "glyphs",

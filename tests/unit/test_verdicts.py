@@ -19,8 +19,8 @@ from infomax_nb.evaluation.verdicts import (
     by_seed,
     epochs_to_stall,
     equivalent,
-    paired_interval,
     interval_text,
+    paired_interval,
     spearman_within,
 )
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information

@@ -1,0 +1,58 @@
+"""Where the plan's runs are read and written, and how the commands are told so."""
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infomax_nb.files import project_root, runs_folder
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the queue reads and writes.
+
+    Args:
+        params: the folder with a parameter file for each line of the plan.
+        reports: the folder in which results are kept.
+        runs_dir: the folder of the runs, as `TrainConfig` has it.
+        data_root: the folder of the data, of which a line may name a part.
+    """
+
+    params: Path = field(default_factory=lambda: project_root() / "params" / "evidence")
+    reports: Path = field(default_factory=lambda: project_root() / "reports")
+    runs_dir: str = "runs"
+    data_root: str = "data"
+
+    @property
+    def journal(self) -> Path:
+        """What the queue writes about the runs beside them: a log and a note for each."""
+        return runs_folder(self.runs_dir) / "evidence"
+
+
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a module's command line, with the places that all of them take."""
+    prog = f"python -m pipeline.evidence.{module}"
+    arguments = argparse.ArgumentParser(prog=prog, description=description)
+    default = Places()
+    add = arguments.add_argument
+    add("--params", type=Path, default=default.params, help="a folder with a file for each line")
+    add("--reports", type=Path, default=default.reports, help="where results are kept")
+    add("--runs-dir", default=default.runs_dir)
+    add("--data-root", default=default.data_root)
+    return arguments
+
+
+def add_lines(arguments: argparse.ArgumentParser) -> None:
+    """Let a command line choose lines of the plan."""
+    arguments.add_argument("--lines", help="a,b: only these; else all that are letters")
+
+
+def places_of(given: argparse.Namespace) -> Places:
+    """The places that a command line names."""
+    return Places(given.params.resolve(), given.reports.resolve(), given.runs_dir, given.data_root)
+
+
+def options(places: Places) -> list[str]:
+    """The words of a command line that names these places."""
+    folders = ["--params", str(places.params), "--reports", str(places.reports)]
+    return [*folders, "--runs-dir", places.runs_dir, "--data-root", places.data_root]

@@ -1,0 +1,75 @@
+"""What the records of runs say, as facts for a page."""
+
+from collections.abc import Iterable
+
+
+def parameter_values(records: list[dict]) -> dict[str, list[str]]:
+    """For each parameter of the runs the values that occur, numbers in rising order."""
+    occurring: dict[str, list] = {}
+    for record in records:
+        for name, value in record.get("config", {}).items():
+            values = occurring.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    return {name: _in_words(values) for name, values in occurring.items()}
+
+
+def _in_words(values: list) -> list[str]:
+    if all(isinstance(value, int | float) for value in values):
+        return [f"{value:g}" for value in sorted(values)]
+    return [str(value) for value in values]
+
+
+def facts_of(records: list[dict]) -> dict[str, str]:
+    """What the runs have in common and what differs, by a word for each fact."""
+    hardware = _distinct(_hardware(record) for record in records)
+    software = _distinct(_software(record) for record in records)
+    facts = _configurations(records) | {
+        "Commit": ", ".join(_commit(name) for name in _distinct(r["commit"] for r in records)),
+        "Hardware": "; ".join(hardware),
+        "Software": "; ".join(software),
+    }
+    days = sorted(_distinct(record.get("started", "")[:10] for record in records))
+    if days:
+        facts["Date"] = " to ".join(dict.fromkeys([days[0], days[-1]]))
+    return {name: text for name, text in facts.items() if text}
+
+
+def _configurations(records: list[dict]) -> dict[str, str]:
+    """Number of runs, seeds, and which parameters are the same or different."""
+    values = parameter_values(records)
+    if not values:
+        return {}
+    seeds = values.pop("seed")
+    same = []
+    different = []
+    for name, words in values.items():
+        if len(words) > 1:
+            different.append(f"`{name}` {', '.join(words)}")
+        elif words != ["None"] and name != "eval_every":
+            same.append(f"`{name}` {words[0]}")
+    return {
+        "Runs": str(len(records)),
+        "Seeds": ", ".join(seeds),
+        "The same in all": ", ".join(same),
+        "Different": "; ".join(different),
+    }
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    """Each text once, in the order in which they come, without empty ones."""
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def _commit(name: str) -> str:
+    return f"`{name[:10]}`{' (modified)' if name.endswith('modified') else ''}"
+
+
+def _hardware(record: dict) -> str:
+    machine = record["gpu"] or record["cpu"]
+    return f"{machine}, {record['cores']} cores, threads: {record['threads']}"
+
+
+def _software(record: dict) -> str:
+    libraries = [f"{name} {version}" for name, version in record["versions"].items()]
+    return ", ".join([f"Python {record['python']}", *libraries])

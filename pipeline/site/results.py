@@ -1,0 +1,164 @@
+"""The pages of results, from `reports/`."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from infomax_nb.report import committed
+from pipeline.copies import data_note
+from pipeline.site.markdown import escape, facts, page, table
+from pipeline.site.records import facts_of, parameter_values
+from pipeline.site.stage import ROOT
+
+REPORTS = ROOT / "reports"
+# A report's folder is called by what was done and on which data; reports come in this order.
+WORK = {
+    "kappa": ("The bandwidth κ", "03_ablate_kappa"),
+    "beta": ("The weight β", "04_ablate_beta"),
+    "projector": ("The projector's width", "05_ablate_projector"),
+    "methods": ("Seven methods", "08_compare_methods"),
+    "saliency": ("Saliency on objects", "06_saliency"),
+    "centroids": ("Class centroids", "07_centroids"),
+    "coarse": ("Coarse or fine", "09_coarse_vs_fine"),
+}
+DATA = {
+    "cifar10": "CIFAR-10",
+    "class_counts": "number of classes",
+    "fashion_mnist": "Fashion-MNIST",
+    "glyphs_long": "glyphs, later in training",
+    "lc25000": "LC25000, random split",
+    "lc25000_groups": "LC25000, groups held out",
+    "lr": "learning rates",
+    "tiny_imagenet": "Tiny-ImageNet",
+    "tiny_imagenet_vit": "Tiny-ImageNet, small ViT",
+}
+COLUMNS = {
+    "beta": "β",
+    "kappa": "κ",
+    "knn_top1": "k-NN, top-1 (%)",
+    "knn_top5": "k-NN, top-5 (%)",
+    "linear_top1": "linear head, top-1 (%)",
+    "linear_top5": "linear head, top-5 (%)",
+    "lr": "learning rate",
+    "mi_held_out": "I, held out (nats)",
+    "proj_dim": "dimensions",
+    "seeds": "number of seeds",
+}
+
+
+def names() -> list[str]:
+    """The results' folders below `reports/`, in the order in which they are shown."""
+
+    def order(name: str) -> tuple[int, str]:
+        work = name.partition("_")[0]
+        place = list(WORK).index(work) if work in WORK else len(WORK)
+        return place, name
+
+    return sorted((path.parent.name for path in REPORTS.glob("*/caption.txt")), key=order)
+
+
+def title(name: str) -> str:
+    """A report's title, from the name of its folder.
+
+    >>> title("kappa_cifar10")
+    'The bandwidth κ · CIFAR-10'
+    """
+    work, _, data = name.partition("_")
+    words = WORK[work][0] if work in WORK else work.capitalize()
+    return f"{words} · {DATA.get(data, data.replace('_', ' '))}" if data else words
+
+
+def report(name: str) -> str:
+    """The page of `reports/<name>`: caption, figure, table, how it came about, files."""
+    folder = REPORTS / name
+    caption = (folder / "caption.txt").read_text().strip()
+    records = json.loads((folder / "records.json").read_text())
+    return page(
+        "report",
+        title=title(name),
+        caption=escape(caption),
+        images=escape(data_note(records)),
+        of_runs=not (folder / "table.csv").exists(),
+        numbers=table(_numbers(name, records)),
+        origin=facts(_origin(name, records)),
+    )
+
+
+def _numbers(name: str, records: list[dict]) -> pd.DataFrame:
+    """The result's table, its columns in words; rows are called by what differs between runs."""
+    numbers = committed(name).rename(columns=COLUMNS)
+    if not numbers.index.name:
+        values = parameter_values(records)
+        different = [key for key in values if len(values[key]) > 1 and key != "seed"]
+        numbers.index.name = ", ".join(COLUMNS.get(key, key) for key in different)
+    return numbers
+
+
+def _origin(name: str, records: list[dict]) -> dict[str, str]:
+    """How the result came about, and where its numbers are."""
+    origin = facts_of(records)
+    _, notebook = WORK.get(name.partition("_")[0], ("", ""))
+    if notebook:
+        origin["Notebook"] = f"[{notebook}](../../notebooks/{notebook}.ipynb)"
+    if (ROOT / "params" / f"{name}.yaml").exists():
+        origin["Parameters"] = f"[params/{name}.yaml](../../params/{name}.yaml)"
+        glyphs = records[0]["config"]["dataset"].startswith("glyphs")
+        command = f"papermill notebooks/{notebook}.ipynb out.ipynb -f params/{name}.yaml"
+        origin["Again"] = f"`.venv/bin/{command}{'' if glyphs else ' -p data_root DIR'}`"
+    files = [path.name for path in sorted((REPORTS / name).iterdir())]
+    numbers = [f"[{file}]({file})" for file in files if file.endswith((".csv", ".json"))]
+    return origin | {"Numbers": ", ".join(numbers)}
+
+
+def benchmarks() -> str:
+    """The page of `reports/benchmarks/`: each table with its machine."""
+    paths = sorted((REPORTS / "benchmarks").glob("*.csv"))
+    return page("benchmarks", benchmarks=[_benchmark(path) for path in paths])
+
+
+def _benchmark(path: Path) -> dict[str, str]:
+    """What the page says of one table."""
+    device, _, name = path.stem.partition("_")
+    numbers = pd.read_csv(path, dtype=str, index_col=0)
+    machine = facts_of([json.loads(path.with_suffix(".json").read_text())])
+    picture = path.with_suffix(".png")
+    return {
+        "device": device,
+        "words": name.replace("_", " "),
+        "picture": picture.name if picture.exists() else "",
+        "numbers": table(numbers.rename(columns=lambda column: column.replace("_", " "))),
+        "machine": facts(machine | {"Numbers": f"[{path.name}]({path.name})"}),
+    }
+
+
+def networks() -> str:
+    """The page of `reports/networks/`: what the trained networks are."""
+    rows = {}
+    for path in sorted(REPORTS.glob("networks/*.json")):
+        about = json.loads(path.read_text())
+        rows[f"`{path.stem}`"] = {
+            "epochs": about["config"]["epochs"],
+            "method": about["config"]["method"],
+            "network": about["config"]["backbone"],
+            "trained on": escape(about["trained_on"]),
+            "k-NN, top-1 (%)": about["knn_top1"],
+            "measured on": escape(about["measured_on"]),
+            "commit": f"`{about['commit'][:10]}`",
+            "record": f"[json]({path.name})",
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+    return page("networks", networks=table(frame, marked=True))
+
+
+def paper_table() -> str:
+    """The paper's Table 1, as printed there."""
+    printed = pd.read_csv(REPORTS / "paper_table1.csv", dtype=str, index_col=0)
+    printed.index.name = "data set"
+    return page("table1", printed=table(printed.rename(columns=COLUMNS)))
+
+
+def overview(names: list[str]) -> str:
+    """The page of `reports/`: what its README says, and the list of results."""
+    readme = (REPORTS / "README.md").read_text("utf-8")
+    return page("results", readme=readme, titles={name: title(name) for name in names})

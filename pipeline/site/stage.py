@@ -1,0 +1,87 @@
+"""The folder in which pages are gathered, their links led to what stands for their targets."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+
+from infomax_nb.files import project_root
+
+ROOT = project_root()
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+ELSEWHERE = re.compile(r"[a-z]+:|$|/")  # a link that does not begin with a path in the repository
+
+
+class Stage:
+    """Where pages are gathered, in the repository's layout.
+
+    Args:
+        folder: the place.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def add(self, path: Path, name: str | None = None) -> None:
+        """Copy a file of the repository, a page with its links changed.
+
+        Args:
+            path: the file.
+            name: its place in the stage; None for that in the repository.
+        """
+        place = self.folder / (name or path.relative_to(ROOT))
+        if place.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".md":
+            place.write_text(self.relinked(path.read_text("utf-8"), path.parent), "utf-8")
+        elif path.suffix == ".ipynb":
+            notebook = nbformat.read(path, 4)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = self.relinked(cell.source, path.parent)
+            nbformat.write(notebook, place)
+        else:
+            shutil.copy(path, place)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a page that no file of the repository is, after what it links to."""
+        place = self.folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(self.relinked(text, (ROOT / name).parent), "utf-8")
+
+    def relinked(self, text: str, folder: Path) -> str:
+        """The text of a page in `folder`, with its links as they must be here."""
+        return LINK.sub(lambda link: self._relinked(link, folder), text)
+
+    def _relinked(self, link: re.Match, folder: Path) -> str:
+        mark, words, target = link.groups()
+        words = self.relinked(words, folder)  # an image inside a link
+        path, hash_sign, anchor = target.partition("#")
+        if ELSEWHERE.match(path):
+            return f"{mark}[{words}]({target})"
+        there = (folder / path).resolve()
+        page = page_for(there)
+        if page is None and there.is_dir():
+            return words  # a folder without a page: the words are left
+        if page is not None:
+            path = "../" * len(folder.relative_to(ROOT).parts) + page
+        elif there.is_file() and there.is_relative_to(ROOT):
+            self.add(there)
+        return f"{mark}[{words}]({path}{hash_sign}{anchor})"
+
+
+def page_for(there: Path) -> str | None:
+    """The page that stands for a file or folder; None where that is the file itself."""
+    if there in (ROOT, ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs"):
+        return "index.md"
+    if there == ROOT / "reports" / "paper_table1.csv":
+        return "reports/table1.md"
+    if there == ROOT / "infomax_nb":
+        return "api/index.md"
+    if there in (ROOT / "reports", ROOT / "reports" / "README.md"):
+        return "reports/index.md"
+    if there.parent == ROOT / "reports" and there.is_dir():
+        return f"reports/{there.name}/index.md"
+    return f"{there.relative_to(ROOT)}/README.md" if (there / "README.md").is_file() else None
