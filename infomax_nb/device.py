@@ -30,8 +30,8 @@ _M_TOP_PAD = (-2, 2**28)
 _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # where it is set, NVIDIA's libraries heed no program
 
 # How torch begins where there is no GPU: no fault of the machine, nothing to tell.
-_NO_GPU = ("Found no NVIDIA driver", "No CUDA GPUs are available", "No HIP GPUs")
-_NO_GPU += ("Torch not compiled with CUDA",)
+_NO_DRIVER = ("Found no NVIDIA driver", "Torch not compiled with CUDA")
+_NO_GPU = (*_NO_DRIVER, "No CUDA GPUs are available", "No HIP GPUs")
 
 
 def expected(device: str, precision: str) -> tuple[str, str]:

@@ -97,7 +97,9 @@ def rising(kind: Any) -> Any:
 
 def by_dimension(kind: Any) -> Any:
     """The type of a table with such a value for each dimension D >= 2."""
-    return Annotated[dict[at_least(2), kind], BeforeValidator(_as_table)]  # type: ignore[misc]  # a type made at run time
+    dimension = at_least(2)
+    table = dict[dimension, kind]  # type: ignore[valid-type]  # a type made at run time
+    return Annotated[table, BeforeValidator(_as_table)]
 
 
 def meant(name: str, given: Any, kind: Any, may_be_none: bool = False) -> Any:

@@ -90,5 +90,4 @@ def _stumbles(node: ast.AST) -> Iterator[str]:
         if sum(isinstance(inner, COMPREHENSIONS) for inner in ast.walk(node)) > 2:
             yield "comprehensions three deep"
     elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Tuple):
-        if isinstance(node.ctx, ast.Load):
-            yield "indexes a tuple made on the spot"
+        yield "indexes a tuple made on the spot"
