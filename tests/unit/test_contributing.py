@@ -98,10 +98,12 @@ def with_data_set(tmp_path_factory) -> Path:
     copy = checkout(tmp_path_factory.mktemp("data_set"))
     add_example(copy, "pathmnist")
     line = "from infomax_nb.data.readers.pathmnist import read_pathmnist"
+    packed = '    if name == "pathmnist":\\n        return [root / "pathmnist.npz"]'
     edit(
         copy / "infomax_nb" / "data" / "readers" / "__init__.py",
         (r"^from infomax_nb\.data\.readers\.tiny_imagenet", rf"{line}\n\g<0>"),
         (r"^READERS.* = \{$", r'\g<0>\n    "pathmnist": read_pathmnist,'),
+        (r'(?s)^def packed_files.*?""".*?"""$', rf"\g<0>\n{packed}"),
     )
     edit(
         copy / "infomax_nb" / "config.py",
