@@ -2,12 +2,6 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "fingerprints": ["fingerprint"],
-        "image_set": ["ImageSet"],
-        "loading": ["load"],
-        "sampling": ["batches", "stratified"],
-    },
-)
+_NAMES = {"fingerprints": ["fingerprint"], "image_set": ["ImageSet"], "loading": ["load"]}
+_NAMES["sampling"] = ["batches", "stratified"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_NAMES)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from tqdm import tqdm
 from infomax_nb.config import TrainConfig
 from infomax_nb.data import glyphs
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.data.readers import READERS, packed_files
+from infomax_nb.data.readers import READERS
 from infomax_nb.data.readers.listing import Listing
+from infomax_nb.data.readers.packed import packed_files
 from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.files import atomic_write, data_folder, runs_folder
 from infomax_nb.notebook import is_interactive
@@ -64,12 +64,10 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
     with _one_at_a_time(cache):
         known = _read_cache(cache)  # another process of this run may have been here meanwhile
         if key not in known:
-            contents = _contents([path for path, _ in roles], config.damaged == "skip")
-            known[key] = {
-                "digest": _digest(_joined(roles, contents)),
-                "files": len({path for path, _ in roles}),
-                "bytes": sum(stat.st_size for stat in stats),
-            }
+            digest = _digest(_joined(roles, _contents(roles, config.damaged == "skip")))
+            number = len({path for path, _ in roles})
+            size = sum(stat.st_size for stat in stats)
+            known[key] = {"digest": digest, "files": number, "bytes": size}
             _write_cache(cache, known)
     return known[key]
 
@@ -79,12 +77,9 @@ def pixels_digest(data: ImageSet) -> str | None:
     None if they are in files."""
     if not isinstance(data.images, torch.Tensor):
         return None
-    images = data.images.cpu().numpy()
-    labels = data.labels.cpu().numpy()
-    each = []
-    for image, label in zip(images, labels, strict=True):
-        each.append(hashlib.sha256(image.tobytes() + label.tobytes()).digest())
-    return _digest(sorted(each))
+    rows = zip(data.images.cpu().numpy(), data.labels.cpu().numpy(), strict=True)
+    labelled = (image.tobytes() + label.tobytes() for image, label in rows)
+    return _digest(sorted(hashlib.sha256(each).digest() for each in labelled))
 
 
 def described(data: dict[str, Any], test: ImageSet) -> dict[str, Any]:
@@ -117,8 +112,8 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
     if then is None:
         why = "it was trained before data were recorded, so nobody can say on which images"
     elif drawn:
-        otherwise = "by another release of its font, Pillow or FreeType"
-        why = f"this machine draws the symbols otherwise, {otherwise}"
+        release = "another release of its font, Pillow or FreeType"
+        why = f"this machine draws the symbols otherwise, by {release}"
     elif then["files"] != now["files"]:
         why = f"its data set had {then['files']:,} files, now there are {now['files']:,}"
     else:
@@ -157,13 +152,13 @@ def _joined(roles: list[tuple[str, str]], more: list[str]) -> list[str]:
     return [f"{role}\0{each}" for (_, role), each in zip(roles, more, strict=True)]
 
 
-def _contents(paths: list[str], skip: bool) -> list[str]:
+def _contents(roles: list[tuple[str, str]], skip: bool) -> list[str]:
     """Digest of each file's content; with `skip`, of one that cannot be read, that it cannot."""
     quiet = not (is_interactive() or sys.stderr.isatty())
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(_content, paths, repeat(skip))
+        digests = pool.map(lambda role: _content(role[0], skip), roles)
         about = "fingerprint of the data"
-        return list(tqdm(digests, about, total=len(paths), disable=quiet, leave=False))
+        return list(tqdm(digests, about, total=len(roles), disable=quiet, leave=False))
 
 
 def _content(path: str, skip: bool) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
 
@@ -80,42 +80,40 @@ def images_below(roots: Sequence[Path]) -> list[list[str]]:
     roots. Of hard links to one file the first counts. A link to a folder above itself, or above the
     roots, is not followed. Links to nothing are listed, so that whoever opens them says so.
     """
-    walk = _Walk(roots)
-    while walk.ahead:
-        walk.visit(*walk.ahead.popleft())
-    return [sorted(paths, key=os.path.split) for paths in walk.images]
+    images: list[list[str]] = [[] for _ in roots]
+    for root, path in _Walk(roots):
+        images[root].append(path)
+    return [sorted(paths, key=os.path.split) for paths in images]
 
 
 class _Walk:
-    """One pass over all roots: what no link leads to, then what one leads to, then two, ...
+    """Images below the roots, each with its root's number, as they are found.
 
-    `images`: the paths found below each root. `ahead`: what is still to visit, (root, path).
+    First come those that no link leads to, then those that one leads to, then two, ...
     """
 
     def __init__(self, roots: Sequence[Path]):
         base = os.path.commonpath(roots)
-        real_base = Path(os.path.realpath(base))
+        real = Path(os.path.realpath(base))
+
+        def is_linked(k: int) -> bool:
+            return os.path.realpath(roots[k]) != str(real / roots[k].relative_to(base))
+
         self.above = _with_parents(base)
-        self.images: list[list[str]] = [[] for _ in roots]
         self.visited: set = set()  # real paths, or (device, inode) of a file with several names
-        straight: list[tuple[int, str]] = []
-        linked: list[tuple[int, str]] = []
-        for k, root in enumerate(roots):
-            is_straight = os.path.realpath(root) == str(real_base / root.relative_to(base))
-            (straight if is_straight else linked).append((k, str(root)))
-        self.ahead = deque(straight + linked)
+        self.ahead = deque((k, str(roots[k])) for k in sorted(range(len(roots)), key=is_linked))
 
-    def visit(self, root: int, path: str) -> None:
-        """List what lies at or below a path, as far as no link leads there."""
-        if not os.path.exists(path):
-            self.images[root].append(path)
-        elif not os.path.isdir(path):
-            self._list(root, path, os.path.realpath(path))
-        else:
-            self._enter(root, path)
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        while self.ahead:
+            root, path = self.ahead.popleft()
+            real = os.path.realpath(path)
+            if os.path.isdir(path) and real not in self.visited:
+                yield from self._enter(root, path)
+            elif not os.path.exists(path) or self._is_new(path, real):
+                yield root, path
 
-    def _enter(self, root: int, path: str) -> None:
-        """List the images below a folder, and note the links."""
+    def _enter(self, root: int, path: str) -> Iterator[tuple[int, str]]:
+        """The images below a folder; its links are put into `ahead`."""
         for folder, inner, files in os.walk(path, onerror=_raise):
             real = os.path.realpath(folder)
             if real in self.visited:
@@ -125,18 +123,20 @@ class _Walk:
             inner[:] = sorted(name for name in inner if not hidden(name))
             for name in [*inner, *sorted(filter(_has_image_name, files))]:
                 below = os.path.join(folder, name)
-                if not os.path.islink(below):
-                    self._list(root, below, os.path.join(real, name))
-                elif os.path.realpath(below) not in self.above | _with_parents(real):
-                    self.ahead.append((root, below))
+                if os.path.islink(below):
+                    if os.path.realpath(below) not in self.above | _with_parents(real):
+                        self.ahead.append((root, below))
+                elif self._is_new(below, os.path.join(real, name)):
+                    yield root, below
 
-    def _list(self, root: int, path: str, real: str) -> None:
-        """List a file, unless it is no regular one or is listed already."""
+    def _is_new(self, path: str, real: str) -> bool:
+        """Whether a path leads to a regular file that was not listed before."""
         status = os.stat(path)
         file = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real
-        if stat.S_ISREG(status.st_mode) and file not in self.visited:
-            self.visited.add(file)
-            self.images[root].append(path)
+        if not stat.S_ISREG(status.st_mode) or file in self.visited:
+            return False
+        self.visited.add(file)
+        return True
 
 
 def _raise(error: OSError) -> None:
@@ -196,18 +196,7 @@ def _only_subfolder(folder: Path) -> Path | None:
 
 def _holds_images(folder: Path) -> bool:
     """Whether there is an image below a folder; the search ends at the first one."""
-    visited: set[str] = set()
-    ahead = [folder]
-    while ahead:
-        here = ahead.pop()
-        real = os.path.realpath(here)
-        if real in visited:
-            continue
-        visited.add(real)
-        if any(map(is_image, here.iterdir())):
-            return True
-        ahead += subfolders(here)
-    return False
+    return any(os.path.exists(path) for _, path in _Walk([folder]))
 
 
 def _unwrapped(part: Path) -> Path:
@@ -228,7 +217,10 @@ def _parts_in(root: Path) -> dict[str, Path]:
     inside = subfolders(root)
     named = _by_name(inside)
     # "test tube" is a class, unless there is a "train tube" too.
-    sets = {rest: kinds for rest, kinds in named.items() if len(_splits(kinds)) > bool(rest)}
+    sets = {}
+    for rest, kinds in named.items():
+        if len(_splits(kinds)) >= (2 if rest else 1):
+            sets[rest] = kinds
     if not sets:
         _refuse_rests_that_differ(root, inside, named)
         return {}

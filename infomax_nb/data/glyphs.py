@@ -49,7 +49,10 @@ def classes(n: int) -> list[tuple[str, str]]:
     turns = [name for k in range(64) for name in first if k < len(GROUPS[name])]
     turns += [name for name in GROUPS if name not in first for _ in GROUPS[name]]
     used = Counter(turns[:n])
-    return [(name, symbol) for name in GROUPS for symbol in GROUPS[name][: used[name]]]
+    pairs: list[tuple[str, str]] = []
+    for name, symbols in GROUPS.items():
+        pairs += [(name, symbol) for symbol in symbols[: used[name]]]
+    return pairs
 
 
 def stencils(n: int) -> list[bytes]:

@@ -39,7 +39,6 @@ from infomax_nb.analysis.centroids import hierarchy
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.loading import load
-from infomax_nb.data.readers import torchvision_sets as readers
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
@@ -352,9 +351,8 @@ def test_an_image_with_a_flipped_bit_anywhere(tmp_path):
 
 
 @cases("idx")
-def test_fashion_mnist(tmp_path, monkeypatch, number):
+def test_fashion_mnist(tmp_path, number):
     """Packed by gzip, which has a check sum; unpacked files have none."""
-    monkeypatch.setattr(readers, "DEBIAN_FASHION_MNIST", tmp_path / "none")
     rng, folder = np.random.default_rng(0), tmp_path / "FashionMNIST" / "raw"
     folder.mkdir(parents=True)
     images, labels = (

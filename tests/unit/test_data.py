@@ -17,7 +17,7 @@ from torchvision.datasets import CIFAR10, STL10, FashionMNIST
 
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.loading import load
-from infomax_nb.data.readers.torchvision_sets import read_fashion_mnist
+from infomax_nb.data.readers.packed import read_fashion_mnist
 from infomax_nb.data.sampling import batches, stratified
 from infomax_nb.errors import ParameterError
 from infomax_nb.files import project_root

@@ -15,53 +15,44 @@ from sklearn.model_selection import train_test_split
 
 from infomax_nb import plots
 from infomax_nb.config import TrainConfig
-from infomax_nb.data import loading as data
 from infomax_nb.data.decoding import decode_image
 from infomax_nb.data.fingerprints import fingerprint
 from infomax_nb.data.image_set import ImageFiles, ImageSet
 from infomax_nb.data.loading import load
-from infomax_nb.data.readers import READERS
+from infomax_nb.data.readers.class_folders import read_folder
+from infomax_nb.data.sampling import stratified
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.neighbours import nearest
 from infomax_nb.evaluation.probe import held_out_information
 from infomax_nb.losses import InfoMaxLoss
-from infomax_nb.seeds import stream
+from infomax_nb.seeds import Use, stream
 from infomax_nb.train.__main__ import main
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
-SMALL = {
-    "dataset": "folder",
-    "image_size": 32,
-    "batch_size": 16,
-    "proj_dim": 16,
-    "epochs": 1,
-    "device": "cpu",
-}
+SMALL = {"dataset": "folder", "image_size": 32, "batch_size": 16, "proj_dim": 16, "epochs": 1}
+SMALL["device"] = "cpu"
 ORIENTATION = 0x0112
 
 
-def pixels(wide: int, high: int, seed: int, channels: int = 3) -> np.ndarray:
-    """A smooth picture (high, wide, channels), uint8: unlike noise, it survives a JPEG's
+def pixels(wide: int, high: int, seed: int) -> np.ndarray:
+    """A smooth picture (high, wide, 3), uint8: unlike noise, it survives a JPEG's
     compression."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8)).resize(
-        (wide, high), Image.Resampling.BICUBIC
-    )
-    return np.asarray(coarse)[..., :channels].copy()
+    coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8))
+    return np.array(coarse.resize((wide, high), Image.Resampling.BICUBIC))
 
 
 def square(rgb: np.ndarray, size: int) -> np.ndarray:
     """The reference: the central square of (H, W, 3), scaled to (3, size, size) in one step."""
-    high, wide = rgb.shape[:2]
-    short, left, top = min(high, wide), (wide - min(high, wide)) / 2, (high - min(high, wide)) / 2
     image = Image.fromarray(rgb)
+    short = min(image.size)
+    left, top = ((side - short) / 2 for side in image.size)
     box = (left, top, left + short, top + short)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)).transpose(
-        2, 0, 1
-    )
+    scaled = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(scaled).transpose(2, 0, 1)
 
 
 def on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -86,7 +77,7 @@ def jpeg(path, rgb, seed, **options):
 
 def rotated_jpeg(path, rgb, seed):
     """A camera's: the sensor's picture as it lies, and a number that says how to hold it."""
-    turn = (1, 2, 3, 4, 5, 6, 7, 8)[seed % 8]
+    turn = seed % 8 + 1
     exif = Image.Exif()
     exif[ORIENTATION] = turn
     Image.fromarray(rgb).save(path, "JPEG", quality=90, exif=exif)
@@ -116,7 +107,8 @@ def png(path, rgb, seed):
 
 def transparent_png(path, rgb, seed):
     alpha = np.random.default_rng(seed).integers(0, 256, rgb.shape[:2], np.uint8)
-    alpha[: len(alpha) // 3], alpha[-1:] = 0, 255
+    alpha[: len(alpha) // 3] = 0
+    alpha[-1:] = 255
     Image.fromarray(np.dstack([rgb, alpha])).save(path, "PNG")
     return on_white(rgb, alpha)
 
@@ -150,13 +142,10 @@ def grey_alpha_png(path, rgb, seed):
 
 def sixteen(rgb, seed) -> tuple[np.ndarray, np.ndarray]:
     """Grey values over all of 0..65535, and what they are in 0..255: 257 = 65535 / 255."""
-    fine = rgb[..., 0].astype(np.uint32) * 257 + np.random.default_rng(seed).integers(
-        -128, 129, rgb.shape[:2]
-    )
-    fine = fine.clip(0, 65535)
-    return fine.astype(np.uint16), np.repeat(
-        ((fine + 128) // 257).astype(np.uint8)[..., None], 3, 2
-    )
+    off = np.random.default_rng(seed).integers(-128, 129, rgb.shape[:2])
+    fine = (rgb[..., 0].astype(np.uint32) * 257 + off).clip(0, 65535)
+    grey = ((fine + 128) // 257).astype(np.uint8)
+    return fine.astype(np.uint16), np.repeat(grey[..., None], 3, 2)
 
 
 def sixteen_png(path, rgb, seed):
@@ -191,12 +180,9 @@ def transparent_webp(path, rgb, seed):
 
 def gif(path, rgb, seed):
     """Two frames; the first one is the picture."""
-    frames = [
-        Image.fromarray(part).convert("P", palette=Image.Palette.ADAPTIVE)
-        for part in (rgb, 255 - rgb)
-    ]
-    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])
-    return np.asarray(frames[0].convert("RGB"))
+    first, second = (Image.fromarray(part).quantize(256) for part in (rgb, 255 - rgb))
+    first.save(path, "GIF", save_all=True, append_images=[second])
+    return np.asarray(first.convert("RGB"))
 
 
 def bmp(path, rgb, seed):
@@ -230,7 +216,8 @@ NAMES = ["plain", "two words", 'it\'s "quoted"', "später %20", "写真", "a.b,c
 def write(folder, n: int, first: int = 0) -> dict[str, np.ndarray]:
     """n images of all kinds, path -> what a person sees."""
     folder.mkdir(parents=True, exist_ok=True)
-    written, kinds = {}, list(WRITERS.items())
+    written = {}
+    kinds = list(WRITERS.items())
     for k in range(first, first + n):
         end, save = kinds[k % len(kinds)]
         wide, high = SIZES[k // 3 % len(SIZES)]
@@ -241,15 +228,8 @@ def write(folder, n: int, first: int = 0) -> dict[str, np.ndarray]:
 
 def rubbish(folder) -> None:
     """What lies in people's folders beside images."""
-    for name in (
-        ".DS_Store",
-        "._1.jpg",
-        ".hidden.png",
-        "Thumbs.db",
-        "notes.txt",
-        "film.mp4",
-        "jpg",
-    ):
+    hidden_files = [".DS_Store", "._1.jpg", ".hidden.png"]
+    for name in (*hidden_files, "Thumbs.db", "notes.txt", "film.mp4", "jpg"):
         (folder / name).write_bytes(b"no image")
     for hidden in (".thumbnails", ".ipynb_checkpoints"):
         (folder / hidden).mkdir()
@@ -259,7 +239,8 @@ def rubbish(folder) -> None:
 def as_seen(got: ImageSet, written: dict[str, np.ndarray], paths: list[str], size: int) -> None:
     """Each image is the reference of its path; what is blended with white may be rounded another
     way."""
-    assert len(got) == len(paths) and got.images.dtype == torch.uint8
+    assert len(got) == len(paths)
+    assert got.images.dtype == torch.uint8
     for image, path in zip(got.images, paths, strict=True):
         error = np.abs(image.numpy().astype(int) - square(written[path], size)).max()
         assert error <= (1 if "rgba" in path or "la.png" in path else 0), (path, error)
@@ -275,7 +256,8 @@ def refusal(*arguments, **options) -> str:
     """The one sentence that `load` raises."""
     with pytest.raises(ParameterError) as error:
         load(*arguments, **options)
-    assert len(str(error.value).splitlines()) == 1 and str(error.value).startswith("data_root")
+    assert len(str(error.value).splitlines()) == 1
+    assert str(error.value).startswith("data_root")
     return str(error.value)
 
 
@@ -343,124 +325,140 @@ def mixed(tmp_path_factory):
 
 def parts(paths: list[str]) -> dict[str, list[str]]:
     """The 80/20 division, with scikit-learn's other function for it."""
-    rows = train_test_split(
-        range(len(paths)), test_size=0.2, stratify=[0] * len(paths), random_state=0
-    )
-    return {
-        split: [paths[k] for k in sorted(r)]
-        for split, r in zip(("train", "test"), rows, strict=True)
-    }
+    one_class = [0] * len(paths)
+    rows = range(len(paths))
+    train, test = train_test_split(rows, test_size=0.2, stratify=one_class, random_state=0)
+    divided = {"train": sorted(train), "test": sorted(test)}
+    return {split: [paths[k] for k in numbers] for split, numbers in divided.items()}
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_300_mixed_images(mixed, monkeypatch, streams):
+IN_MEMORY_AND_IN_FILES = [2**30, 0]  # bytes that the images may take
+
+
+@pytest.mark.parametrize("memory", IN_MEMORY_AND_IN_FILES)
+def test_300_mixed_images(mixed, memory):
     folder, written = mixed
-    monkeypatch.setattr(data, "MEMORY", 0 if streams else data.MEMORY)
     for split, paths in parts(sorted(written)).items():
-        got = load("folder", folder, split, image_size=32)
-        assert isinstance(got.images, ImageFiles) == streams
+        got = load("folder", folder, split, image_size=32, memory=memory)
+        assert isinstance(got.images, ImageFiles) == (memory == 0)
         assert (got.classes, set(got.labels.tolist())) == ([], {-1})
         as_seen(got[torch.arange(len(got))], written, paths, 32)
 
 
+def both_splits(root, **options) -> tuple[ImageSet, ImageSet]:
+    train = load("folder", root, "train", **options)
+    return train, load("folder", root, "test", **options)
+
+
 def test_a_folder_of_class_folders_of_mixed_images(tmp_path):
+    names = sorted(["dogs & cats", "Ärger", "z"])
     written = {}
-    for c, name in enumerate(("dogs & cats", "Ärger", "z")):
+    for c, name in enumerate(names):
         written |= write(tmp_path / name / "deeper", 20, 20 * c)
         rubbish(tmp_path / name)
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "readme.txt").write_text("three classes")
-    train, test = (load("folder", tmp_path, split, image_size=24) for split in ("train", "test"))
-    assert train.classes == test.classes == sorted(["dogs & cats", "Ärger", "z"])
-    assert (
-        train.labels.bincount().tolist() == [16] * 3 and test.labels.bincount().tolist() == [4] * 3
-    )
-    by_path = {
-        square(seen, 24).tobytes(): path for path, seen in written.items() if "rgba" not in path
-    }
-    known = [
-        (by_path.get(image.numpy().tobytes()), k)
-        for s in (train, test)
-        for image, k in zip(s.images, s.labels, strict=True)
-    ]
-    known = [(path, train.classes[k]) for path, k in known if path]
-    assert len(known) > 40 and all(f"/{name}/" in path for path, name in known)
+    train, test = both_splits(tmp_path, image_size=24)
+    assert train.classes == test.classes == names
+    assert train.labels.bincount().tolist() == [16] * 3
+    assert test.labels.bincount().tolist() == [4] * 3
+    opaque = [path for path in written if "rgba" not in path]
+    by_pixels = {square(written[path], 24).tobytes(): path for path in opaque}
+    known = 0
+    for part in (train, test):
+        for image, label in zip(part.images, part.labels, strict=True):
+            path = by_pixels.get(image.numpy().tobytes())
+            known += path is not None
+            assert path is None or f"/{train.classes[label]}/" in path
+    assert known > 40
+
+
+TREES = ["01", "NA", "oak", "pine"]
+SUPERCLASSES = "class,superclass\nNA,1\noak,tree\npine,tree\n01,tree\n"
+
+
+def write_trees(root, parts: tuple[str, ...]) -> TrainConfig:
+    """Four classes of ten images in each part; the configuration that reads them."""
+    for part in parts:
+        for c, name in enumerate(TREES):
+            write(root / part / name, 10, 10 * c)
+    places = {"data_root": str(root), "runs_dir": str(root.with_name("runs"))}
+    return TrainConfig(**SMALL, **places)
 
 
 @pytest.mark.parametrize("parts", [("train", "val"), ("",)])
 def test_a_table_groups_the_classes(tmp_path, parts):
-    """Names that pandas would read as numbers or as missing are names; another table is another
-    data set."""
-    names = ["01", "NA", "oak", "pine"]
-    for part in parts:
-        for c, name in enumerate(names):
-            write(tmp_path / part / name, 10, 10 * c)
-    config = TrainConfig(
-        **{**SMALL, "data_root": str(tmp_path), "runs_dir": str(tmp_path.with_name("runs"))}
-    )
+    """Names that pandas would read as numbers or as missing are names."""
+    write_trees(tmp_path, parts)
     plain = load("folder", tmp_path, "train", image_size=24)
     assert plain.coarse is None
-    digests = [fingerprint(config)["digest"]]
-    for trees in ("oak,tree\npine,tree\n", "oak,tree\npine,1\n"):
-        (tmp_path / "superclasses.csv").write_text(f"class,superclass\nNA,1\n{trees}01,tree\n")
-        train, test = (
-            load("folder", tmp_path, split, image_size=24) for split in ("train", "test")
-        )
-        assert (
-            train.classes == test.classes == names
-            and train.coarse_names == test.coarse_names == ["1", "tree"]
-        )
-        own = ["tree", "1", "tree", "tree" if "pine,tree" in trees else "1"]
-        assert (
-            [train.coarse_names[k] for k in train.coarse]
-            == [test.coarse_names[k] for k in test.coarse]
-            == own
-        )
-        assert torch.equal(train.images, plain.images) and torch.equal(train.labels, plain.labels)
-        digests.append(fingerprint(config)["digest"])
-    assert len(set(digests)) == 3
-    for wrong in (
-        "class,superclass\n01,a\nNA,b\noak,c\n",
-        "class,superclass\n01,\nNA,b\noak,c\npine,d\n",
-        "a,b\n1,2\n",
-    ):
-        (tmp_path / "superclasses.csv").write_text(wrong)
-        with pytest.raises(ParameterError, match="superclasses.csv"):
-            load("folder", tmp_path, "train", image_size=24)
+    (tmp_path / "superclasses.csv").write_text(SUPERCLASSES)
+    train, test = both_splits(tmp_path, image_size=24)
+    for part in (train, test):
+        assert part.classes == TREES
+        assert part.coarse_names == ["1", "tree"]
+        assert [part.coarse_names[k] for k in part.coarse] == ["tree", "1", "tree", "tree"]
+    assert torch.equal(train.images, plain.images) and torch.equal(train.labels, plain.labels)
+
+
+def test_another_table_is_another_data_set(tmp_path):
+    config = write_trees(tmp_path, ("",))
+    digests = {fingerprint(config)["digest"]}
+    for table in (SUPERCLASSES, SUPERCLASSES.replace("pine,tree", "pine,1")):
+        (tmp_path / "superclasses.csv").write_text(table)
+        digests.add(fingerprint(config)["digest"])
+    assert len(digests) == 3
+
+
+WRONG_TABLES = {
+    "a class is missing": "class,superclass\n01,a\nNA,b\noak,c\n",
+    "a superclass is missing": "class,superclass\n01,\nNA,b\noak,c\npine,d\n",
+    "other columns": "a,b\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("table", WRONG_TABLES.values(), ids=WRONG_TABLES.keys())
+def test_a_table_of_superclasses_that_cannot_be_used_is_named(tmp_path, table):
+    write_trees(tmp_path, ("",))
+    (tmp_path / "superclasses.csv").write_text(table)
+    assert "superclasses.csv" in refusal("folder", tmp_path, image_size=24)
 
 
 # --- Layouts --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "layout", ["straight", "parts", "one class", "one class in parts", "albums and an image"]
-)
-def test_without_two_class_folders_there_are_no_labels(tmp_path, layout):
-    where = {"straight": [""], "parts": ["train", "test"], "one class": ["cats"]}
-    where |= {
-        "one class in parts": ["train/cats", "test/cats"],
-        "albums and an image": ["", "2021"],
-    }
-    written = {place: write(tmp_path / place, 10, 10 * k) for k, place in enumerate(where[layout])}
-    divided = {
-        name: part
-        for name in ("train", "test")
-        for place, part in written.items()
-        if place.startswith(name)
-    }
-    if not divided:
-        every = {path: seen for part in written.values() for path, seen in part.items()}
-        divided = {
-            s: {p: every[p] for p in ps}
-            for s, ps in parts(sorted(every, key=lambda p: (len(p.split("/")), p))).items()
-        }
-    for split, expected in divided.items():
-        got = load("folder", tmp_path, split, image_size=32)
-        assert (got.classes, set(got.labels.tolist())) == ([], {-1})
-        order = sorted(expected, key=lambda path: (len(path.split("/")), path))
-        as_seen(got, expected, order, 32)
+def by_depth(path: str) -> tuple[int, str]:
+    return len(path.split("/")), path
+
+
+def assert_unlabelled(root, split: str, written: dict[str, np.ndarray]) -> None:
+    """The split has the written images and no labels."""
+    got = load("folder", root, split, image_size=32)
+    assert (got.classes, set(got.labels.tolist())) == ([], {-1})
+    as_seen(got, written, sorted(written, key=by_depth), 32)
+
+
+@pytest.mark.parametrize("inner", ["", "cats"])
+def test_parts_without_two_class_folders_have_no_labels(tmp_path, inner):
+    train = write(tmp_path / "train" / inner, 10)
+    test = write(tmp_path / "test" / inner, 10, 10)
+    assert_unlabelled(tmp_path, "train", train)
+    assert_unlabelled(tmp_path, "test", test)
+
+
+FOLDERS = {"straight": [""], "one class": ["cats"], "albums and an image": ["", "2021"]}
+
+
+@pytest.mark.parametrize("folders", FOLDERS.values(), ids=FOLDERS.keys())
+def test_without_two_class_folders_there_are_no_labels(tmp_path, folders):
+    written = {}
+    for k, folder in enumerate(folders):
+        written |= write(tmp_path / folder, 10, 10 * k)
+    for split, paths in parts(sorted(written, key=by_depth)).items():
+        assert_unlabelled(tmp_path, split, {path: written[path] for path in paths})
     some = load("folder", tmp_path, n=5, seed=1, image_size=32)
-    assert len(some) == 5 and some.classes == []
+    assert len(some) == 5
+    assert some.classes == []
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
@@ -471,42 +469,53 @@ def test_a_few_images_without_labels(tmp_path, n):
     parts = [load("folder", tmp_path, split, image_size=8) for split in ("train", "test")]
     assert [len(part) for part in parts] == [n - -(-n // 5), -(-n // 5)]
     tints = torch.cat([part.images[:, 0, 0, 0] for part in parts])
-    assert sorted(tints.tolist()) == list(range(n)) and len(both(tmp_path)[1]) == len(paths)
+    assert sorted(tints.tolist()) == list(range(n))
+    assert len(both(tmp_path)[1]) == len(paths)
 
 
 def test_val_is_the_test_split_where_there_is_no_other(tmp_path):
-    written = {
-        p: write(tmp_path / p / c, 4, k)
-        for k, p in enumerate(("train", "val", "test"))
-        for c in ("a", "b")
-    }
-    got = load("folder", tmp_path, "test", image_size=32)
-    as_seen(got[got.labels == 1], written["test"], sorted(written["test"]), 32)
-    shutil.rmtree(tmp_path / "test")
-    got = load("folder", tmp_path, "test", image_size=32)
-    assert got.classes == ["a", "b"] and got.labels.tolist() == [0] * 4 + [1] * 4
-    as_seen(got[got.labels == 1], written["val"], sorted(written["val"]), 32)
-    shutil.rmtree(tmp_path / "val")
+    written = {}
+    for k, part in enumerate(("train", "val", "test")):
+        for name in "ab":
+            written[part] = write(tmp_path / part / name, 4, k)
+    for part in ("test", "val"):
+        got = load("folder", tmp_path, "test", image_size=32)
+        assert got.classes == ["a", "b"]
+        assert got.labels.tolist() == [0] * 4 + [1] * 4
+        as_seen(got[got.labels == 1], written[part], sorted(written[part]), 32)
+        shutil.rmtree(tmp_path / part)
     assert f"{tmp_path}/test" in refusal("folder", tmp_path, "test")
 
 
-def test_folders_without_a_right_result(tmp_path):
-    assert str(tmp_path) in refusal("folder", tmp_path) and ".webp" in refusal("folder", tmp_path)
+def test_a_folder_without_an_image_is_refused(tmp_path):
+    said = refusal("folder", tmp_path)
+    assert str(tmp_path) in said
+    assert ".webp" in said
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".a.png").write_bytes(b"no image")
     assert "no image" in refusal("folder", tmp_path)
+
+
+def test_a_folder_of_one_image_is_refused(tmp_path):
     write(tmp_path, 1)
     said = refusal("folder", tmp_path)
-    assert "n_samples=1" in said and "It takes more images" in said
+    assert "n_samples=1" in said
+    assert "It takes more images" in said
+
+
+def test_an_image_beside_class_folders_is_refused(tmp_path):
+    write(tmp_path, 1)
     write(tmp_path / "cats", 4)
     write(tmp_path / "dogs", 4)
     assert "plain 0.jpg lies beside class folders" in refusal("folder", tmp_path)
     (tmp_path / "plain 0.jpg").unlink()
     assert load("folder", tmp_path).classes == ["cats", "dogs"]
-    assert "not found" in refusal("folder", tmp_path / "cats" / "plain 0.jpg" / "deeper")
-    assert "plain 0.jpg" in refusal(
-        "folder", tmp_path / "cats" / "plain 0.jpg"
-    )  # a file is no folder
+
+
+def test_a_file_is_no_folder(tmp_path):
+    write(tmp_path, 1)
+    assert "plain 0.jpg" in refusal("folder", tmp_path / "plain 0.jpg")
+    assert "not found" in refusal("folder", tmp_path / "plain 0.jpg" / "deeper")
 
 
 # --- Links, companions, parts ---------------------------------------------------------------------
@@ -524,18 +533,21 @@ def tinted(folder, n: int = 5, first: int = 0) -> list[str]:
 
 def listed(root, split: str) -> tuple[list[str], list[str], list[str]]:
     """Classes, paths and the class of each path, as the reader gives them."""
-    got = READERS["folder"](root, split)
+    got = read_folder(root, split)
     return got.classes, list(got.paths), [got.classes[k] if k >= 0 else "" for k in got.labels]
 
 
 def both(root) -> tuple[list[str], dict[str, str]]:
     """The classes, and real path -> class, of both splits; no file is in both, none is there
     twice."""
-    (classes, train, a), (again, test, b) = (listed(root, split) for split in ("train", "test"))
+    classes, train, train_labels = listed(root, "train")
+    again, test, test_labels = listed(root, "test")
     real = [os.path.realpath(path) for path in train + test]
-    assert classes == again and len({os.stat(path).st_ino for path in real}) == len(real)
-    assert train and test
-    return classes, dict(zip(real, a + b, strict=True))
+    assert classes == again
+    assert len({os.stat(path).st_ino for path in real}) == len(real)
+    assert train
+    assert test
+    return classes, dict(zip(real, train_labels + test_labels, strict=True))
 
 
 def expected(*folders: tuple[str, list[str]]) -> dict[str, str]:
@@ -544,7 +556,8 @@ def expected(*folders: tuple[str, list[str]]) -> dict[str, str]:
 
 def test_links_that_lead_back_add_nothing(tmp_path):
     root = tmp_path / "set"
-    cats, dogs = tinted(root / "cat", 10), tinted(root / "dog", 10, 50)
+    cats = tinted(root / "cat", 10)
+    dogs = tinted(root / "dog", 10, 50)
     tinted(tmp_path / "other", 5, 100)
     truth = expected(("cat", cats), ("dog", dogs))
     assert both(root) == (["cat", "dog"], truth)
@@ -560,9 +573,7 @@ def test_links_that_lead_back_add_nothing(tmp_path):
     assert both(root) == (["cat", "dog"], truth)
 
 
-def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(
-    tmp_path, monkeypatch
-):
+def test_each_folder_is_looked_into_a_few_times_however_many_links_lead(tmp_path, monkeypatch):
     """Folders without an image, each with links to all the others: the search for one must not go
     in circles."""
     n = 15
@@ -572,20 +583,29 @@ def test_each_folder_is_looked_into_a_few_times_however_many_links_lead_there(
         for other in range(n):
             (outside / str(k) / f"to {other}").symlink_to(outside / str(other))
     for part in ("train", "test"):
-        tinted(tmp_path / "set" / part / "cat"), tinted(tmp_path / "set" / part / "dog", 5, 50)
+        tinted(tmp_path / "set" / part / "cat")
+        tinted(tmp_path / "set" / part / "dog", 5, 50)
     (tmp_path / "set" / "extra").symlink_to(outside / "0")
-    looked: list[Path] = []
-    really = Path.iterdir
-    monkeypatch.setattr(Path, "iterdir", lambda self: looked.append(self) or really(self))
+    looked: list[str] = []
+    for name in ("scandir", "listdir"):
+        really = getattr(os, name)
+
+        def note_and_look(folder, really=really):
+            looked.append(os.fspath(folder))
+            return really(folder)
+
+        monkeypatch.setattr(os, name, note_and_look)
     assert listed(tmp_path / "set", "train")[0] == ["cat", "dog"]
-    times = Counter(os.path.realpath(path) for path in looked if "extra" in path.parts)
-    assert len(times) == n and max(times.values()) <= 4
+    times = Counter(os.path.realpath(path) for path in looked if "/extra" in path)
+    assert len(times) == n
+    assert max(times.values()) <= 4
 
 
 def test_links_across_classes_label_nothing_anew(tmp_path):
     """A file is of the class that it lies in, whatever links to it; a second name of a class is no
     class."""
-    cats, dogs = tinted(tmp_path / "cat", 10), tinted(tmp_path / "dog", 10, 50)
+    cats = tinted(tmp_path / "cat", 10)
+    dogs = tinted(tmp_path / "dog", 10, 50)
     (tmp_path / "cat" / "more").symlink_to("../dog")
     (tmp_path / "dog" / "more").symlink_to("../cat")
     (tmp_path / "cat" / "1.png").symlink_to("../dog/050.png")
@@ -596,9 +616,11 @@ def test_links_across_classes_label_nothing_anew(tmp_path):
 
 
 def test_linked_classes_and_files_keep_working(tmp_path):
-    cats, dogs = tinted(tmp_path / "pool" / "c", 10), tinted(tmp_path / "pool" / "d", 10, 50)
+    cats = tinted(tmp_path / "pool" / "c", 10)
+    dogs = tinted(tmp_path / "pool" / "d", 10, 50)
     (tmp_path / "pool" / "c" / "back").symlink_to("..")
-    folders, files = tmp_path / "folders", tmp_path / "files"
+    folders = tmp_path / "folders"
+    files = tmp_path / "files"
     for name, source, paths in (("cat", "c", cats), ("dog", "d", dogs)):
         (files / name).mkdir(parents=True)
         folders.mkdir(exist_ok=True)
@@ -620,55 +642,42 @@ def test_no_link_brings_a_training_image_into_the_test_split(tmp_path):
     (tmp_path / "test" / "b" / "more").symlink_to("../../train/b")
     os.link(tmp_path / "train" / "a" / "000.png", tmp_path / "test" / "a" / "hard.png")
     classes, labels = both(tmp_path)
-    assert classes == ["a", "b"] and len(labels) == 20
+    assert classes == ["a", "b"]
+    assert len(labels) == 20
     shutil.rmtree(tmp_path / "test")
     (tmp_path / "test").symlink_to("train")
     assert "another name (link)" in refusal("folder", tmp_path, "test")
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):
-    """A pipe would be waited for for ever; a link to nothing is an image that is missing."""
-    tinted(tmp_path / "cat"), tinted(tmp_path / "dog")
+    """A pipe would be waited for for ever."""
+    tinted(tmp_path / "cat")
+    tinted(tmp_path / "dog")
     os.mkfifo(tmp_path / "cat" / "pipe.png")
     (tmp_path / "cat" / "folder.png").mkdir()
     assert len(load("folder", tmp_path, image_size=8)) == 8
-    (tmp_path / "dog" / "lost.png").symlink_to("nothing")
-    (tmp_path / "dog" / "ring.png").symlink_to("ring.png")
-    nowhere = ("lost.png", "ring.png")
-    at = {
-        split: [path for path in listed(tmp_path, split)[1] if path.endswith(nowhere)]
-        for split in ("train", "test")
-    }
-    assert sum(map(len, at.values())) == 2
-    for split, paths in at.items():
-        assert not paths or refusal("folder", tmp_path, split, image_size=8).split()[1] in paths
 
 
-LEFT_BEHIND = [
-    "@eaDir",
-    "__MACOSX",
-    ".thumbnails",
-    ".AppleDouble",
-    ".ipynb_checkpoints",
-    "Thumbs",
-    "thumbnails",
-]
-LEFT_BEHIND += [
-    "#recycle",
-    "$RECYCLE.BIN",
-    "$Recycle.Bin",
-    "System Volume Information",
-    "lost+found",
-    "CVS",
-    "_thumbs",
-]
-LEFT_BEHIND += ["~snapshot", "FOUND.000", "LOST.DIR", "@SynoResource", "CANONMSC"]
-LEFT_BEHIND += [".Trash-1000", "@Recycle", "Network Trash Folder", "RECYCLER", "_vti_cnf", "THMBNL"]
+@pytest.mark.parametrize(("name", "target"), [("lost.png", "nothing"), ("ring.png", "ring.png")])
+def test_a_link_to_nothing_is_an_image_that_is_missing(tmp_path, name, target):
+    tinted(tmp_path / "train" / "cat")
+    tinted(tmp_path / "train" / "dog")
+    (tmp_path / "train" / "dog" / name).symlink_to(target)
+    assert str(tmp_path / "train" / "dog" / name) in listed(tmp_path, "train")[1]
+    assert f"dog/{name} cannot be used" in refusal("folder", tmp_path, image_size=8)
+
+
+LEFT_BEHIND = ["@eaDir", "__MACOSX", ".thumbnails", ".AppleDouble", ".ipynb_checkpoints", "Thumbs"]
+LEFT_BEHIND += ["thumbnails", "#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "lost+found", "CVS"]
+LEFT_BEHIND += ["System Volume Information", "_thumbs", "~snapshot", "FOUND.000", "LOST.DIR"]
+LEFT_BEHIND += ["@SynoResource", "CANONMSC", ".Trash-1000", "@Recycle", "Network Trash Folder"]
+LEFT_BEHIND += ["RECYCLER", "_vti_cnf", "THMBNL"]
 
 
 @pytest.mark.parametrize("name", LEFT_BEHIND)
 def test_what_servers_macs_and_cameras_leave_is_left_out(tmp_path, name):
-    cats, dogs = tinted(tmp_path / "cat" / "2021" / "may", 8), tinted(tmp_path / "dog", 8, 50)
+    cats = tinted(tmp_path / "cat" / "2021" / "may", 8)
+    dogs = tinted(tmp_path / "dog", 8, 50)
     for place in ("", "cat", "dog", "cat/2021", "cat/2021/may"):
         tinted(tmp_path / place / name, 3, 100)
         tinted(tmp_path / place / name / "deeper", 3, 100)
@@ -679,94 +688,72 @@ def test_what_servers_macs_and_cameras_leave_is_left_out(tmp_path, name):
     assert both(tmp_path)[0] == []  # one class, and no second one by its companions
 
 
-PARTS = [
-    ("Training", "Testing"),
-    ("TRAIN", "VAL"),
-    ("seg_train", "seg_test"),
-    ("train_set", "test_set"),
-]
-PARTS += [
-    ("train", "validation"),
-    ("train", "valid"),
-    ("Train", "Dev"),
-    ("images/train", "images/val"),
-]
-PARTS += [
-    ("archive/seg_train/seg_train", "archive/seg_test/seg_test"),
-    ("train/images", "valid/images"),
-]
-PARTS += [
-    ("trainset", "testset"),
-    ("mnist_train", "mnist_test"),
-    ("Training Images", "Test-Images"),
-]
-PARTS += [("trainA", "testA"), ("catsTrain", "catsTest"), ("TrainData", "TestData")]
-PARTS += [("train2017", "val2017"), ("a/b/c/Train", "a/b/c/Test"), ("training_data", "evaluation")]
+PARTS = [("Training", "Testing"), ("TRAIN", "VAL"), ("seg_train", "seg_test")]
+PARTS += [("train_set", "test_set"), ("train", "validation"), ("train", "valid"), ("Train", "Dev")]
+PARTS += [("images/train", "images/val"), ("train/images", "valid/images")]
+PARTS += [("archive/seg_train/seg_train", "archive/seg_test/seg_test")]
+PARTS += [("trainset", "testset"), ("mnist_train", "mnist_test")]
+PARTS += [("Training Images", "Test-Images"), ("trainA", "testA"), ("catsTrain", "catsTest")]
+PARTS += [("TrainData", "TestData"), ("train2017", "val2017"), ("training_data", "evaluation")]
+PARTS += [("a/b/c/Train", "a/b/c/Test")]
 
 
-@pytest.mark.parametrize("names", PARTS, ids=str)
-def test_parts_under_other_names(tmp_path, names):
-    truth = {}
-    for k, (split, part) in enumerate(zip(("train", "test"), names, strict=True)):
-        truth[split] = [
-            path for c in "ab" for path in tinted(tmp_path / part / c, 5, 20 * k + 10 * (c == "b"))
-        ]
-    for split, paths in truth.items():
+@pytest.mark.parametrize(("train", "test"), PARTS)
+def test_parts_under_other_names(tmp_path, train, test):
+    expected_paths = {}
+    for k, (split, part) in enumerate((("train", train), ("test", test))):
+        a = tinted(tmp_path / part / "a", 5, 20 * k)
+        b = tinted(tmp_path / part / "b", 5, 20 * k + 10)
+        expected_paths[split] = a + b
+    for split, paths in expected_paths.items():
         assert listed(tmp_path, split) == (["a", "b"], paths, ["a"] * 5 + ["b"] * 5)
     both(tmp_path)
 
 
 def test_what_lies_beside_parts_with_the_same_classes(tmp_path):
     for part in ("seg_train/seg_train", "seg_test/seg_test"):
-        tinted(tmp_path / part / "a"), tinted(tmp_path / part / "b")
+        tinted(tmp_path / part / "a")
+        tinted(tmp_path / part / "b")
     tinted(tmp_path / "seg_pred" / "seg_pred")
     tinted(tmp_path / "masks" / "a")
     (tmp_path / "labels").mkdir()
     assert listed(tmp_path, "train")[0] == ["a", "b"] and len(listed(tmp_path, "test")[1]) == 10
 
 
-MIXED = [
-    ("train", "bus"),
-    ("test", "control"),
-    ("valid", "invalid"),
-    ("train", "test", "control"),
-    ("Dev", "prod"),
-]
-MIXED += [("trainA", "trainB", "testA", "testB")]
-MIXED += [
-    ("train1", "train2"),
-    ("cats_train", "cats_test", "dogs_train", "dogs_test"),
-    ("Training", "training"),
-]
+MIXED = [("train", "bus"), ("test", "control"), ("valid", "invalid"), ("Dev", "prod")]
+MIXED += [("train", "test", "control"), ("trainA", "trainB", "testA", "testB")]
+MIXED += [("train1", "train2"), ("Training", "training")]
+MIXED += [("cats_train", "cats_test", "dogs_train", "dogs_test")]
 
 
 @pytest.mark.parametrize("names", MIXED, ids=str)
 def test_parts_or_classes_is_asked(tmp_path, names):
-    """The one sentence says how to go on, and that works."""
     for k, name in enumerate(names):
         tinted(tmp_path / name, 5, 10 * k)
     for split in ("train", "test"):
         said = refusal("folder", tmp_path, split)
         assert names[0] in said and f"{tmp_path}/train" in said and f"{tmp_path}/test" in said
-    told = tmp_path / "told"
+
+
+@pytest.mark.parametrize("names", MIXED, ids=str)
+def test_what_the_question_proposes_works(tmp_path, names):
     for k, name in enumerate(names):
-        tinted(told / "train" / name, 5, 10 * k)
-        tinted(told / "test" / name, 3, 10 * k + 5)
-    assert listed(told, "train")[0] == listed(told, "test")[0] == sorted(names)
-    assert len(both(told)[1]) == 8 * len(names)
+        tinted(tmp_path / "train" / name, 5, 10 * k)
+        tinted(tmp_path / "test" / name, 3, 10 * k + 5)
+    assert listed(tmp_path, "train")[0] == listed(tmp_path, "test")[0] == sorted(names)
+    assert len(both(tmp_path)[1]) == 8 * len(names)
 
 
 def test_parts_whose_names_go_on_differently_are_asked_about(tmp_path):
     """With the same classes in both they are no two classes, and which part of which set they are
     is not sure."""
     for k, part in enumerate(("train_augmented", "test_clean")):
-        tinted(tmp_path / part / "a", 5, 20 * k), tinted(tmp_path / part / "b", 5, 20 * k + 10)
+        tinted(tmp_path / part / "a", 5, 20 * k)
+        tinted(tmp_path / part / "b", 5, 20 * k + 10)
     for split in ("train", "test"):
         said = refusal("folder", tmp_path, split)
-        assert (
-            "(train_augmented, test_clean)" in said
-            and "parts must be called train and test" in said
-        )
+        assert "(train_augmented, test_clean)" in said
+        assert "parts must be called train and test" in said
 
 
 def test_names_that_only_sound_like_parts(tmp_path):
@@ -816,8 +803,9 @@ def test_half_a_file_is_noticed(tmp_path, kind):
 @pytest.fixture
 def one_damaged(mixed, tmp_path):
     """The 300 images, the path of one of them that is cut in half, and the split that it is in."""
-    folder, written = tmp_path / "photos", {}
+    folder = tmp_path / "photos"
     folder.mkdir()
+    written = {}
     for path, seen in mixed[1].items():
         copy = folder / os.path.basename(path)
         os.link(path, copy)
@@ -836,41 +824,42 @@ def test_a_damaged_image_is_refused_by_its_name(one_damaged):
     assert len(load("folder", folder, other, image_size=32)) > 0
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_a_damaged_image_is_skipped_by_choice(one_damaged, monkeypatch, capfd, streams):
+@pytest.mark.parametrize("memory", IN_MEMORY_AND_IN_FILES)
+def test_a_damaged_image_is_skipped_by_choice(one_damaged, capfd, memory):
     """The other 299 are there, in the split that they are in without the damage, and the one is
     named once."""
     folder, written, bad, split = one_damaged
-    monkeypatch.setattr(data, "MEMORY", 0 if streams else data.MEMORY)
-    sizes = []
+    options = {"image_size": 32, "damaged": "skip", "memory": memory}
+    total = 0
     for name, paths in parts(sorted(written)).items():
-        got = load("folder", folder, name, image_size=32, damaged="skip")
+        got = load("folder", folder, name, **options)
         as_seen(got[torch.arange(len(got))], written, [path for path in paths if path != bad], 32)
-        said, sizes = capfd.readouterr().err, [*sizes, len(got)]
-        assert said == (
-            f"1 of {len(paths)} images are damaged and skipped:\n  {bad}\n" if name == split else ""
-        )
-    assert sum(sizes) == 299
+        total += len(got)
+        line = f"1 of {len(paths)} images are damaged and skipped:\n  {bad}\n"
+        assert capfd.readouterr().err == (line if name == split else "")
+    assert total == 299
 
 
-def test_what_is_skipped_must_leave_something(tmp_path):
-    for c, name in enumerate(("cats", "dogs")):
-        for path in write(tmp_path / name, 10, 10 * c):
-            if name == "dogs":
-                Path(path).write_bytes(b"")
-    assert "dogs are damaged" in refusal("folder", tmp_path, damaged="skip", image_size=32)
+def test_a_class_must_keep_an_image(tmp_path):
+    write(tmp_path / "cats", 10)
+    for path in write(tmp_path / "dogs", 10, 10):
+        Path(path).write_bytes(b"")
     assert "dogs" in refusal("folder", tmp_path, image_size=32)
-    for path in (tmp_path / "cats").iterdir():
-        path.rename(tmp_path / path.name)
-    for path in (tmp_path / "dogs").iterdir():
-        path.rename(tmp_path / path.name)
-    (tmp_path / "cats").rmdir(), (tmp_path / "dogs").rmdir()
-    assert load("folder", tmp_path, damaged="skip", image_size=32).classes == []
-    for path in tmp_path.iterdir():
-        path.write_bytes(b"")
-    assert "all train images of the set are damaged" in refusal(
-        "folder", tmp_path, damaged="skip", image_size=32
-    )
+    assert "dogs are damaged" in refusal("folder", tmp_path, damaged="skip", image_size=32)
+
+
+def test_a_set_without_labels_must_keep_an_image(tmp_path):
+    *most, last = write(tmp_path, 10)
+    for path in most:
+        Path(path).write_bytes(b"")
+    splits = {split: last in paths for split, paths in parts(sorted([*most, last])).items()}
+    for split, is_left in splits.items():
+        if is_left:
+            got = load("folder", tmp_path, split, damaged="skip", image_size=32)
+            assert (len(got), got.classes) == (1, [])
+        else:
+            said = refusal("folder", tmp_path, split, damaged="skip", image_size=32)
+            assert f"all {split} images of the set are damaged" in said
 
 
 def test_other_sets_of_files_skip_too(tmp_path, capfd):
@@ -878,11 +867,10 @@ def test_other_sets_of_files_skip_too(tmp_path, capfd):
     be read."""
     for part in ("train", "test"):
         for c, name in enumerate(("cat", "dog")):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
             for k in range(3):
-                (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels(20, 20, 10 * c + k)).save(
-                    tmp_path / part / name / f"{k}.png"
-                )
+                Image.fromarray(pixels(20, 20, 10 * c + k)).save(folder / f"{k}.png")
     cut(tmp_path / "train" / "cat" / "0.png")
     assert "0.png" in refusal("cifar10", tmp_path)
     got = load("cifar10", tmp_path, damaged="skip")
@@ -902,17 +890,8 @@ def trained(mixed, tmp_path_factory):
 
 def test_a_run_without_labels_has_entropies_and_no_accuracies(trained):
     assert trained.finished and trained.record["images"] == 64
-    expected = {
-        "epoch",
-        "loss",
-        "h_global",
-        "h_local",
-        "mi_written",
-        "mi_density",
-        "nn_positive",
-        "grad_over_kappa",
-    }
-    assert set(trained.metrics) == expected | {"effective_rank"}
+    expected = {"epoch", "loss", "h_global", "h_local", "mi_written", "mi_density", "nn_positive"}
+    assert set(trained.metrics) == expected | {"grad_over_kappa", "effective_rank"}
     assert np.isfinite(trained.metrics.to_numpy()).all()
     row = trained.metrics.iloc[-1]
     assert row.loss == pytest.approx(row.h_local - row.h_global, abs=1e-3)
@@ -930,42 +909,30 @@ def test_two_folders_are_two_runs(trained, mixed, tmp_path):
 
 
 def test_labels_that_are_not_there_are_asked_for_in_one_sentence(trained):
-    for ask in (
-        lambda c: fit(c.replace(method="supervised")),
-        lambda c: datasets(c, labelled=True),
-    ):
+    config = trained.config
+    supervised = config.replace(method="supervised")
+    for ask in (lambda: fit(supervised), lambda: datasets(config, labelled=True)):
         with pytest.raises(ParameterError) as error:
-            ask(trained.config)
-        assert "labels are needed" in str(error.value) and trained.config.data_root in str(
-            error.value
-        )
-        assert len(str(error.value).splitlines()) == 1
-    assert not trained.config.replace(method="supervised").run_dir.exists()
+            ask()
+        said = str(error.value)
+        assert "labels are needed" in said and config.data_root in said
+        assert len(said.splitlines()) == 1
+    assert not supervised.run_dir.exists()
 
 
 @pytest.mark.parametrize("method", ["simclr", "vicreg", "barlow_twins", "byol", "dino"])
 def test_every_other_method_trains_without_labels(trained, method):
     metrics = fit(trained.config.replace(method=method, n_train=32)).metrics
-    assert (
-        set(metrics) == {"epoch", "loss", "effective_rank"}
-        and np.isfinite(metrics.to_numpy()).all()
-    )
+    assert set(metrics) == {"epoch", "loss", "effective_rank"}
+    assert np.isfinite(metrics.to_numpy()).all()
 
 
 def test_a_command_line_skips_and_says_so(one_damaged, tmp_path, monkeypatch, capfd):
     folder, _, bad, split = one_damaged
     file = tmp_path / "own.yaml"
     file.write_text("".join(f"{name}: {value}\n" for name, value in SMALL.items()))
-    command = [
-        "train",
-        str(file),
-        "-p",
-        "data_root",
-        str(folder),
-        "-p",
-        "runs_dir",
-        str(tmp_path / "runs"),
-    ]
+    places = ["-p", "data_root", str(folder), "-p", "runs_dir", str(tmp_path / "runs")]
+    command = ["train", str(file), *places]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -979,42 +946,41 @@ def test_a_command_line_skips_and_says_so(one_damaged, tmp_path, monkeypatch, ca
     assert run.config.damaged == "skip" and run.record["images"] == 240 - (split == "train")
 
 
+def shown_columns(metrics) -> list[str]:
+    """The labels of the axes that are drawn for accuracies, or in their place."""
+    figure = plots.curves(metrics, ["linear_top1", "knn_top1"])
+    plots.plt.close(figure)
+    return [axis.get_ylabel() for axis in figure.axes]
+
+
 def test_figures_show_what_there_is(trained):
-    shown = plots.curves(trained.metrics, ["linear_top1", "knn_top1"])
-    assert [axis.get_ylabel() for axis in shown.axes] == [
-        plots.LABELS[c] for c in ("mi_density", "effective_rank")
-    ]
+    without = [plots.LABELS[name] for name in ("mi_density", "effective_rank")]
+    assert shown_columns(trained.metrics) == without
     labelled = trained.metrics.assign(linear_top1=1.0, knn_top1=2.0)
-    shown = plots.curves(labelled, ["linear_top1", "knn_top1"])
-    assert [axis.get_ylabel() for axis in shown.axes] == [
-        plots.LABELS[c] for c in ("linear_top1", "knn_top1")
-    ]
-    plots.plt.close("all")
+    accuracies = [plots.LABELS[name] for name in ("linear_top1", "knn_top1")]
+    assert shown_columns(labelled) == accuracies
 
 
 def test_neighbours_of_a_small_folder():
     bank = torch.randn(4, 6)
-    assert nearest(bank, bank, 9).shape == (4, 4) and nearest(bank, bank, 9)[:, 0].tolist() == [
-        0,
-        1,
-        2,
-        3,
-    ]
+    neighbours = nearest(bank, bank, 9)
+    assert neighbours.shape == (4, 4)
+    assert neighbours[:, 0].tolist() == [0, 1, 2, 3]
 
 
 def test_information_on_few_images(trained):
     """60 images: one batch of 480 views, whose ceiling is log(479 / 7), not that of 1,024."""
-    test, method = load("folder", trained.config.data_root, "test", image_size=32), trained.method()
+    test = load("folder", trained.config.data_root, "test", image_size=32)
+    method = trained.method()
     got = held_out_information(method, test)
-    generator = torch.Generator().manual_seed(stream(0, 0, 5))
-    rows = data.stratified(test.labels, 60, 0)
+    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    rows = stratified(test.labels, 60, 0)
     with torch.no_grad():
         views = method.project(MultiView(dino_views(32))(test.images[rows], generator))
-        h_global, h_local = InfoMaxLoss(10.0).entropies(views)
-    assert got["h_global"] == pytest.approx(float(h_global)) and got["h_local"] == pytest.approx(
-        float(h_local)
-    )
-    assert got["mi_density"] == pytest.approx(float(h_global - h_local) + np.log(479 / 7))
+        h_global, h_local = map(float, InfoMaxLoss(10.0).entropies(views))
+    assert got["h_global"] == pytest.approx(h_global)
+    assert got["h_local"] == pytest.approx(h_local)
+    assert got["mi_density"] == pytest.approx(h_global - h_local + np.log(479 / 7))
 
 
 def test_information_on_one_image(trained):

@@ -16,7 +16,7 @@ from PIL import Image
 from infomax_nb import report
 from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.data.loading import load
-from infomax_nb.data.readers import torchvision_sets as readers
+from infomax_nb.data.readers import packed as readers
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import load_weights
 from infomax_nb.train.__main__ import main

@@ -1,4 +1,4 @@
-"""Data sets with a folder of images for each class: any `folder`, ImageNet and ImageNet-100."""
+"""Anybody's `folder` of images, with a folder for each class or without."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 
 from infomax_nb.data import folders
-from infomax_nb.data.readers.listing import Listing, divided, first_of, list_classes, list_part
-from infomax_nb.data.readers.tables import table_rows
+from infomax_nb.data.readers.listing import Listing, divided, first_of, list_classes, table_rows
 from infomax_nb.errors import file_errors
 
 
@@ -41,20 +40,3 @@ def _with_superclasses(data: Listing, root: Path) -> Listing:
     rows = table_rows(data.classes, [path], **form)
     coarse, names = pd.factorize(rows["superclass"], sort=True)
     return replace(data, coarse=torch.from_numpy(coarse), coarse_names=list(names))
-
-
-def read_imagenet(root: Path, split: str, names: list[str] | None = None) -> Listing:
-    """`<root>[/imagenet]/{train,val}/<WordNet id>/*.JPEG`; the classes `names` of it, if given."""
-    source = "ImageNet (ILSVRC 2012) comes from its publishers"
-    cure = f"{source}; val, too, must be sorted into class folders."
-    part, other = ("train", "val") if split == "train" else ("val", "train")
-    folder = first_of("ImageNet", [root / "imagenet" / part, root / part], cure)
-    return list_part(folder, other, names)
-
-
-def read_imagenet100(root: Path, split: str) -> Listing:
-    """The classes of ImageNet that `<root>[/imagenet]/imagenet100.txt` names."""
-    cure = "It is a text file with the WordNet ids of a hundred classes of ImageNet, one a line."
-    places = [root / "imagenet100.txt", root / "imagenet" / "imagenet100.txt"]
-    path = first_of("ImageNet-100's list", places, cure)
-    return read_imagenet(root, split, sorted(set(path.read_text(errors="replace").split())))

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from infomax_nb.data.readers.listing import Listing, divided, first_of, list_classes
-from infomax_nb.data.readers.tables import table_rows
+from infomax_nb.data.readers.listing import Listing, divided, first_of, list_classes, table_rows
 
 CLASSES = ["colon_aca", "colon_n", "lung_aca", "lung_n", "lung_scc"]
 LAYOUTS = ["lung_colon_image_set/{half}_image_sets/{name}", "lc25000/{name}", "{name}"]

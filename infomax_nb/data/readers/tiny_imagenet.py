@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from infomax_nb.data.readers.listing import Listing, first_of, list_classes
-from infomax_nb.data.readers.tables import table_rows
+from infomax_nb.data.readers.listing import Listing, first_of, list_classes, table_rows
 from infomax_nb.errors import file_errors
 
 

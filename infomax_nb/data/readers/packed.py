@@ -1,4 +1,4 @@
-"""Data sets in the formats that torchvision reads: Fashion-MNIST, CIFAR-10, CIFAR-100, STL-10."""
+"""Data sets packed into a few files: Fashion-MNIST, CIFAR-10, CIFAR-100 and STL-10."""
 
 import gzip
 import pickle
@@ -19,6 +19,19 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # dataset-fash
 PUBLISHED: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
 
 
+def packed_files(name: str, root: Path) -> list[Path]:
+    """The files that hold all images of a data set; none where each image is a file of its own.
+
+    Raises:
+        ParameterError: Fashion-MNIST is not there.
+    """
+    if name == "fashion_mnist":
+        return [*_fashion_files(root, "train"), *_fashion_files(root, "t10k")]
+    kind = PUBLISHED.get(name)
+    paths = [root / kind.base_folder / file for file in _check_sums(kind)] if kind else []
+    return [path for path in paths if path.exists()]
+
+
 # --- Fashion-MNIST --------------------------------------------------------------------------------
 
 
@@ -28,7 +41,7 @@ def read_fashion_mnist(root: Path, split: str, debian: Path = DEBIAN_FASHION_MNI
     The images get a black border, to 32 pixels, as is usual.
     """
     part = "train" if split == "train" else "t10k"
-    paths = fashion_files(root, part, debian)
+    paths = _fashion_files(root, part, debian)
     images, labels = (_idx(path) for path in paths)
     if len(images) != len(labels):
         counts = f"{len(images)} {part} images but {len(labels)} labels"
@@ -37,7 +50,7 @@ def read_fashion_mnist(root: Path, split: str, debian: Path = DEBIAN_FASHION_MNI
     return ImageSet(images, labels.long(), list(FashionMNIST.classes))
 
 
-def fashion_files(root: Path, part: str, debian: Path = DEBIAN_FASHION_MNIST) -> list[Path]:
+def _fashion_files(root: Path, part: str, debian: Path = DEBIAN_FASHION_MNIST) -> list[Path]:
     """The files of images and of labels, beside each other, of the part `train` or `t10k`."""
     download = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True)"
     cure = f"{download} or Debian's dataset-fashion-mnist has it."
@@ -45,9 +58,8 @@ def fashion_files(root: Path, part: str, debian: Path = DEBIAN_FASHION_MNIST) ->
     files: list[Path] = []
     for kind in ("images-idx3", "labels-idx1"):
         names = [f"{part}-{kind}-ubyte", f"{part}-{kind}-ubyte.gz"]
-        files.append(
-            first_of("Fashion-MNIST", [place / name for place in places for name in names], cure)
-        )
+        candidates = [place / name for place in places for name in names]
+        files.append(first_of("Fashion-MNIST", candidates, cure))
         places = [files[0].parent]
     return files
 
@@ -95,13 +107,6 @@ def read_stl10(root: Path, split: str) -> ImageSet:
     data = _published(STL10, root, split="train+unlabeled" if split == "unlabeled" else split)
     names = getattr(data, "classes", None) or [str(k) for k in range(10)]
     return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), names)
-
-
-def published_files(name: str, root: Path) -> list[Path]:
-    """The files of a data set with published check sums that are there; none of other sets."""
-    kind = PUBLISHED.get(name)
-    paths = [root / kind.base_folder / file for file in _check_sums(kind)] if kind else []
-    return [path for path in paths if path.exists()]
 
 
 def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
