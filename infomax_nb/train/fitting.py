@@ -47,7 +47,7 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
         FloatingPointError: the loss becomes NaN or infinite.
     """
     peers = processes(devices)
-    asked = config
+    original = config
     config = config.resolved()
     run = Run(config.run_dir)
     if (run.path / "config.yaml").exists() and run.config.identity() != config.identity():
@@ -56,10 +56,10 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
     if run.finished:
         return _reused(run, config)
     if config.recipe != RECIPE:
-        wanted = f"it is {RECIPE} for new runs"
-        raise ParameterError(f"recipe = {config.recipe} is not allowed: {wanted}.")
+        problem = f"it is {RECIPE} for new runs"
+        raise ParameterError(f"recipe = {config.recipe} is not allowed: {problem}.")
     check_startable(peers, config.batch_size)
-    resolve(asked.device, asked.precision)
+    resolve(original.device, original.precision)  # which may say what auto means
     interval = save_interval()
     is_branch = config.start_from and config.dataset != "imagenet100"
     if is_branch and not run.checkpoint.exists():

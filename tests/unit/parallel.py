@@ -26,7 +26,8 @@ def without_batchnorm(kind: type[Method]) -> type[Method]:
 
 
 if __name__ == "__main__":
-    for name in ("infomax", "simclr", "vicreg", "barlow_twins"):
+    configs = json.loads(sys.argv[1])
+    for name in {config["method"] for config in configs}:
         METHODS[name] = without_batchnorm(METHODS[name])
-    for config in json.loads(sys.argv[1]):
+    for config in configs:
         fit(TrainConfig(**config), int(sys.argv[2]))

@@ -1,5 +1,4 @@
-"""Runs that begin where another one was, what a run keeps, and what it predicted of each test
-image."""
+"""Runs that begin where another one was, what a run keeps, and what it predicts of test images."""
 
 import json
 import math
@@ -7,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,21 +38,18 @@ def assert_same(run: Run, other: Run) -> None:
     """Metrics, predictions and weights are the same, bit for bit."""
     for file in ("metrics.csv", "predictions.npz"):
         assert (run.path / file).read_bytes() == (other.path / file).read_bytes(), file
-    its, theirs = weights(run), weights(other)
-    assert its.keys() == theirs.keys()
-    for name, value in its.items():
+    theirs = weights(other)
+    assert theirs.keys() == weights(run).keys()
+    for name, value in weights(run).items():
         assert torch.equal(value, theirs[name]), name
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def trunk(request, tmp_path_factory):
     """A finished run of six epochs that has kept the third and the last."""
-    folder = tmp_path_factory.mktemp(request.param)
-    return fit(
-        TrainConfig(
-            **SMALL, method=request.param, epochs=6, keep_epochs=[6, 3], runs_dir=str(folder)
-        )
-    )
+    runs_dir = str(tmp_path_factory.mktemp(request.param))
+    config = TrainConfig(**SMALL, method=request.param, epochs=6, runs_dir=runs_dir)
+    return fit(config.replace(keep_epochs=[6, 3]))
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +60,33 @@ def ours(tmp_path_factory):
 
 
 def branch(run: Run, epoch: int, **changes) -> TrainConfig:
-    return run.config.replace(
-        **{"keep_epochs": None, "start_from": run.path.name, "start_epoch": epoch, **changes}
-    )
+    start = {"keep_epochs": None, "start_from": run.path.name, "start_epoch": epoch}
+    return run.config.replace(**{**start, **changes})
+
+
+def copy_of(run: Run, folder: Path) -> Run:
+    """The run in another folder of runs."""
+    copy = Run(folder / run.path.name)
+    shutil.copytree(run.path, copy.path)
+    return copy
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def forget(run: Run, name: str) -> None:
+    """Make it a run from before that entry of the record was written."""
+    record = {key: value for key, value in run.record.items() if key != name}
+    run.write("record.json", json.dumps({**record, "seal": run.seal(record)}))
+
+
+def one_sentence(refused) -> str:
+    """What an error says, of which it is sure that it has one line."""
+    assert len(str(refused.value).splitlines()) == 1
+    return str(refused.value)
 
 
 # --- A branch is the run that it would have been --------------------------------------------------
@@ -78,9 +98,8 @@ def test_a_branch_with_its_trunks_values_is_its_trunk(trunk):
     assert_same(same, trunk)
 
 
-@pytest.mark.parametrize(
-    "trunk", ["infomax", "simclr"], indirect=True
-)  # BYOL's momentum knows where a run ends
+# BYOL's momentum knows where a run ends.
+@pytest.mark.parametrize("trunk", ["infomax", "simclr"], indirect=True)
 def test_six_epochs_and_six_more_are_twelve(trunk):
     whole = fit(trunk.config.replace(epochs=12, keep_epochs=None))
     assert_same(fit(branch(trunk, 6, epochs=12)), whole)
@@ -107,64 +126,46 @@ def test_a_branch_goes_its_own_way_after_the_start(ours):
 
 
 def test_its_rate_is_its_own(ours):
-    """One step from one checkpoint at two rates: without decay AdamW's steps are their
-    multiples."""
-    one = ours.config.replace(batch_size=64, epochs=1, keep_epochs=[1])
-    start = fit(one)
-    slow, fast = (fit(branch(start, 1, epochs=2, lr=lr, weight_decay=0.0)) for lr in (1e-4, 3e-4))
-    before, moved = weights(start), 0
-    for name, value in weights(slow).items():
-        if "running" in name or value.dtype != torch.float32:
-            continue
-        step, triple = (
-            (value - before[name]).double(),
-            (weights(fast)[name] - before[name]).double(),
-        )
-        assert (triple - 3 * step).abs().max() < 1e-6, name
-        moved += (step.abs() > 5e-5).sum().item()
-    assert moved > 1000
+    """One step from one checkpoint at two rates: AdamW's steps without decay are as their rates."""
+    start = fit(ours.config.replace(batch_size=64, epochs=1, keep_epochs=[1]))
+    step = step_at_rate(start, 1e-4)
+    triple = step_at_rate(start, 3e-4)
+    assert (triple - 3 * step).abs().max() < 1e-6
+    assert (step.abs() > 5e-5).sum() > 1000
+
+
+def step_at_rate(start: Run, lr: float) -> torch.Tensor:
+    """How far a step after the run's only epoch moves its weights, all in a row."""
+    after = weights(fit(branch(start, 1, epochs=2, lr=lr, weight_decay=0.0)))
+    before = weights(start)
+    trained = [name for name in after if "running" not in name and after[name].is_floating_point()]
+    return torch.cat([(after[name] - before[name]).flatten() for name in trained]).double()
 
 
 def test_a_killed_branch_goes_on_from_its_own_checkpoint(ours):
-    """Killed in its second epoch; its trunk is gone when it goes on."""
+    """Killed in its third epoch; its trunk is gone when it goes on."""
     config = branch(ours, 1, epochs=4, beta=0.5)
     whole = fit(config)
     place = config.run_dir.parent / "moved"
-    shutil.copytree(ours.path, place / ours.path.name)
-    code = f"""if True:
-        import os, signal
-        from infomax_nb.config import TrainConfig
-        from infomax_nb.evaluation.online import OnlineEvaluation as Kind
-        from infomax_nb.train import fit
-        measure = Kind.__call__
-        def killed(self, backbone, epoch, passes=2):
-            if epoch == 4:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return measure(self, backbone, epoch, passes)
-        Kind.__call__ = killed
-        fit(TrainConfig(**{config.replace(runs_dir=str(place)).model_dump()!r}))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True
-    )
+    trunk = copy_of(ours, place)
+    moved = config.replace(runs_dir=str(place))
+    script = Path(__file__).with_name("killed.py")
+    done = python(str(script), json.dumps(moved.model_dump()), "4")
     assert done.returncode == -9, done.stderr
-    run = Run(place / config.name)
-    assert (run.path / "checkpoint.ckpt").exists() and not run.finished
+    run = Run(moved.run_dir)
+    assert (run.path / "checkpoint.ckpt").exists()
+    assert not run.finished
     assert run.predictions["epochs"].tolist() == [1, 2, 3]  # what there is can be read
-    shutil.rmtree(place / ours.path.name)
-    run = fit(config.replace(runs_dir=str(place)))
-    assert_same(run, whole)
+    shutil.rmtree(trunk.path)
+    assert_same(fit(moved), whole)
     assert run.record["trunk"] == whole.record["trunk"]
 
 
-def environment() -> dict:
-    """Of a process that writes a checkpoint after each epoch."""
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "INFOMAX_SAVE_SECONDS": "0",
-    }
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    """Python, on one thread; what is trained writes a checkpoint after each epoch."""
+    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
 
 
 # --- What is kept ---------------------------------------------------------------------------------
@@ -192,19 +193,20 @@ def test_nothing_to_keep(given):
     assert TrainConfig(keep_epochs=given).keep_epochs is None
 
 
-def test_epochs_to_keep_are_no_list_of_runs(tmp_path):
-    """From a sweep's file and from the command line, where they are text."""
+def test_epochs_to_keep_are_no_list_of_runs_of_a_sweep(tmp_path):
     file = tmp_path / "sweep.yaml"
-    file.write_text(
-        yaml.safe_dump({**SMALL, "epochs": 2, "keep_epochs": [1, 2], "betas": [0.5, 1]})
-    )
+    sweep = {**SMALL, "epochs": 2, "keep_epochs": [1, 2], "betas": [0.5, 1]}
+    file.write_text(yaml.safe_dump(sweep))
     runs = list(runs_of(file).values())
     assert [(run["beta"], run["keep_epochs"]) for run in runs] == [(0.5, [1, 2]), (1, [1, 2])]
-    file.write_text(yaml.safe_dump({**SMALL, "epochs": 1}))
-    command = [sys.executable, "-m", "infomax_nb.train", str(file), "-p", "keep_epochs", "[1]"]
-    command += ["-p", "runs_dir", str(tmp_path / "runs")]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    assert list(Run(tmp_path / "runs" / done.stdout.strip()).record["kept"]) == ["1"]
+
+
+def test_epochs_to_keep_are_text_on_the_command_line(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump({**SMALL, "epochs": 1, "runs_dir": str(tmp_path / "runs")}))
+    done = python("-m", "infomax_nb.train", str(file), "-p", "keep_epochs", "[1]")
+    assert done.returncode == 0, done.stderr
+    assert list(Run(Path(done.stdout.strip())).record["kept"]) == ["1"]
 
 
 # --- What is refused ------------------------------------------------------------------------------
@@ -254,10 +256,9 @@ def test_epochs_to_keep_are_no_list_of_runs(tmp_path):
     ],
 )
 def test_epochs_that_cannot_be(changes, words):
-    with pytest.raises(ParameterError) as error:
+    with pytest.raises(ParameterError) as refused:
         TrainConfig(**changes)
-    assert words in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+    assert words in one_sentence(refused)
 
 
 @pytest.mark.parametrize(
@@ -292,47 +293,48 @@ def test_epochs_that_cannot_be(changes, words):
 def test_a_branch_that_cannot_be_is_refused_before_anything_is_written(ours, changes, words):
     before = set(ours.path.parent.iterdir())
     config = branch(ours, 1).replace(**changes)
-    with pytest.raises(ParameterError) as error:
+    with pytest.raises(ParameterError) as refused:
         fit(config)
-    assert words.replace("NAME", ours.path.name) in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+    assert words.replace("NAME", ours.path.name) in one_sentence(refused)
     assert set(ours.path.parent.iterdir()) == before
 
 
 def test_a_run_that_has_kept_nothing(tmp_path):
     run = fit(TrainConfig(**SMALL, epochs=1, runs_dir=str(tmp_path)))
-    with pytest.raises(
-        ParameterError,
-        match="has kept no epoch .* finished run is not trained anew for keep_epochs",
-    ):
+    words = "has kept no epoch .* finished run is not trained anew for keep_epochs"
+    with pytest.raises(ParameterError, match=words):
         fit(branch(run, 1, epochs=2))
 
 
-@pytest.mark.parametrize("what", ["another run's", "damaged", "older"])
-def test_a_kept_checkpoint_that_is_not_the_runs_own(ours, tmp_path, what):
-    """With and without a record that names it."""
-    run = Run(tmp_path / ours.path.name)
-    shutil.copytree(ours.path, run.path)
-    path = run.path / "epoch_1.ckpt"
-    if what == "another run's":
-        other = fit(ours.config.replace(beta=0.3, epochs=1, runs_dir=str(tmp_path / "other")))
-        shutil.copy(other.path / "epoch_1.ckpt", path)
-    elif what == "damaged":
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
+def test_another_runs_kept_checkpoint_is_refused(ours, tmp_path):
+    """By the record's check sum, and by the run that it names itself."""
+    run = copy_of(ours, tmp_path)
+    other = fit(ours.config.replace(beta=0.3, epochs=1, runs_dir=str(tmp_path / "other")))
+    shutil.copy(other.path / "epoch_1.ckpt", run.path)
     config = branch(run, 1, beta=2, runs_dir=str(tmp_path))
-    if what != "older":
-        with pytest.raises(RunError, match="epoch_1.ckpt is not the file that this run wrote"):
-            fit(config)
-    record = {name: value for name, value in run.record.items() if name != "kept"}
-    run.write("record.json", json.dumps({**record, "seal": run.seal(record)}))
-    words = {"another run's": "epoch_1.ckpt is another run's", "damaged": "epoch_1.ckpt .*damaged"}
-    if what == "older":
-        assert fit(config).finished
-        return
-    with pytest.raises(RunError, match=words[what]):
+    with pytest.raises(RunError, match="epoch_1.ckpt is not the file that this run wrote"):
         fit(config)
+    forget(run, "kept")
+    with pytest.raises(RunError, match="epoch_1.ckpt is another run's"):
+        fit(config)
+
+
+def test_a_damaged_kept_checkpoint_is_refused(ours, tmp_path):
+    """By the record's check sum, and by its own."""
+    run = copy_of(ours, tmp_path)
+    flip_a_bit(run.path / "epoch_1.ckpt")
+    config = branch(run, 1, beta=2, runs_dir=str(tmp_path))
+    with pytest.raises(RunError, match="epoch_1.ckpt is not the file that this run wrote"):
+        fit(config)
+    forget(run, "kept")
+    with pytest.raises(RunError, match="epoch_1.ckpt .*damaged"):
+        fit(config)
+
+
+def test_a_kept_checkpoint_that_an_older_record_does_not_name_is_taken(ours, tmp_path):
+    run = copy_of(ours, tmp_path)
+    forget(run, "kept")
+    assert fit(branch(run, 1, beta=2, runs_dir=str(tmp_path))).finished
 
 
 def test_a_branch_does_not_begin_on_other_images(tmp_path):
@@ -343,15 +345,12 @@ def test_a_branch_does_not_begin_on_other_images(tmp_path):
         for k in range(12):
             pixels = noise.integers(0, 256, (16, 16, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{k}.png")
-    own = {
-        "dataset": "folder",
-        "image_size": 16,
-        "batch_size": 8,
-        "proj_dim": 8,
-        "epochs": 2,
+    own = {"dataset": "folder", "image_size": 16, "batch_size": 8, "proj_dim": 8, "epochs": 2}
+    own |= {
         "device": "cpu",
+        "data_root": str(tmp_path / "images"),
+        "runs_dir": str(tmp_path / "runs"),
     }
-    own |= {"data_root": str(tmp_path / "images"), "runs_dir": str(tmp_path / "runs")}
     run = fit(TrainConfig(**own, keep_epochs=1))
     (tmp_path / "images" / "cat" / "1.png").unlink()
     before = set(run.path.parent.iterdir())
@@ -372,43 +371,37 @@ def test_the_first_epochs_are_evaluated_beside(tmp_path):
 
 # --- A teacher's momentum -------------------------------------------------------------------------
 
+# Prints each momentum that reaches lightly, which moves the teacher; stops at one of the steps.
 MOMENTA = """if True:
-    import os, signal, sys
-    from infomax_nb.config import TrainConfig
-    from infomax_nb.methods import base
-    from infomax_nb.train import fit
-    made, schedule = [], base.teacher_momentum
-    def seen(*place):
-        made.append(schedule(*place))
-        print(made[-1], flush=True)
-        if len(made) == int(sys.argv[1]):
+    import json, os, signal, sys
+    from lightly.models import utils
+    move = utils.update_momentum
+    momenta = []
+    def print_and_move(model, model_ema, m):
+        print(m, flush=True)
+        momenta.append(m)
+        if len(momenta) == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGTERM)
-        return made[-1]
-    base.teacher_momentum = seen
-    fit(TrainConfig(**CONFIG))
+        move(model, model_ema, m)
+    utils.update_momentum = print_and_move
+    from infomax_nb.config import TrainConfig
+    from infomax_nb.train import fit
+    fit(TrainConfig(**json.loads(sys.argv[1])))
 """
 
 
 def test_a_momentum_by_steps_rises_at_each_step_whatever_stops_the_run(tmp_path):
-    """Stopped after the third of six steps, in the middle of an epoch; the half cosine written
-    out."""
-    config = TrainConfig(
-        **{**SMALL, "n_train": 48, "batch_size": 16},
-        **{
-            "method": "byol",
-            "epochs": 2,
-            "momentum_schedule": "steps",
-            "runs_dir": str(tmp_path / "stopped"),
-        },
-    )
-    code = MOMENTA.replace("CONFIG", repr(config.model_dump()))
-    call = partial(subprocess.run, env=environment(), capture_output=True, text=True)
-    first, then = (call([sys.executable, "-c", code, stop]) for stop in ("2", "0"))
-    assert (first.returncode, then.returncode) == (143, 0), first.stderr + then.stderr
-    momenta = [float(line) for line in (first.stdout + then.stdout).split()]
-    assert momenta == pytest.approx(
-        [1 - 0.004 * (1 + math.cos(math.pi * k / 5)) / 2 for k in range(6)], abs=1e-12
-    )
+    """Stopped in the second of six steps, amid an epoch; the half cosine written out."""
+    small = {**SMALL, "n_train": 48, "batch_size": 16, "epochs": 2}
+    small |= {"method": "byol", "momentum_schedule": "steps", "runs_dir": str(tmp_path / "stopped")}
+    config = TrainConfig(**small)
+    first = python("-c", MOMENTA, json.dumps(small), "2")
+    assert first.returncode == 143, first.stderr
+    second = python("-c", MOMENTA, json.dumps(small), "0")
+    assert second.returncode == 0, second.stderr
+    momenta = [float(line) for line in (first.stdout + second.stdout).split()]
+    cosines = [math.cos(math.pi * step / 5) for step in range(6)]
+    assert momenta == pytest.approx([1 - 0.004 * (1 + c) / 2 for c in cosines], abs=1e-12)
     assert_same(Run(config.run_dir), fit(config.replace(runs_dir=str(tmp_path / "whole"))))
 
 
@@ -416,34 +409,39 @@ def test_a_momentum_by_steps_rises_at_each_step_whatever_stops_the_run(tmp_path)
 
 
 def test_accuracies_follow_from_the_predictions(trunk):
-    found, metrics = trunk.predictions, trunk.metrics
+    predictions = trunk.predictions
+    metrics = trunk.metrics
     labels = datasets(trunk.config)[1].labels
-    assert found["labels"].tolist() == labels.tolist()
-    assert found["epochs"].tolist() == metrics.epoch.tolist()
+    assert predictions["labels"].tolist() == labels.tolist()
+    assert predictions["epochs"].tolist() == metrics.epoch.tolist()
     for name in ("knn", "linear"):
-        assert found[name].dtype == np.uint8 and found[name].shape == (6, len(labels))
-        right = torch.from_numpy(found[name]) == labels
+        assert predictions[name].dtype == np.uint8
+        assert predictions[name].shape == (6, len(labels))
+        right = torch.from_numpy(predictions[name]) == labels
         assert (100 * right.float().mean(1).double()).tolist() == metrics[f"{name}_top1"].tolist()
 
 
 def test_within_a_superclass_the_best_of_its_classes_counts(trunk):
-    """Among two groups of six: right where the first choice was, never of the other group, and more
-    often right."""
-    found, test = trunk.predictions, datasets(trunk.config)[1]
-    coarse, labels = test.coarse.numpy(), found["labels"]
+    """Of two groups of six: never the other group's, as before where that was so, better."""
+    predictions = trunk.predictions
+    labels = predictions["labels"]
+    coarse = datasets(trunk.config)[1].coarse.numpy()
     assert len(set(coarse)) == 2
     for name in ("knn", "linear"):
-        first, within = found[name], found[f"{name}_within"]
+        first = predictions[name]
+        within = predictions[f"{name}_within"]
         assert (coarse[within] == coarse[labels]).all()
         own = coarse[first] == coarse[labels]
-        assert (first[own] == within[own]).all() and not own.all()
+        assert not own.all()
+        assert (first[own] == within[own]).all()
         assert (within == labels).mean() > (first == labels).mean()
 
 
 def test_the_best_within_is_the_largest_score_of_the_group():
     """Beside a loop over scores: three classes in one group, two in another, one alone."""
     scores = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
-    coarse, labels = torch.tensor([0, 1, 0, 1, 0, 2]), torch.arange(200) % 6
+    coarse = torch.tensor([0, 1, 0, 1, 0, 2])
+    labels = torch.arange(200) % 6
     expected = []
     for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
         group = [k for k in range(6) if coarse[k] == coarse[label]]
@@ -452,9 +450,8 @@ def test_the_best_within_is_the_largest_score_of_the_group():
 
 
 def test_more_than_256_classes_take_two_bytes(tmp_path):
-    images = torch.randint(
-        0, 256, (600, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (600, 3, 4, 4), dtype=torch.uint8, generator=generator)
     few = ImageSet(images, torch.arange(600) % 300, [str(k) for k in range(300)])
     evaluation = OnlineEvaluation(few, few, 3 * 4 * 4, 0, torch.device("cpu"))
     evaluation(torch.nn.Flatten(), 5, passes=1)
@@ -462,18 +459,16 @@ def test_more_than_256_classes_take_two_bytes(tmp_path):
     again = OnlineEvaluation(few, few, 3 * 4 * 4, 0, torch.device("cpu"))
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     again.write(tmp_path / "predictions.npz")
-    with np.load(tmp_path / "predictions.npz") as found:
-        assert found["knn"].dtype == found["labels"].dtype == np.uint16
-        assert found["labels"].max() == 299 and found["knn"].max() > 256
-        assert found["epochs"].tolist() == [5]
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        assert arrays["knn"].dtype == arrays["labels"].dtype == np.uint16
+        assert arrays["labels"].max() == 299
+        assert arrays["knn"].max() > 256
+        assert arrays["epochs"].tolist() == [5]
 
 
 def test_predictions_that_are_not_the_runs_own_are_found(ours, tmp_path):
-    run = Run(tmp_path / ours.path.name)
-    shutil.copytree(ours.path, run.path)
-    content = bytearray((run.path / "predictions.npz").read_bytes())
-    content[len(content) // 2] ^= 1
-    (run.path / "predictions.npz").write_bytes(content)
+    run = copy_of(ours, tmp_path)
+    flip_a_bit(run.path / "predictions.npz")
     with pytest.raises(RunError, match=r"predictions.npz is not the file that this run wrote"):
         _ = run.predictions
     (run.path / "predictions.npz").unlink()
@@ -482,14 +477,15 @@ def test_predictions_that_are_not_the_runs_own_are_found(ours, tmp_path):
 
 
 def test_a_run_from_before_has_none(ours, tmp_path):
-    run = Run(tmp_path / ours.path.name)
-    shutil.copytree(ours.path, run.path)
+    run = copy_of(ours, tmp_path)
     (run.path / "predictions.npz").unlink()
-    record = {name: value for name, value in run.record.items() if name != "predictions"}
-    run.write("record.json", json.dumps({**record, "seal": run.seal(record)}))
-    with pytest.raises(RunError) as error:
+    forget(run, "predictions")
+    with pytest.raises(RunError) as refused:
         _ = run.predictions
-    assert "older" in str(error.value) and str(run.path) in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+    assert "older" in one_sentence(refused)
+    assert str(run.path) in one_sentence(refused)
+
+
+def test_a_run_that_does_not_exist_has_no_predictions(tmp_path):
     with pytest.raises(RunError, match="no evaluation"):
         _ = Run(tmp_path / "nothing").predictions

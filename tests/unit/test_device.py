@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -66,12 +66,10 @@ def pictures(n: int, size: int = 32) -> torch.Tensor:
 def test_every_method_trains_in_bfloat16(method, tmp_path):
     """Close to float32, but not equal: the networks did run in bfloat16."""
     config = TrainConfig(method=method, **TINY, device="cpu", runs_dir=str(tmp_path))
-    plain, half = fit(config), fit(config.replace(precision="bf16"))
-    assert (
-        half.path != plain.path
-        and half.config.precision == "bf16"
-        and half.record["precision"] == "bf16"
-    )
+    plain = fit(config)
+    half = fit(config.replace(precision="bf16"))
+    assert half.path != plain.path
+    assert half.config.precision == half.record["precision"] == "bf16"
     assert half.metrics.notna().all(axis=None)
     assert half.metrics.loss[0] != plain.metrics.loss[0]
     assert half.metrics.loss[0] == pytest.approx(plain.metrics.loss[0], rel=0.05)
@@ -544,22 +542,20 @@ def test_auto_is_found_out_where_a_run_starts():
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
-    """The same configuration as three runs: on the CPU, from before there was a precision, and one
-    of CUDA."""
+    """A run on the CPU, one from before there was a precision, and one as of CUDA."""
     folder = tmp_path_factory.mktemp("runs")
     config = TrainConfig(**TINY, device="cpu", runs_dir=str(folder))
-    plain, old = fit(config), fit(config.replace(seed=1))
+    plain = fit(config)
+    old = fit(config.replace(seed=1))
     values = yaml.safe_load((old.path / "config.yaml").read_text())
     del values["precision"]
     rewrite(old, {**values, "device": "auto"}, {})
-    gpu = config.replace(device="cuda")
-    shutil.copytree(plain.path, gpu.run_dir)
-    rewrite(
-        Run(gpu.run_dir),
-        gpu.resolved().model_dump(),
-        {"device": "cuda", "precision": "bf16", "gpu": "a GPU"},
-    )
-    return plain, old, Run(gpu.run_dir)
+    on_cuda = config.replace(device="cuda")
+    gpu = Run(on_cuda.run_dir)
+    shutil.copytree(plain.path, gpu.path)
+    used = {"device": "cuda", "precision": "bf16", "gpu": "a GPU"}
+    rewrite(gpu, on_cuda.resolved().model_dump(), used)
+    return plain, old, gpu
 
 
 def rewrite(run: Run, config: dict, record: dict) -> None:
@@ -571,13 +567,12 @@ def rewrite(run: Run, config: dict, record: dict) -> None:
 
 def test_a_gpus_run_is_read_on_a_machine_without(three):
     plain, _, gpu = three
-    assert gpu.finished and (gpu.config.device, gpu.config.precision) == ("cuda", "bf16")
+    assert gpu.finished
+    assert (gpu.config.device, gpu.config.precision) == ("cuda", "bf16")
     assert gpu.config.name == gpu.path.name != plain.path.name
-    images = pictures(4)
-    assert torch.equal(
-        features(gpu.method().backbone, images), features(plain.method().backbone, images)
-    )
-    assert fit(gpu.config).path == gpu.path  # finished: nothing is computed
+    theirs = features(plain.method().backbone, pictures(4))
+    assert torch.equal(features(gpu.method().backbone, pictures(4)), theirs)
+    assert fit(gpu.config) == gpu  # finished: nothing is computed
 
 
 def test_runs_are_compared_on_one_device_in_one_precision(three):
@@ -587,9 +582,8 @@ def test_runs_are_compared_on_one_device_in_one_precision(three):
     assert {*siblings(config.replace(device="cuda"), "seed").run} == {gpu.path.name}
     assert len(siblings(config, "seed", "device", "precision")) == 3
     found = collect(config.runs_dir).set_index("run")[["device", "precision"]]
-    assert found.loc[old.path.name].tolist() == ["cpu", "32"] and found.loc[
-        gpu.path.name
-    ].tolist() == ["cuda", "bf16"]
+    assert found.loc[old.path.name].tolist() == ["cpu", "32"]
+    assert found.loc[gpu.path.name].tolist() == ["cuda", "bf16"]
 
 
 def test_runs_from_before_are_the_cpus_on_a_gpu_machine_too(three):
@@ -598,8 +592,8 @@ def test_runs_from_before_are_the_cpus_on_a_gpu_machine_too(three):
 from pathlib import Path
 old = Run(Path(sys.argv[1]))
 config = old.config.replace(device="auto", precision="auto")
-found = [old.config.device, old.config.precision, old.config.name, list(siblings(config, "seed").run)]
-print(json.dumps(found))
+found = [old.config.device, old.config.precision, old.config.name]
+print(json.dumps([*found, list(siblings(config, "seed").run)]))
 """
     assert on_a_gpu(code, str(old.path)) == ["cpu", "32", old.path.name, [gpu.path.name]]
 
@@ -615,16 +609,13 @@ def test_a_checkpoint_of_another_device_is_refused(three, tmp_path):
 
 
 def test_the_record_says_what_was_used(three):
-    plain, _, _ = three
+    plain = three[0]
     record = plain.record
-    assert {k: record[k] for k in ("device", "precision", "gpu", "driver", "cuda", "cudnn")} == {
-        "device": "cpu", "precision": "32", "gpu": None, "driver": None, "cuda": None, "cudnn": None
-    }  # fmt: skip
-    assert (
-        record["cpu"]
-        and record["cores"] == os.cpu_count()
-        and record["threads"] == torch.get_num_threads()
-    )
+    assert (record["device"], record["precision"]) == ("cpu", "32")
+    assert [record[name] for name in ("gpu", "driver", "cuda", "cudnn")] == [None] * 4
+    assert record["cpu"]
+    assert record["cores"] == os.cpu_count()
+    assert record["threads"] == torch.get_num_threads()
     stored = yaml.safe_load((plain.path / "config.yaml").read_text())
     assert (stored["device"], stored["precision"]) == ("cpu", "32")
 
@@ -635,10 +626,14 @@ def test_the_record_names_no_gpu_for_a_run_on_the_cpu():
 from infomax_nb.train import environment
 torch.cuda.get_device_name = lambda *which: "NVIDIA H100"
 torch.backends.cudnn.version = lambda: 92000
-cpu, gpu = (environment(TrainConfig(device=device).resolved()) for device in ("cpu", "auto"))
-print(json.dumps([environment()["gpu"], cpu["gpu"], cpu["cudnn"], gpu["gpu"], gpu["cudnn"], gpu["precision"]]))
+def used(*given):
+    record = environment(*given)
+    return [record["gpu"], record["cudnn"], record["precision"]]
+cpu, gpu = (TrainConfig(device=device).resolved() for device in ("cpu", "auto"))
+print(json.dumps([used(), used(cpu), used(gpu)]))
 """
-    assert on_a_gpu(code) == [None, None, None, "NVIDIA H100", 92000, "bf16"]
+    nothing = [None, None, "32"]
+    assert on_a_gpu(code) == [nothing, nothing, ["NVIDIA H100", 92000, "bf16"]]
 
 
 # --- Jobs and the table ---------------------------------------------------------------------------
@@ -659,12 +654,11 @@ def test_the_table_takes_runs_of_any_device_but_mixes_none(three):
     assert {*table1.measured(config).run} == {gpu.path.name}
     assert {*table1.measured(config.replace(device="cpu")).run} == {plain.path.name, old.path.name}
     assert table1.measured(config.replace(device="cpu", precision="bf16")).empty
-    said, nothing = table1.records([config, config.replace(kappa=3)])
-    assert said["gpu"] == "a GPU" and nothing == {}
-    assert (
-        plan.recorded(config)["gpu"] == "a GPU"
-        and plan.recorded(config.replace(device="cpu"))["gpu"] is None
-    )
+    record, nothing = table1.records([config, config.replace(kappa=3)])
+    assert record["gpu"] == "a GPU"
+    assert nothing == {}
+    assert plan.recorded(config)["gpu"] == "a GPU"
+    assert plan.recorded(config.replace(device="cpu"))["gpu"] is None
 
 
 # --- Faults ---------------------------------------------------------------------------------------
@@ -691,27 +685,35 @@ FAULTS = {
 }
 
 
-def raising(error: Exception):
-    def losses(self, labels, *outputs):
-        raise error
+@pytest.fixture
+def register(monkeypatch):
+    """Registers a method, in the place of the package's while a test runs."""
+    return partial(monkeypatch.setitem, METHODS)
 
-    return losses
+
+def failing(error: Exception) -> type[InfoMax]:
+    """The method whose losses end with that error."""
+
+    class Failing(InfoMax):
+        def losses(self, labels, *outputs):
+            raise error
+
+    return Failing
 
 
 @pytest.mark.parametrize("kind", MEMORY)
-def test_memory_that_runs_out_in_training_is_one_sentence(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(InfoMax, "losses", raising(MEMORY[kind]()))
+def test_memory_that_runs_out_in_training_is_one_sentence(kind, tmp_path, register):
+    register("infomax", failing(MEMORY[kind]()))
     where = "cuda" if kind == "torch" else "cpu"
-    with pytest.raises(
-        RunError, match=f"^out of memory on {where} while training: use a batch_size below 16.$"
-    ):
+    sentence = f"^out of memory on {where} while training: use a batch_size below 16.$"
+    with pytest.raises(RunError, match=sentence):
         fit(TrainConfig(**TINY, device="cpu", runs_dir=str(tmp_path)))
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_other_faults_are_left_alone(kind, tmp_path, monkeypatch):
+def test_other_faults_are_left_alone(kind, tmp_path, register):
     fault = FAULTS[kind]()
-    monkeypatch.setattr(InfoMax, "losses", raising(fault))
+    register("infomax", failing(fault))
     with pytest.raises(type(fault)) as error:
         fit(TrainConfig(**TINY, device="cpu", runs_dir=str(tmp_path)))
     assert error.value is fault
@@ -780,11 +782,12 @@ except RunError as error:
 @pytest.mark.parametrize(
     ("value", "word"), [(torch.inf, "infinite"), (-torch.inf, "infinite"), (torch.nan, "NaN")]
 )
-def test_a_loss_that_is_no_number_stops_the_run(value, word, tmp_path, monkeypatch):
-    losses = Supervised.losses
-    monkeypatch.setattr(
-        Supervised, "losses", lambda *given: {"loss": losses(*given)["loss"] * 0 + value}
-    )
+def test_a_loss_that_is_no_number_stops_the_run(value, word, tmp_path, register):
+    class Spoilt(Supervised):
+        def losses(self, *outputs):
+            return {"loss": super().losses(*outputs)["loss"] * 0 + value}
+
+    register("supervised", Spoilt)
     with pytest.raises(FloatingPointError, match=f"the loss became {word} in epoch 1"):
         fit(TrainConfig(method="supervised", **TINY, device="cpu", runs_dir=str(tmp_path)))
 
@@ -804,57 +807,44 @@ def test_weights_that_the_last_step_spoilt_stop_the_run(tmp_path):
 )
 def test_checkpoints_are_written_by_the_clock(seconds, written, tmp_path, monkeypatch):
     """After the first epoch, once an interval, and at the end; four epochs of milliseconds."""
-    saved, save = [], torch.save
+    saved = []
+    save = torch.save
 
-    def noting(state, path):
+    def note_and_save(state, path):
         if path.name.startswith("checkpoint"):
             saved.append(len(state["callbacks"]["Recorder"]["history"]))
         save(state, path)
 
-    monkeypatch.setattr(torch, "save", noting)
+    monkeypatch.setattr(torch, "save", note_and_save)
     if seconds:
         monkeypatch.setenv("INFOMAX_SAVE_SECONDS", seconds)
     run = fit(TrainConfig(**{**TINY, "epochs": 4}, device="cpu", runs_dir=str(tmp_path)))
-    assert saved == written and run.metrics.epoch.tolist() == [1, 2, 3, 4]
+    assert saved == written
+    assert run.metrics.epoch.tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("said", ["soon", "-1", "nan", "inf"])
 def test_an_interval_that_is_none_is_refused_before_any_work(said, tmp_path, monkeypatch):
     monkeypatch.setenv("INFOMAX_SAVE_SECONDS", said)
-    with pytest.raises(
-        ParameterError,
-        match=f"^INFOMAX_SAVE_SECONDS = '{said}' is not allowed: it must be a number",
-    ):
+    sentence = f"^INFOMAX_SAVE_SECONDS = '{said}' is not allowed: it must be a number"
+    with pytest.raises(ParameterError, match=sentence):
         fit(TrainConfig(**TINY, device="cpu", runs_dir=str(tmp_path)))
     assert not [*tmp_path.iterdir()]
-
-
-STOPPED = """
-import sys, torch
-from infomax_nb.config import TrainConfig
-from infomax_nb.train import fit
-import os
-from infomax_nb.evaluation.online import OnlineEvaluation
-measure, epochs = OnlineEvaluation.__call__, []
-def stopping(*given, **options):
-    epochs.append(1)
-    if len(epochs) == 4:  # within the fourth epoch, when three rows are written
-        os.kill(os.getpid(), 9)
-    return measure(*given, **options)
-OnlineEvaluation.__call__ = stopping
-fit(TrainConfig(**eval(sys.argv[1])))
-"""
 
 
 def test_metrics_ahead_of_the_checkpoint_end_the_same(tmp_path):
     """Killed in the fourth epoch, the checkpoint is the first's: what was lost is trained again."""
     config = TrainConfig(**{**TINY, "epochs": 5}, device="cpu", runs_dir=str(tmp_path / "killed"))
-    done = script(STOPPED, repr(config.model_dump()))
+    killed = [sys.executable, Path(__file__).with_name("killed.py")]
+    command = [*killed, json.dumps(config.model_dump()), "4"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     assert len(pd.read_csv(config.run_dir / "metrics.csv")) == 3
     saved = torch.load(config.run_dir / "checkpoint.ckpt", weights_only=True)
     assert len(saved["callbacks"]["Recorder"]["history"]) == 1
-    whole, resumed = fit(config.replace(runs_dir=str(tmp_path / "whole"))), fit(config)
+    resumed = fit(config)
+    whole = fit(config.replace(runs_dir=str(tmp_path / "whole")))
     assert (resumed.path / "metrics.csv").read_bytes() == (whole.path / "metrics.csv").read_bytes()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from checkout import ROOT
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
@@ -31,7 +32,8 @@ def trained(folder, command, devices, methods=METHODS):
     shape = {**SHAPE, "epochs": 3, "runs_dir": str(folder)}
     configs = [{**shape, "method": method} for method in methods]
     script = [*command, SCRIPT, json.dumps(configs), str(devices)]
-    subprocess.run(script, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=600)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run(script, env=environment, check=True, timeout=600)
     return {config["method"]: Run(TrainConfig(**config).run_dir) for config in configs}
 
 

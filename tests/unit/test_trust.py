@@ -4,6 +4,7 @@ folder."""
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,17 +14,18 @@ import torch
 import yaml
 from PIL import Image
 
-from infomax_nb import report
 from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.data.loading import load
 from infomax_nb.data.readers import packed as readers
 from infomax_nb.errors import ParameterError, RunError
-from infomax_nb.files import load_weights
+from infomax_nb.files import load_weights, project_root
+from infomax_nb.report import export_tables
 from infomax_nb.train.__main__ import main
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 
 TINY = {"n_classes": 2, "n_train": 16, "batch_size": 8, "proj_dim": 8, "epochs": 1, "device": "cpu"}
+SHELL = "$(touch pwned); `touch pwned` | touch pwned"
 APPLY = "!!python/object/apply:os.system ['touch pwned']"
 FORMS = {
     "zip": lambda value, path: torch.save(value, path),
@@ -47,15 +49,21 @@ def here(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("pwned"))
 
 
-def command(monkeypatch, capsys, *arguments) -> str:
+@pytest.fixture
+def command(monkeypatch, capsys):
     """What the command line prints: a run's directory, or the one sentence with which it stops."""
-    monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        assert isinstance(stop.code, str) and len(stop.code.splitlines()) == 1
-        return stop.code
-    return capsys.readouterr().out.strip()
+
+    def call(*arguments) -> str:
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            assert isinstance(stop.code, str)
+            assert len(stop.code.splitlines()) == 1
+            return stop.code
+        return capsys.readouterr().out.strip()
+
+    return call
 
 
 def test_the_payload_is_a_real_one(here):
@@ -70,17 +78,15 @@ def test_the_payload_is_a_real_one(here):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_checkpoint_with_a_payload_is_refused(here, monkeypatch, capsys, form):
+def test_a_checkpoint_with_a_payload_is_refused(here, command, form):
     config = TrainConfig(**TINY, runs_dir=str(here / "runs"))
     config.run_dir.mkdir(parents=True)
-    FORMS[form](
-        {"loop": {"identity": config.identity()}, "x": Payload()},
-        config.run_dir / "checkpoint.ckpt",
-    )
+    checkpoint = {"loop": {"identity": config.identity()}, "x": Payload()}
+    FORMS[form](checkpoint, config.run_dir / "checkpoint.ckpt")
     with pytest.raises(RunError, match=r"checkpoint\.ckpt cannot be used"):
         fit(config)
     (here / "run.yaml").write_text(yaml.safe_dump(config.model_dump()))
-    assert "checkpoint.ckpt cannot be used" in command(monkeypatch, capsys, here / "run.yaml")
+    assert "checkpoint.ckpt cannot be used" in command(here / "run.yaml")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -99,25 +105,25 @@ def test_a_model_with_a_payload_is_refused(here, form):
     "name",
     ["../../x", "..", ".", "", "/x", "a/b", "a\\b", "x\n", "~", "$(touch pwned)", "a b", "x\0"],
 )
-def test_an_export_stays_in_its_folder(here, monkeypatch, name):
-    """Two ways to export, one rule for the name; nothing is written anywhere."""
-    project = here / "deep" / "project"
-    project.mkdir(parents=True)
-    monkeypatch.setattr(report, "project_root", lambda: project)
-    before = sorted(here.rglob("*"))
+def test_an_export_stays_in_its_folder(name):
+    """A name that could lead out of it is refused, and nothing is written there or around it."""
+    reports = project_root() / "reports"
+    before = sorted(reports.iterdir())
     figure = plt.figure()
     with pytest.raises(ParameterError, match="^export = "):
-        report.export_tables(name, {"table": pd.DataFrame({"a": [1]})}, figure, "caption", [])
+        export_tables(name, {"table": pd.DataFrame({"a": [1]})}, figure, "caption", [])
     plt.close(figure)
-    assert sorted(here.rglob("*")) == before
+    assert sorted(reports.iterdir()) == before
+    for place in (reports, reports.parent, reports.parents[1]):
+        assert not (place / "table.csv").exists()
+    assert not (reports.parents[1] / "x").exists()
 
 
 @pytest.mark.parametrize(
     "name", ["../../x", "$(touch pwned)", "x; touch pwned", "`touch pwned`", "a/../../../x"]
 )
 def test_no_value_reaches_the_name_of_a_run_directory(here, name):
-    """Words that name a choice are refused; the one that is free, where the data are, is not part
-    of the name."""
+    """Words that name a choice are refused; the free one, where the data are, is no part of it."""
     for field in ("method", "dataset", "backbone", "stem", "device"):
         with pytest.raises(ParameterError, match=f"^{field} = "):
             TrainConfig(**{field: name})
@@ -126,61 +132,69 @@ def test_no_value_reaches_the_name_of_a_run_directory(here, name):
     assert set(config.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
-@pytest.mark.parametrize("name", ["kappa", "data_root", "runs_dir", "method"])
-def test_a_shell_command_as_a_parameter_does_nothing(here, monkeypatch, capsys, name):
-    """The command line and the file; as the folder of runs it is a folder of that name."""
-    file, value = here / "run.yaml", "$(touch pwned); `touch pwned` | touch pwned"
-    given = TINY if name == "runs_dir" else {**TINY, "dataset": "folder", "n_train": None}
-    file.write_text(yaml.safe_dump(given))
-    said = command(
-        monkeypatch, capsys, file, "-p", name, str(here / value) if name == "runs_dir" else value
-    )
-    if name == "runs_dir":
-        assert Run(here / value / said.split("/")[-1]).finished
-        return
-    assert "touch pwned" in said and name in said
-    file.write_text(yaml.safe_dump({**given, name: value}))
-    assert "touch pwned" in command(monkeypatch, capsys, file)
+@pytest.mark.parametrize("name", ["kappa", "data_root", "method"])
+def test_a_shell_command_as_a_parameter_is_refused(here, command, name):
+    """On the command line and in the file."""
+    file = here / "run.yaml"
+    small = {**TINY, "dataset": "folder", "n_train": None}
+    file.write_text(yaml.safe_dump(small))
+    sentence = command(file, "-p", name, SHELL)
+    assert "touch pwned" in sentence
+    assert name in sentence
+    file.write_text(yaml.safe_dump({**small, name: SHELL}))
+    assert "touch pwned" in command(file)
+
+
+def test_a_shell_command_as_the_folder_of_runs_is_a_folder_of_that_name(here, command):
+    (here / "run.yaml").write_text(yaml.safe_dump(TINY))
+    folder = command(here / "run.yaml", "-p", "runs_dir", here / SHELL)
+    assert Run(Path(folder)).finished
+    assert Path(folder).parent == here / SHELL
 
 
 @pytest.mark.parametrize(
     "name", ['it\'s a "root"', "two spaces #1", "a: b", "$HOME & co; x", "[1", "'quoted'", "2024"]
 )
-def test_a_data_root_of_any_name_works(here, monkeypatch, capsys, name):
-    """By the file and by the command line, where it is taken as it stands."""
-    rng = np.random.default_rng(0)
+def test_a_data_root_of_any_name_works(here, command, name):
+    """By the file and by the command line, where it is taken as it stands.
+
+    One image cannot be read: the sentence shows that this folder was found, and nothing is trained.
+    """
+    noise = np.random.default_rng(0)
     for part in ("one", "two"):
         (here / name / part).mkdir(parents=True)
         for k in range(10):
-            Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(
-                here / name / part / f"{k}.png"
-            )
-    own = {"dataset": "folder", "n_train": None, "image_size": 16}
+            image = Image.fromarray(noise.integers(0, 256, (16, 16, 3), np.uint8))
+            image.save(here / name / part / f"{k}.png")
     assert len(load("folder", here / name, "train", image_size=16)) == 16
+    damaged = os.path.join(name, "two", "9.png")
+    (here / damaged).write_bytes(b"no image")
+    small = {**TINY, "dataset": "folder", "n_train": None, "image_size": 16}
+    small["runs_dir"] = str(here / "runs")
     file = here / "run.yaml"
-    file.write_text(yaml.safe_dump({**TINY, **own, "data_root": name}))
+    file.write_text(yaml.safe_dump({**small, "data_root": name}))
     assert TrainConfig.from_yaml(file).data_root == name
-    # One image cannot be read: the sentence shows that this folder was found, and nothing is
-    # trained.
-    (here / name / "two" / "9.png").write_bytes(b"no image")
-    assert os.path.join(name, "two", "9.png") in command(
-        monkeypatch, capsys, file, "-p", "runs_dir", here / "runs"
-    )
-    file.write_text(yaml.safe_dump({**TINY, **own}))
-    said = command(
-        monkeypatch, capsys, file, "-p", "data_root", name, "-p", "runs_dir", here / "runs"
-    )
-    assert os.path.join(name, "two", "9.png") in said
+    assert damaged in command(file)
+    file.write_text(yaml.safe_dump(small))
+    assert damaged in command(file, "-p", "data_root", name)
 
 
-def test_yaml_that_calls_something_is_refused(here, monkeypatch, capsys):
-    for text in (APPLY, f"kappa: {APPLY}", f"runs_dir: {APPLY}", f"? {APPLY}\n: 1"):
-        (here / "run.yaml").write_text(text)
-        with pytest.raises(ParameterError, match="run.yaml"):
-            read_yaml(here / "run.yaml")
-        assert "run.yaml" in command(monkeypatch, capsys, here / "run.yaml")
+@pytest.mark.parametrize(
+    "text", [APPLY, f"kappa: {APPLY}", f"runs_dir: {APPLY}", f"? {APPLY}\n: 1"]
+)
+def test_a_parameter_file_that_calls_something_is_refused(here, command, text):
+    (here / "run.yaml").write_text(text)
+    with pytest.raises(ParameterError, match="run.yaml"):
+        read_yaml(here / "run.yaml")
+    assert "run.yaml" in command(here / "run.yaml")
+
+
+def test_a_value_that_calls_something_is_refused(here, command):
     (here / "run.yaml").write_text(yaml.safe_dump(TINY))
-    assert "kappa" in command(monkeypatch, capsys, here / "run.yaml", "-p", "kappa", APPLY)
+    assert "kappa" in command(here / "run.yaml", "-p", "kappa", APPLY)
+
+
+def test_a_runs_configuration_that_calls_something_is_refused(here):
     config = TrainConfig(**TINY, runs_dir=str(here / "runs"))
     config.run_dir.mkdir(parents=True)
     (config.run_dir / "config.yaml").write_text(f"kappa: {APPLY}")
@@ -195,7 +209,7 @@ def test_yaml_that_calls_something_is_refused(here, monkeypatch, capsys):
         ("cifar100", ["train", "test", "meta"]),
     ],
 )
-def test_a_foreign_pickle_is_refused_before_it_is_read(here, monkeypatch, capsys, kind, files):
+def test_a_foreign_pickle_is_refused_before_it_is_read(here, command, kind, files):
     kinds = {"cifar10": readers.CIFAR10, "cifar100": readers.CIFAR100}
     folder = here / kinds[kind].base_folder
     folder.mkdir()
@@ -204,5 +218,6 @@ def test_a_foreign_pickle_is_refused_before_it_is_read(here, monkeypatch, capsys
     for split in ("train", "test"):
         with pytest.raises(ParameterError, match=f"{files[0]}.*MD5 is not the published one"):
             load(kind, here, split)
-    (here / "run.yaml").write_text(yaml.safe_dump({"dataset": kind, "data_root": str(here)}))
-    assert "MD5" in command(monkeypatch, capsys, here / "run.yaml", "-p", "runs_dir", here / "runs")
+    places = {"data_root": str(here), "runs_dir": str(here / "runs")}
+    (here / "run.yaml").write_text(yaml.safe_dump({"dataset": kind, **places}))
+    assert "MD5" in command(here / "run.yaml")
