@@ -18,15 +18,13 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.probe import converged_probe
 from infomax_nb.files import project_root
 
+SCALES = ["points", "log-odds"]
 # Three levels, uneven: a (a1: 4 classes, a2: 3), b (5 classes), c (a lone class), d (2 classes).
-TREE = [("root", "a", "a1", f"a1{k}") for k in range(4)] + [
-    ("root", "a", "a2", f"a2{k}") for k in range(3)
-]
-TREE += (
-    [("root", "b", f"b{k}") for k in range(5)]
-    + [("root", "c")]
-    + [("root", "d", f"d{k}") for k in range(2)]
-)
+TREE = [("root", "a", "a1", f"a1{k}") for k in range(4)]
+TREE += [("root", "a", "a2", f"a2{k}") for k in range(3)]
+TREE += [("root", "b", f"b{k}") for k in range(5)]
+TREE += [("root", "c")]
+TREE += [("root", "d", f"d{k}") for k in range(2)]
 
 
 def groups(n_groups: int, size: int) -> list[tuple]:
@@ -60,7 +58,8 @@ def test_subtrees_and_superclasses_by_hand():
 def test_superclasses_of_glyphs_are_their_groups(n):
     names = [group for group, _ in glyphs.classes(n)]
     numbers = coarse.superclasses(glyphs.classes(n)).tolist()
-    assert len(set(zip(names, numbers, strict=True))) == len(set(names)) == len(set(numbers))
+    pairs = set(zip(names, numbers, strict=True))
+    assert len(pairs) == len(set(names)) == len(set(numbers))
 
 
 @pytest.mark.parametrize(
@@ -137,11 +136,10 @@ def coarse_features(n_groups: int, size: int, images: int = 4):
 
 def test_features_that_know_the_group_and_nothing_else():
     paths = groups(5, 4)
-    (features, labels) = coarse_features(5, 4)
-    whole = pd.DataFrame(
-        [("all", 0, "all", np.arange(20))], columns=["kind", "draw", "subtree", "classes"]
-    )
-    tasks = pd.concat([coarse.draws(paths, 4, n=10), whole])
+    features, labels = coarse_features(5, 4)
+    subsets = coarse.draws(paths, 4, n=10)
+    whole = pd.DataFrame([("all", 0, "all", np.arange(20))], columns=subsets.columns)
+    tasks = pd.concat([subsets, whole])
     scores = coarse.reprobe({"made": features}, labels, tasks, paths).assign(seed=0)
     means = scores.groupby("kind").accuracy.agg(["min", "max"])
     # One class of four is always right; of four groups all are; of the whole, one class in each
@@ -151,7 +149,10 @@ def test_features_that_know_the_group_and_nothing_else():
     assert means.loc["all"].tolist() == [25, 25]
     assert coarse.gap(scores, "made") == {"gap": 75, "low": 75, "high": 75}
 
-    far, near, all_ = (scores[scores.kind == kind] for kind in ("far", "near", "all"))
+    by_kind = dict(list(scores.groupby("kind")))
+    far = by_kind["far"]
+    near = by_kind["near"]
+    whole = by_kind["all"].iloc[0]
     assert (far.mistakes == 0).all()
     assert (far.height == 0).all()
     assert (far.shuffled == 0).all()
@@ -159,17 +160,18 @@ def test_features_that_know_the_group_and_nothing_else():
     assert (near.mistakes == 12).all()
     # 60 mistakes, all one edge up; shuffled, one of five wrong answers stays in the group, the
     # others are two up.
-    assert all_[["mistakes", "height"]].iloc[0].tolist() == [60, 60]
-    assert all_.shuffled.item() == pytest.approx(60 * (1 / 5 * 1 + 4 / 5 * 2))
-    assert all_.log_odds.item() == pytest.approx(np.log(20.5 / 60.5))
+    assert whole.mistakes == 60
+    assert whole.height == 60
+    assert whole.shuffled == pytest.approx(60 * (1 / 5 * 1 + 4 / 5 * 2))
+    assert whole.log_odds == pytest.approx(np.log(20.5 / 60.5))
 
 
 def test_fine_features_have_no_gap():
     labels = torch.arange(20).repeat_interleave(3)
     x = torch.eye(20)[labels]
-    scores = coarse.reprobe(
-        {"fine": (x, x)}, [labels, labels], coarse.draws(groups(5, 4), 4), groups(5, 4)
-    )
+    paths = groups(5, 4)
+    tasks = coarse.draws(paths, 4)
+    scores = coarse.reprobe({"fine": (x, x)}, [labels, labels], tasks, paths)
     assert (scores.accuracy == 100).all()
     assert coarse.gap(scores.assign(seed=0), "fine")["gap"] == 0
 
@@ -181,17 +183,19 @@ def test_each_subset_is_a_task_of_its_own():
     paths = groups(4, 3)
     labels = [torch.from_numpy(rng.integers(0, 12, n)) for n in (300, 200)]
     centres = rng.normal(size=(12, 6))
-    features = [
-        torch.from_numpy(centres[y] + 1.5 * rng.normal(size=(len(y), 6))).float() for y in labels
-    ]
+    features = []
+    for y in labels:
+        x = centres[y] + 1.5 * rng.normal(size=(len(y), 6))
+        features.append(torch.from_numpy(x).float())
     tasks = coarse.draws(paths, 3, n=3)
     nearest = coarse.reprobe({"x": features}, labels, tasks, paths)
     linear = coarse.reprobe({"x": features}, labels, tasks, paths, converged_probe)
     for k, classes in enumerate(tasks.classes):
-        (x, q), (y, t) = (
-            [a[np.isin(b, classes)].numpy() for a, b in zip(part, labels, strict=True)]
-            for part in (features, labels)
-        )
+        known, asked = (np.isin(part, classes) for part in labels)
+        x = features[0][known]
+        y = labels[0][known].numpy()
+        q = features[1][asked]
+        t = labels[1][asked].numpy()
 
         def votes(distance):
             return np.exp((1 - distance) / 0.1)
@@ -199,62 +203,61 @@ def test_each_subset_is_a_task_of_its_own():
         few = min(np.bincount(y)[classes])
         peer = KNeighborsClassifier(few, metric="cosine", weights=votes).fit(x, y)
         assert nearest.accuracy[k] == pytest.approx(100 * peer.score(q, t), abs=1e-9)
-        relabelled = converged_probe(*map(torch.from_numpy, (x, np.searchsorted(classes, y), q)))[
-            :, 0
-        ].numpy()
-        assert linear.accuracy[k] == pytest.approx(
-            100 * np.mean(classes[relabelled] == t), abs=1e-9
-        )
+        relabelled = torch.from_numpy(np.searchsorted(classes, y))
+        predicted = classes[converged_probe(x, relabelled, q)[:, 0].numpy()]
+        accuracy = 100 * np.mean(predicted == t)
+        assert linear.accuracy[k] == pytest.approx(accuracy, abs=1e-9)
     assert 30 < nearest.accuracy.mean() < 95
     assert not np.array_equal(nearest.accuracy, linear.accuracy)
 
 
 @pytest.mark.parametrize(
     ("order", "says"),
-    [([0, 1, 1], 0), ([0, 1, 1, 0, 0, 1, 1, 1], 1), ([0, 1, 1, 0, 0, 1, 1, 0, 1, 0], 0)],
+    [("011", 0), ("01100111", 1), ("0110011010", 0)],
     ids=["k=1", "k=3", "k=5"],
 )
 def test_k_is_the_number_of_images_of_the_rarest_class(order, says):
     """`order`: classes of the training images, the nearest first, all at nearly the same
     distance."""
+    labels = torch.tensor([int(digit) for digit in order])
     angle = 0.001 * torch.arange(1, 1 + len(order))
     bank = torch.stack([angle.cos(), angle.sin()], 1)
-    ranked = coarse.neighbours(bank, torch.tensor(order), torch.tensor([[1.0, 0.0]]))
+    query = torch.tensor([[1.0, 0.0]])
+    ranked = coarse.neighbours(bank, labels, query)
     assert ranked.tolist() == [[says, 1 - says]]
+
+
+def height(a: tuple, b: tuple) -> int:
+    """Of the lowest common ancestor, from the paths alone."""
+    shared = sum(node == other for node, other in zip(a, b, strict=False))
+    return max(len(a), len(b)) - shared
 
 
 def test_shuffled_mistakes_against_shuffling_them():
     rng = np.random.default_rng(0)
     paths = TREE
-    truth = rng.integers(0, 15, 400)  # early classes more often
-    predicted = rng.integers(0, 15, 400) ** 2 // 15
+    truth = rng.integers(0, 15, 400)
+    predicted = rng.integers(0, 15, 400) ** 2 // 15  # early classes more often
     labels = torch.from_numpy(truth)
     task = pd.DataFrame({"kind": ["all"], "classes": [np.arange(15)]})
 
     def probe(x, y, queries):
         return torch.from_numpy(predicted)[:, None]
 
-    row = coarse.reprobe({"x": (labels, labels)}, [labels, labels], task, paths, probe).iloc[0]
-
-    def height(t, p):  # from the paths alone
-        shared = sum(a == b for a, b in zip(paths[t], paths[p], strict=False))
-        return max(len(paths[t]), len(paths[p])) - shared
-
+    both = [labels, labels]
+    row = coarse.reprobe({"x": both}, both, task, paths, probe).iloc[0]
+    table = np.array([[height(a, b) for a in paths] for b in paths])
     wrong = truth != predicted
     assert row.mistakes == wrong.sum()
     assert row.accuracy == pytest.approx(100 * (~wrong).mean())
-    assert row.height == sum(
-        height(t, p) for t, p in zip(truth[wrong], predicted[wrong], strict=True)
-    )
-    table = np.array([[height(t, p) for p in range(15)] for t in range(15)])
+    assert row.height == table[truth[wrong], predicted[wrong]].sum()
     means = []
     for _ in range(2000):
         mixed = rng.permutation(predicted[wrong])
         still = mixed != truth[wrong]
         means.append(table[truth[wrong], mixed][still].mean())
-    assert row.shuffled / row.mistakes == pytest.approx(
-        np.mean(means), abs=5 * np.std(means) / 2000**0.5
-    )
+    error = np.std(means) / 2000**0.5
+    assert row.shuffled / row.mistakes == pytest.approx(np.mean(means), abs=5 * error)
 
 
 # --- The number of classes alone ------------------------------------------------------------------
@@ -292,19 +295,18 @@ def test_expected_accuracy_against_drawn_subsets():
     truth = rng.integers(0, 60, 500)
     scores = rng.normal(size=(500, 60))
     scores[np.arange(500), truth] += 1.5
-    ranks = 1 + (scores > scores[np.arange(500), truth][:, None]).sum(1)
+    own = scores[np.arange(500), truth]
+    ranks = 1 + (scores > own[:, None]).sum(1)
     drawn = []
     for _ in range(300):
         classes = np.sort(rng.permutation(60)[:12])
         rows = np.isin(truth, classes)
-        drawn.append(
-            (classes[scores[rows][:, classes].argmax(1)] == truth[rows]).sum() / (500 * 12 / 60)
-        )
+        best = classes[scores[rows][:, classes].argmax(1)]
+        drawn.append((best == truth[rows]).sum() / (500 * 12 / 60))
     error = np.std(drawn) / 300**0.5
-    assert 100 * np.mean(drawn) == pytest.approx(
-        coarse.expected_accuracy(ranks, 60, 12), abs=400 * error
-    )
-    assert coarse.expected_accuracy(ranks, 60, 12) > coarse.expected_accuracy(ranks, 60, 60) + 10
+    expected = coarse.expected_accuracy(ranks, 60, 12)
+    assert 100 * np.mean(drawn) == pytest.approx(expected, abs=400 * error)
+    assert expected > coarse.expected_accuracy(ranks, 60, 60) + 10
 
 
 # --- The gap and its interval ---------------------------------------------------------------------
@@ -317,9 +319,8 @@ def scored(far: np.ndarray, near: np.ndarray, subtree=None) -> pd.DataFrame:
         for (r, s, d), value in np.ndenumerate(values):
             tree = subtree[d] if kind == "near" and subtree else f"{kind} {d}"
             rows.append((["ours", "other"][r], s, kind, d, tree, value))
-    return pd.DataFrame(
-        rows, columns=["representation", "seed", "kind", "draw", "subtree", "accuracy"]
-    )
+    columns = ["representation", "seed", "kind", "draw", "subtree", "accuracy"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_gap_of_one_seed_against_scipys_bootstrap():
@@ -327,15 +328,14 @@ def test_gap_of_one_seed_against_scipys_bootstrap():
     far = 80 + 5 * rng.normal(size=(2, 1, 20))
     near = 60 + 9 * rng.normal(size=(2, 1, 20))
     got = coarse.gap(scored(far, near), "ours", "other")
-    assert got["gap"] == pytest.approx((far[0] - far[1]).mean() - (near[0] - near[1]).mean())
+    samples = (far[0, 0] - far[1, 0], near[0, 0] - near[1, 0])
+    assert got["gap"] == pytest.approx(samples[0].mean() - samples[1].mean())
 
     def statistic(f, n, axis):
         return f.mean(axis) - n.mean(axis)
 
-    samples = ((far[0] - far[1])[0], (near[0] - near[1])[0])
-    peer = bootstrap(
-        samples, statistic, n_resamples=20_000, method="percentile", rng=1
-    ).confidence_interval
+    resampled = bootstrap(samples, statistic, n_resamples=20_000, method="percentile", rng=1)
+    peer = resampled.confidence_interval
     width = peer.high - peer.low
     assert abs(got["low"] - peer.low) < 0.04 * width
     assert abs(got["high"] - peer.high) < 0.04 * width
@@ -351,9 +351,8 @@ def test_the_interval_counts_seeds_not_draws():
     far = np.zeros((2, 3, 20))
     far[0] = np.array([1.0, 2.0, 6.0])[:, None]
     got = coarse.gap(scored(far, near), "ours", "other")
-    assert got == pytest.approx(
-        {"gap": 3, "low": 1, "high": 6}
-    )  # all three the lowest: 1 of 27, more than 2.5%
+    # All three the lowest: 1 of 27, more than 2.5%.
+    assert got == pytest.approx({"gap": 3, "low": 1, "high": 6})
 
 
 def test_the_interval_by_subtrees():
@@ -363,21 +362,40 @@ def test_the_interval_by_subtrees():
     far = np.zeros((2, 1, 20))
     near[0, 0, ::2] = -8
     table = scored(far, near, ["left", "right"] * 10)
-    by_draw, by_subtree = (coarse.gap(table, "ours", "other", unit) for unit in ("draw", "subtree"))
-    assert by_subtree == pytest.approx(
-        {"gap": 4, "low": 0, "high": 8}
-    )  # 1 of 4 that both are the same
+    by_draw = coarse.gap(table, "ours", "other")
+    by_subtree = coarse.gap(table, "ours", "other", "subtree")
+    # 1 of 4 that both are the same
+    assert by_subtree == pytest.approx({"gap": 4, "low": 0, "high": 8})
     assert by_draw["gap"] == 4
     assert by_draw["low"] == pytest.approx(4 - 1.96 * 4 / 20**0.5, abs=0.5)
 
 
-def test_another_column():
-    table = scored(np.full((2, 1, 4), 90.0), np.full((2, 1, 4), 70.0)).assign(
-        log_odds=lambda t: t.accuracy / 10
-    )
-    assert coarse.gap(table, "ours", value="log_odds") == pytest.approx(
-        {"gap": 2, "low": 2, "high": 2}
-    )
+def test_the_gap_of_another_column():
+    level = np.ones((2, 1, 4))
+    table = scored(90 * level, 70 * level)
+    table["log_odds"] = table.accuracy / 10
+    got = coarse.gap(table, "ours", value="log_odds")
+    assert got == pytest.approx({"gap": 2, "low": 2, "high": 2})
+
+
+def test_verdicts_have_a_row_for_each_other_probe_and_scale():
+    """Ours falls by 30 points from far to near, SimCLR by 10, as far as k-NN says."""
+    level = np.ones((2, 1, 4))
+    table = scored(90 * level, np.stack([60 * level[0], 80 * level[0]]))
+    names = {"ours": "infomax", "other": "simclr"}
+    table = table.replace({"representation": names}).assign(probe="k-NN")
+    table["log_odds"] = 0.0
+    found = coarse.verdicts(pd.concat([table, table.assign(probe="linear", accuracy=50.0)]))
+    assert found.index.tolist() == list(product(["simclr"], ["k-NN", "linear"], SCALES))
+    assert found.columns.tolist() == ["by subtrees", "by draws"]
+    supported = "+20.00 [+20.00, +20.00], supported"
+    nothing = "+0.00 [+0.00, +0.00], not supported"
+    assert found["by draws"].tolist() == [supported, nothing, nothing, nothing]
+
+
+def test_verdicts_that_differ_are_mixed():
+    assert coarse.agreed(["supported", "supported"]) == "supported"
+    assert coarse.agreed(["supported", "reversed"]) == "mixed"
 
 
 # --- What is committed ----------------------------------------------------------------------------
@@ -396,18 +414,10 @@ def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
     records = json.loads((folder / "records.json").read_text())
     assert len(records) == 4 * seeds
     assert all(r["commit"] for r in records)
-    assert (
-        draws[draws.kind != "all"]
-        .groupby(["representation", "probe", "kind", "seed"])
-        .size()
-        .eq(20)
-        .all()
-    )
-    assert (
-        set(table.index)
-        == {"infomax", "simclr", "vicreg", "supervised", "untrained"}
-        == set(draws.representation)
-    )
+    subsets = draws[draws.kind != "all"]
+    assert (subsets.groupby(["representation", "probe", "kind", "seed"]).size() == 20).all()
+    assert set(table.index) == {"infomax", "simclr", "vicreg", "supervised", "untrained"}
+    assert set(table.index) == set(draws.representation)
     subtrees = draws.groupby(["representation", "probe", "kind", "subtree"]).accuracy.mean()
     means = subtrees.groupby(["representation", "probe", "kind"]).mean()
     for name, row in table.iterrows():
@@ -422,7 +432,5 @@ def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
     notebook = (project_root() / "notebooks/09_coarse_vs_fine.ipynb").read_text("utf-8")
     for other, probe in product(("simclr", "supervised"), ("k-NN", "linear")):
         part = draws[draws.probe == probe]
-        size = "{gap:+.2f} [{low:+.2f}, {high:+.2f}]".format(
-            **coarse.gap(part, "infomax", other, "subtree")
-        )
+        size = coarse.gap_text(coarse.gap(part, "infomax", other, "subtree"))
         assert f"{title}, {probe}, points: {size}: " in notebook
