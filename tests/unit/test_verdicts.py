@@ -16,12 +16,17 @@ from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import (
+    against_one,
     by_seed,
+    condition_correlation,
     epochs_to_stall,
     equivalent,
-    paired_interval,
     interval_text,
+    paired_interval,
     spearman_within,
+    stall_prediction,
+    stalls,
+    still_to_gain,
 )
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
 from infomax_nb.methods import METHODS, build
@@ -102,6 +107,76 @@ def test_a_stall_does_not_depend_on_scale():
     )
     assert epochs_to_stall(curve, share=0.3) == 3
     assert epochs_to_stall([30, 25, 20]) == 1  # nothing was gained
+
+
+def three_epochs(**ends: float) -> pd.DataFrame:
+    """Runs of two κ and two seeds: 10, 20 and what is given at the end, in percent."""
+    rows = []
+    for run, end in ends.items():
+        kappa, seed = run.split("_")[1:]
+        for epoch, top1 in enumerate((10.0, 20.0, end), 1):
+            row = {"kappa": float(kappa), "seed": int(seed), "epoch": epoch, "linear_top1": top1}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+FOUR_RUNS = {"of_1_0": 21.0, "of_1_1": 23.0, "of_9_0": 40.0, "of_9_1": 60.0}
+
+
+def test_what_is_still_gained_is_counted_from_each_runs_own_end():
+    rows = three_epochs(**FOUR_RUNS)
+    still = still_to_gain(rows)
+    assert still[rows.epoch == 3].tolist() == [0, 0, 0, 0]
+    assert still[rows.epoch == 1].tolist() == [11, 13, 30, 50]
+
+
+def test_a_kappa_stalls_where_the_mean_over_seeds_does():
+    rows = three_epochs(**FOUR_RUNS).assign(grad_over_kappa=0.5)
+    rows["nn_positive"] = rows.epoch / 10
+    table = stalls(rows)  # of κ = 1 less than a tenth of 12 points is never left before the end
+    assert table.epoch.tolist() == [3, 3]
+    assert table.linear_top1.tolist() == [22, 50]
+    assert table.nn_positive.tolist() == [0.3, 0.3]
+
+
+def test_a_prediction_is_correlated_at_each_epoch_but_the_last_two():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"kappa": [1, 1, 1, 9, 9, 9] * 5})
+    rows["epoch"] = np.repeat(np.arange(1, 6), 6)
+    rows["nn_positive"] = rng.normal(size=30)
+    rows["still"] = rng.normal(size=30) + rows.kappa
+    table = stall_prediction(rows)
+    assert table.columns.tolist() == [1, 2, 3]
+    second = rows[rows.epoch == 2]
+    pooled = stats.spearmanr(second.nn_positive, second.still).statistic
+    assert table.loc["over all runs", 2] == pytest.approx(pooled)
+    within = spearman_within(second.nn_positive, second.still, second.kappa)
+    assert table.loc["within κ", 2] == within
+
+
+def test_a_beta_is_compared_with_its_twin_at_one():
+    """Two seeds of one κ at one epoch; β = 2 has no run of the second seed."""
+    rows = pd.DataFrame({"beta": [1, 1, 0.5, 0.5, 2], "seed": [0, 1, 0, 1, 0]})
+    rows = rows.assign(kappa=10.0, epoch=5, linear_top1=[40.0, 44.0, 41.0, 47.0, 30.0])
+    table = against_one(rows)
+    assert table.index.tolist() == [(10.0, 5)]
+    assert table[0.5].item() == interval_text([1, 3], count=False)
+    assert table[2].item() == "−10.0"
+
+
+def test_without_another_beta_there_is_nothing_to_compare():
+    rows = pd.DataFrame({"beta": [1.0], "seed": [0], "kappa": [10.0], "epoch": [1]})
+    assert against_one(rows.assign(linear_top1=5.0)).empty
+
+
+def test_a_correlation_over_conditions_is_of_their_means():
+    rows = pd.DataFrame({"beta": [0.1, 0.5, 1, 2, 4] * 2}).assign(kappa=10.0)
+    rows["mi_held_out"] = [1, 2, 3, 4, 5, 3, 4, 5, 6, 7]
+    rows["linear_top1"] = [1, 2, 3, 5, 4, 1, 2, 3, 5, 4]
+    words = condition_correlation(rows, "linear_top1")
+    assert words == "Spearman's ρ over 5 conditions: 0.90"
+    few = condition_correlation(rows[rows.beta < 4], "linear_top1")
+    assert few.startswith("A correlation needs more values: -y")
 
 
 def test_runs_are_paired_by_seed():
@@ -244,21 +319,16 @@ def test_kappa_early():
 
 def test_no_kappa_stalls_before_another_and_none_is_predicted():
     rows = metrics("kappa_cifar10")
-    mean = rows.groupby(["kappa", "epoch"]).linear_top1.mean()
-    assert mean.groupby("kappa").agg(epochs_to_stall).tolist() == [7, 8, 8, 8, 8]
-    glyphs = metrics("kappa_glyphs_long").set_index("epoch")
-    stalls = glyphs.sort_index().groupby("kappa").linear_top1.agg(epochs_to_stall)
-    assert (stalls.min(), stalls.max()) == (17, 20)
+    assert stalls(rows).epoch.tolist() == [7, 8, 8, 8, 8]
+    of_glyphs = stalls(metrics("kappa_glyphs_long")).epoch
+    assert of_glyphs.min() == 17
+    assert of_glyphs.max() == 20
     assert "from epochs 17 to 20 on on glyphs" in text("03")
-    end = rows[rows.epoch == 10].set_index(["kappa", "seed"]).linear_top1.rename("end")
-    rows = rows.join(end, on=["kappa", "seed"])
-    rows["still"] = rows.end - rows.linear_top1
-    early = rows[rows.epoch <= 8].groupby("epoch")
-    within = {epoch: spearman_within(at.nn_positive, at.still, at.kappa) for epoch, at in early}
-    pooled = [stats.spearmanr(at.nn_positive, at.still).statistic for _, at in early]
-    said_within = [f"{within[epoch]:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
-    assert "({}, {} and {} after epochs 2, 4 and 6)".format(*said_within) in text("03")
-    assert f"ρ of {min(pooled):.2f} to {max(pooled):.2f} up to epoch 8" in text("03")
+    rho = stall_prediction(rows.assign(still=still_to_gain(rows)))
+    within = [f"{rho[epoch]['within κ']:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
+    assert "({}, {} and {} after epochs 2, 4 and 6)".format(*within) in text("03")
+    pooled = rho.loc["over all runs"]
+    assert f"ρ of {pooled.min():.2f} to {pooled.max():.2f} up to epoch 8" in text("03")
 
 
 def test_beta():
