@@ -99,12 +99,8 @@ def test_a_stall_does_not_depend_on_scale():
     """1 − 2^(1 − e) from e = 1 has half of its gain left at 2, a quarter at 3, an eighth at 4, a
     sixteenth at 5."""
     curve = 1 - 0.5 ** np.arange(40)
-    assert (
-        epochs_to_stall(curve)
-        == epochs_to_stall(10 + 80 * curve)
-        == epochs_to_stall(curve / 100)
-        == 5
-    )
+    for scaled in (curve, 10 + 80 * curve, curve / 100):
+        assert epochs_to_stall(scaled) == 5
     assert epochs_to_stall(curve, share=0.3) == 3
     assert epochs_to_stall([30, 25, 20]) == 1  # nothing was gained
 
@@ -225,10 +221,8 @@ def test_the_cost_of_a_step_is_that_of_its_layers(method):
     for layer in net.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             layer.register_forward_hook(count)
-    net(
-        [torch.randn(4, 3, v.size, v.size) for v in net.view_specs(32)],
-        torch.zeros(4, dtype=torch.long),
-    )
+    views = [torch.randn(4, 3, view.size, view.size) for view in net.view_specs(32)]
+    net(views, torch.zeros(4, dtype=torch.long))
     expected = sum(3 * flops - stem * flops for stem, flops in seen) / 4
     assert training_flops(config) == pytest.approx(expected, rel=1e-9)
 
@@ -311,9 +305,8 @@ def test_kappa_early():
     assert f"by {early[2].mean():.1f} points {interval(early[2])} after two" in text("03")
     assert f"by {early[5].mean():.1f} {interval(early[5])} after five" in text("03")
     for epoch in (5, 10):
-        assert f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after".replace(
-            "-", "−"
-        ) in text("03")
+        words = f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after"
+        assert words.replace("-", "−") in text("03")
     assert paired_interval(sharp[10])["high"] > 0 > paired_interval(sharp[5])["high"]
 
 
@@ -342,9 +335,8 @@ def test_beta():
     assert f"(+{level.mean():.1f} points {interval(level)})" in prose
     # who leads, by either accuracy
     for column, first in {"linear_top1": 7, "knn_top1": 5}.items():
-        best = (
-            rows.groupby(["epoch", "beta"])[column].mean().unstack()[[0.1, 0.75, 1]].idxmax(axis=1)
-        )
+        means = rows.groupby(["epoch", "beta"])[column].mean().unstack()
+        best = means[[0.1, 0.75, 1]].idxmax(axis=1)
         assert best.tolist() == [1] * (first - 1) + [0.75] * (11 - first)
     end = rows[rows.epoch == 10]
     conditions = end.groupby("beta")[["mi_held_out", "linear_top1"]].mean()
@@ -357,11 +349,10 @@ def test_beta():
     assert (glyphs[0.75] > glyphs[1]).loc[4:14].all()
     assert not (glyphs[0.75] > glyphs[1]).loc[15:].any()
     last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
-    for column, words in {
-        "mi_held_out": "({:.2f} against {:.2f} nats",
-        "mi_density": "{:.2f} and {:.2f})",
-    }.items():
-        assert words.format(last[column][0.75], last[column][1.0]) in prose
+    sentences = {"mi_held_out": "({:.2f} against {:.2f} nats", "mi_density": "{:.2f} and {:.2f})"}
+    for column, words in sentences.items():
+        values = last[column]
+        assert words.format(values[0.75], values[1.0]) in prose
 
 
 def test_the_projectors_width():
@@ -395,7 +386,8 @@ def test_methods_at_equal_epochs_and_equal_compute():
         "reports/README.md"
     )
     both = ends.infomax - ends.simclr
-    words = f"{both.mean():.1f} points (95% interval, paired by seed: {interval(both, mark='{} to {}')})"
+    ends_of_both = interval(both, mark="{} to {}")
+    words = f"{both.mean():.1f} points (95% interval, paired by seed: {ends_of_both})"
     assert words in text("reports/README.md")
     epoch, less = at_equal_compute(rows, costs, "infomax", "vicreg")
     ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
