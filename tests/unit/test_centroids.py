@@ -49,10 +49,12 @@ SIX_DISTANCE = [
 ]
 # Lines of the WordNet table. The two nodes called table are different ones, both kinds of
 # furniture.
-WORDNET = """wnid,name,in_tiny_imagenet,hypernym_wnids,hypernym_names
+FROG = "n00001740/n00015388/n01471682/n01627424/n01639765"
+FROG_NAMES = "entity/animal/vertebrate/amphibian/frog"
+WORDNET = f"""wnid,name,in_tiny_imagenet,hypernym_wnids,hypernym_names
 n01443537,goldfish,1,n00001740/n00015388/n01471682/n02512053,entity/animal/vertebrate/fish
-n01641577,bullfrog,1,n00001740/n00015388/n01471682/n01627424/n01639765/n01640846,entity/animal/vertebrate/amphibian/frog/true_frog
-n01644900,tailed_frog,1,n00001740/n00015388/n01471682/n01627424/n01639765,entity/animal/vertebrate/amphibian/frog
+n01641577,bullfrog,1,{FROG}/n01640846,{FROG_NAMES}/true_frog
+n01644900,tailed_frog,1,{FROG},{FROG_NAMES}
 n03179701,desk,1,n00001740/n00021939/n03405725/n04379243,entity/artifact/furniture/table
 n03201208,dining_table,1,n00001740/n00021939/n03405725/n04379964,entity/artifact/furniture/table
 n03982430,pool_table,0,n00001740/n00021939/n03405725/n04379243,entity/artifact/furniture/table
@@ -80,14 +82,12 @@ def test_distances_of_a_small_tree_by_hand():
 
 
 def test_height_is_the_cophenetic_distance_where_all_leaves_are_equally_deep():
-    paths = [
-        (f"{k // 4}", f"{k // 2}", f"{k}") for k in range(8)
-    ]  # a binary tree whose root has no name
+    # A binary tree whose root has no name
+    paths = [(f"{k // 4}", f"{k // 2}", f"{k}") for k in range(8)]
     height = lca_height(paths)
     assert height[0].tolist() == [0, 1, 2, 2, 3, 3, 3, 3]
-    np.testing.assert_array_equal(
-        squareform(cophenet(linkage(squareform(height), "average"))), height
-    )
+    cophenetic = cophenet(linkage(squareform(height), "average"))
+    np.testing.assert_array_equal(squareform(cophenetic), height)
     np.testing.assert_array_equal(tree_distance(paths), 2 * height)
 
 
@@ -146,9 +146,8 @@ def test_a_table_that_is_not_one_is_named(wordnet, change, word):
 
 def test_no_table_at_all_is_named():
     for csv in (None, "nowhere.csv"):
-        with pytest.raises(
-            ParameterError, match=f"hierarchy_csv = {csv!r} is not allowed"
-        ) as refused:
+        sentence = f"hierarchy_csv = {csv!r} is not allowed"
+        with pytest.raises(ParameterError, match=sentence) as refused:
             hierarchy(["airplane", "bird"], csv)
         assert "NoneType" not in str(refused.value)
 
@@ -195,13 +194,12 @@ def test_p_value_of_random_relabellings_counts_the_true_one():
     noise = np.random.default_rng(0).normal(size=(48, 48))
     perfect = rank_correlation(-tree + 1e-3 * (noise + noise.T), tree, permutations=99)
     assert perfect["p"] == pytest.approx(1 / 100)  # none of the 99 reaches it
-    # Untied against tied ranks: 120 of 1,128 pairs are close, and ρ can be no more than sqrt(3 q (1
-    # - q)).
+    # Untied against tied ranks: 120 of 1,128 pairs are close, and ρ can be no more than
+    # sqrt(3 q (1 - q)).
     q = 120 / 1128
     assert perfect["rho"] == pytest.approx(np.sqrt(3 * q * (1 - q)), abs=1e-3)
-    assert (
-        rank_correlation(tree, tree, 99)["p"] == 1
-    )  # one-sided: here the closest pairs are the least alike
+    # One-sided: here the closest pairs are the least alike.
+    assert rank_correlation(tree, tree, 99)["p"] == 1
 
 
 def test_pseudo_values_leave_one_class_out():

@@ -12,21 +12,30 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.neighbors import KNeighborsClassifier
 
-from infomax_nb.analysis import coarse
+from infomax_nb.analysis.coarse import (
+    agreed,
+    draws,
+    expected_accuracy,
+    gap,
+    gap_text,
+    neighbours,
+    reprobe,
+    subtrees,
+    superclasses,
+    verdicts,
+)
 from infomax_nb.data import glyphs
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.probe import converged_probe
 from infomax_nb.files import project_root
 
+SCALES = ["points", "log-odds"]
 # Three levels, uneven: a (a1: 4 classes, a2: 3), b (5 classes), c (a lone class), d (2 classes).
-TREE = [("root", "a", "a1", f"a1{k}") for k in range(4)] + [
-    ("root", "a", "a2", f"a2{k}") for k in range(3)
-]
-TREE += (
-    [("root", "b", f"b{k}") for k in range(5)]
-    + [("root", "c")]
-    + [("root", "d", f"d{k}") for k in range(2)]
-)
+TREE = [("root", "a", "a1", f"a1{k}") for k in range(4)]
+TREE += [("root", "a", "a2", f"a2{k}") for k in range(3)]
+TREE += [("root", "b", f"b{k}") for k in range(5)]
+TREE += [("root", "c")]
+TREE += [("root", "d", f"d{k}") for k in range(2)]
 
 
 def groups(n_groups: int, size: int) -> list[tuple]:
@@ -37,18 +46,13 @@ def groups(n_groups: int, size: int) -> list[tuple]:
 
 
 def test_subtrees_and_superclasses_by_hand():
-    below = coarse.subtrees(TREE)
-    assert {node[-1]: len(classes) for node, classes in below.items()} == {
-        "a": 7,
-        "a1": 4,
-        "a2": 3,
-        "b": 5,
-        "d": 2,
-    }
+    below = subtrees(TREE)
+    sizes = {node[-1]: len(classes) for node, classes in below.items()}
+    assert sizes == {"a": 7, "a1": 4, "a2": 3, "b": 5, "d": 2}
     assert below["root", "a", "a2"] == [4, 5, 6]  # the root holds all classes: no subtree
 
     def cut(share):  # numbers are arbitrary: which classes are together
-        labels = coarse.superclasses(TREE, share).tolist()
+        labels = superclasses(TREE, share).tolist()
         return [labels.count(k) for k in dict.fromkeys(labels)]
 
     assert cut(0.5) == [7, 5, 1, 2]  # of 15 classes at most 7
@@ -59,20 +63,21 @@ def test_subtrees_and_superclasses_by_hand():
 @pytest.mark.parametrize("n", [24, 48, 340])
 def test_superclasses_of_glyphs_are_their_groups(n):
     names = [group for group, _ in glyphs.classes(n)]
-    numbers = coarse.superclasses(glyphs.classes(n)).tolist()
-    assert len(set(zip(names, numbers, strict=True))) == len(set(names)) == len(set(numbers))
+    numbers = superclasses(glyphs.classes(n)).tolist()
+    pairs = set(zip(names, numbers, strict=True))
+    assert len(pairs) == len(set(names)) == len(set(numbers))
 
 
 @pytest.mark.parametrize(
     ("paths", "size"), [(glyphs.classes(340), 20), (glyphs.classes(48), 6), (TREE, 4)]
 )
 def test_near_draws_lie_in_one_subtree_and_far_ones_in_as_many_groups_as_there_are(paths, size):
-    table = coarse.draws(paths, size, n=18)
+    table = draws(paths, size, n=18)
     assert table.kind.tolist() == ["near"] * 18 + ["far"] * 18
-    assert all(
-        len(set(classes)) == size and list(classes) == sorted(classes) for classes in table.classes
-    )
-    numbers = coarse.superclasses(paths).numpy()
+    for classes in table.classes:
+        assert len(set(classes)) == size
+        assert list(classes) == sorted(classes)
+    numbers = superclasses(paths).numpy()
     n_groups = len(set(numbers))
     for row in table.itertuples():
         if row.kind == "near":
@@ -85,37 +90,34 @@ def test_near_draws_lie_in_one_subtree_and_far_ones_in_as_many_groups_as_there_a
     counts = near.subtree.value_counts()
     assert counts.max() - counts.min() <= 1  # subtrees take turns
     smallest = set(counts.index)  # none of them holds another
-    assert not any(
-        a != b and b in path and a in path for path in paths for a in smallest for b in smallest
-    )
-    other = coarse.draws(paths, size, n=18, seed=1)
-    again = coarse.draws(paths, size, n=18)
+    for path in paths:
+        assert len(smallest & set(path)) <= 1
+    other = draws(paths, size, n=18, seed=1)
+    again = draws(paths, size, n=18)
     assert all(map(np.array_equal, table.classes, again.classes))
     for kind in ("near", "far"):
-        ours, theirs = (t.classes[t.kind == kind] for t in (table, other))
+        ours = table[table.kind == kind].classes
+        theirs = other[other.kind == kind].classes
         assert not all(map(np.array_equal, ours, theirs))
 
 
 def test_near_draws_use_the_smallest_subtrees_that_are_large_enough():
     def used(size):
-        return set(coarse.draws(TREE, size, n=9).subtree[:9])
+        return set(draws(TREE, size, n=9).subtree[:9])
 
-    assert [used(size) for size in (3, 4, 5, 6)] == [
-        {"a1", "a2", "b"},
-        {"a1", "b"},
-        {"a", "b"},
-        {"a"},
-    ]
+    assert used(3) == {"a1", "a2", "b"}
+    assert used(4) == {"a1", "b"}
+    assert used(5) == {"a", "b"}
+    assert used(6) == {"a"}
 
 
 @pytest.mark.parametrize(
     ("paths", "size", "most"), [(glyphs.classes(48), 7, 6), (TREE, 8, 7), (TREE, 1, 7)]
 )
 def test_a_subset_that_no_subtree_holds(paths, size, most):
-    with pytest.raises(
-        ParameterError, match=f"^subset = {size} is not allowed: it must be 2 to {most}, "
-    ):
-        coarse.draws(paths, size)
+    sentence = f"^subset = {size} is not allowed: it must be 2 to {most}, "
+    with pytest.raises(ParameterError, match=sentence):
+        draws(paths, size)
 
 
 # --- Tasks ----------------------------------------------------------------------------------------
@@ -137,21 +139,24 @@ def coarse_features(n_groups: int, size: int, images: int = 4):
 
 def test_features_that_know_the_group_and_nothing_else():
     paths = groups(5, 4)
-    (features, labels) = coarse_features(5, 4)
-    whole = pd.DataFrame(
-        [("all", 0, "all", np.arange(20))], columns=["kind", "draw", "subtree", "classes"]
-    )
-    tasks = pd.concat([coarse.draws(paths, 4, n=10), whole])
-    scores = coarse.reprobe({"made": features}, labels, tasks, paths).assign(seed=0)
+    features, labels = coarse_features(5, 4)
+    subsets = draws(paths, 4, n=10)
+    row = ("all", 0, "all", np.arange(20))
+    whole = pd.DataFrame([row], columns=subsets.columns)
+    tasks = pd.concat([subsets, whole])
+    scores = reprobe({"made": features}, labels, tasks, paths).assign(seed=0)
     means = scores.groupby("kind").accuracy.agg(["min", "max"])
     # One class of four is always right; of four groups all are; of the whole, one class in each
     # group.
     assert means.loc["near"].tolist() == [25, 25]
     assert means.loc["far"].tolist() == [100, 100]
     assert means.loc["all"].tolist() == [25, 25]
-    assert coarse.gap(scores, "made") == {"gap": 75, "low": 75, "high": 75}
+    assert gap(scores, "made") == {"gap": 75, "low": 75, "high": 75}
 
-    far, near, all_ = (scores[scores.kind == kind] for kind in ("far", "near", "all"))
+    by_kind = dict(list(scores.groupby("kind")))
+    far = by_kind["far"]
+    near = by_kind["near"]
+    whole = by_kind["all"].iloc[0]
     assert (far.mistakes == 0).all()
     assert (far.height == 0).all()
     assert (far.shuffled == 0).all()
@@ -159,19 +164,22 @@ def test_features_that_know_the_group_and_nothing_else():
     assert (near.mistakes == 12).all()
     # 60 mistakes, all one edge up; shuffled, one of five wrong answers stays in the group, the
     # others are two up.
-    assert all_[["mistakes", "height"]].iloc[0].tolist() == [60, 60]
-    assert all_.shuffled.item() == pytest.approx(60 * (1 / 5 * 1 + 4 / 5 * 2))
-    assert all_.log_odds.item() == pytest.approx(np.log(20.5 / 60.5))
+    assert whole.mistakes == 60
+    assert whole.height == 60
+    mean_height = 1 / 5 * 1 + 4 / 5 * 2
+    assert whole.shuffled == pytest.approx(60 * mean_height)
+    assert whole.log_odds == pytest.approx(np.log(20.5 / 60.5))
 
 
 def test_fine_features_have_no_gap():
     labels = torch.arange(20).repeat_interleave(3)
     x = torch.eye(20)[labels]
-    scores = coarse.reprobe(
-        {"fine": (x, x)}, [labels, labels], coarse.draws(groups(5, 4), 4), groups(5, 4)
-    )
+    paths = groups(5, 4)
+    tasks = draws(paths, 4)
+    features = {"fine": (x, x)}
+    scores = reprobe(features, [labels, labels], tasks, paths)
     assert (scores.accuracy == 100).all()
-    assert coarse.gap(scores.assign(seed=0), "fine")["gap"] == 0
+    assert gap(scores.assign(seed=0), "fine")["gap"] == 0
 
 
 def test_each_subset_is_a_task_of_its_own():
@@ -181,80 +189,82 @@ def test_each_subset_is_a_task_of_its_own():
     paths = groups(4, 3)
     labels = [torch.from_numpy(rng.integers(0, 12, n)) for n in (300, 200)]
     centres = rng.normal(size=(12, 6))
-    features = [
-        torch.from_numpy(centres[y] + 1.5 * rng.normal(size=(len(y), 6))).float() for y in labels
-    ]
-    tasks = coarse.draws(paths, 3, n=3)
-    nearest = coarse.reprobe({"x": features}, labels, tasks, paths)
-    linear = coarse.reprobe({"x": features}, labels, tasks, paths, converged_probe)
+    features = []
+    for y in labels:
+        x = centres[y] + 1.5 * rng.normal(size=(len(y), 6))
+        features.append(torch.from_numpy(x).float())
+    tasks = draws(paths, 3, n=3)
+    nearest = reprobe({"x": features}, labels, tasks, paths)
+    linear = reprobe({"x": features}, labels, tasks, paths, converged_probe)
     for k, classes in enumerate(tasks.classes):
-        (x, q), (y, t) = (
-            [a[np.isin(b, classes)].numpy() for a, b in zip(part, labels, strict=True)]
-            for part in (features, labels)
-        )
+        known, asked = (np.isin(part, classes) for part in labels)
+        x = features[0][known]
+        y = labels[0][known].numpy()
+        q = features[1][asked]
+        t = labels[1][asked].numpy()
 
         def votes(distance):
             return np.exp((1 - distance) / 0.1)
 
         few = min(np.bincount(y)[classes])
         peer = KNeighborsClassifier(few, metric="cosine", weights=votes).fit(x, y)
-        assert nearest.accuracy[k] == pytest.approx(100 * peer.score(q, t), abs=1e-9)
-        relabelled = converged_probe(*map(torch.from_numpy, (x, np.searchsorted(classes, y), q)))[
-            :, 0
-        ].numpy()
-        assert linear.accuracy[k] == pytest.approx(
-            100 * np.mean(classes[relabelled] == t), abs=1e-9
-        )
+        accuracy = 100 * peer.score(q, t)
+        assert nearest.accuracy[k] == pytest.approx(accuracy, abs=1e-9)
+        relabelled = torch.from_numpy(np.searchsorted(classes, y))
+        predicted = classes[converged_probe(x, relabelled, q)[:, 0].numpy()]
+        accuracy = 100 * np.mean(predicted == t)
+        assert linear.accuracy[k] == pytest.approx(accuracy, abs=1e-9)
     assert 30 < nearest.accuracy.mean() < 95
     assert not np.array_equal(nearest.accuracy, linear.accuracy)
 
 
 @pytest.mark.parametrize(
     ("order", "says"),
-    [([0, 1, 1], 0), ([0, 1, 1, 0, 0, 1, 1, 1], 1), ([0, 1, 1, 0, 0, 1, 1, 0, 1, 0], 0)],
+    [("011", 0), ("01100111", 1), ("0110011010", 0)],
     ids=["k=1", "k=3", "k=5"],
 )
 def test_k_is_the_number_of_images_of_the_rarest_class(order, says):
     """`order`: classes of the training images, the nearest first, all at nearly the same
     distance."""
+    labels = torch.tensor([int(digit) for digit in order])
     angle = 0.001 * torch.arange(1, 1 + len(order))
     bank = torch.stack([angle.cos(), angle.sin()], 1)
-    ranked = coarse.neighbours(bank, torch.tensor(order), torch.tensor([[1.0, 0.0]]))
+    query = torch.tensor([[1.0, 0.0]])
+    ranked = neighbours(bank, labels, query)
     assert ranked.tolist() == [[says, 1 - says]]
+
+
+def height(a: tuple, b: tuple) -> int:
+    """Of the lowest common ancestor, from the paths alone."""
+    shared = sum(node == other for node, other in zip(a, b, strict=False))
+    return max(len(a), len(b)) - shared
 
 
 def test_shuffled_mistakes_against_shuffling_them():
     rng = np.random.default_rng(0)
     paths = TREE
-    truth = rng.integers(0, 15, 400)  # early classes more often
-    predicted = rng.integers(0, 15, 400) ** 2 // 15
+    truth = rng.integers(0, 15, 400)
+    predicted = rng.integers(0, 15, 400) ** 2 // 15  # early classes more often
     labels = torch.from_numpy(truth)
     task = pd.DataFrame({"kind": ["all"], "classes": [np.arange(15)]})
 
     def probe(x, y, queries):
         return torch.from_numpy(predicted)[:, None]
 
-    row = coarse.reprobe({"x": (labels, labels)}, [labels, labels], task, paths, probe).iloc[0]
-
-    def height(t, p):  # from the paths alone
-        shared = sum(a == b for a, b in zip(paths[t], paths[p], strict=False))
-        return max(len(paths[t]), len(paths[p])) - shared
-
+    both = [labels, labels]
+    row = reprobe({"x": both}, both, task, paths, probe).iloc[0]
+    table = np.array([[height(a, b) for a in paths] for b in paths])
     wrong = truth != predicted
     assert row.mistakes == wrong.sum()
     assert row.accuracy == pytest.approx(100 * (~wrong).mean())
-    assert row.height == sum(
-        height(t, p) for t, p in zip(truth[wrong], predicted[wrong], strict=True)
-    )
-    table = np.array([[height(t, p) for p in range(15)] for t in range(15)])
+    assert row.height == table[truth[wrong], predicted[wrong]].sum()
     means = []
     for _ in range(2000):
         mixed = rng.permutation(predicted[wrong])
         still = mixed != truth[wrong]
         means.append(table[truth[wrong], mixed][still].mean())
-    assert row.shuffled / row.mistakes == pytest.approx(
-        np.mean(means), abs=5 * np.std(means) / 2000**0.5
-    )
+    error = np.std(means) / 2000**0.5
+    assert row.shuffled / row.mistakes == pytest.approx(np.mean(means), abs=5 * error)
 
 
 # --- The number of classes alone ------------------------------------------------------------------
@@ -271,20 +281,18 @@ def test_expected_accuracy_against_all_subsets(fewer, k):
     ranks = []
     for row, t in zip(scores, truth, strict=True):
         ranks.append(1 + int((row > row[t]).sum()))
-        for others in combinations([c for c in range(7) if c != t], fewer - 1):
+        rest = [c for c in range(7) if c != t]
+        for others in combinations(rest, fewer - 1):
             hits.append(sum(row[o] > row[t] for o in others) < k)
-    assert coarse.expected_accuracy(torch.tensor(ranks), 7, fewer, k) == pytest.approx(
-        100 * np.mean(hits)
-    )
+    assert expected_accuracy(torch.tensor(ranks), 7, fewer, k) == pytest.approx(100 * np.mean(hits))
 
 
 def test_expected_accuracy_is_the_binomial_ratio():
     for rank in (1, 3, 40, 902):
         exact = comb(1000 - rank, 99) / comb(999, 99)
-        assert coarse.expected_accuracy(torch.tensor([rank]), 1000, 100) == pytest.approx(
-            100 * exact
-        )
-    assert coarse.expected_accuracy(torch.tensor([1, 2, 3, 4]), 4, 4) == pytest.approx(25)
+        assert expected_accuracy(torch.tensor([rank]), 1000, 100) == pytest.approx(100 * exact)
+    ranks = torch.arange(1, 5)
+    assert expected_accuracy(ranks, 4, 4) == pytest.approx(25)
 
 
 def test_expected_accuracy_against_drawn_subsets():
@@ -292,19 +300,18 @@ def test_expected_accuracy_against_drawn_subsets():
     truth = rng.integers(0, 60, 500)
     scores = rng.normal(size=(500, 60))
     scores[np.arange(500), truth] += 1.5
-    ranks = 1 + (scores > scores[np.arange(500), truth][:, None]).sum(1)
+    own = scores[np.arange(500), truth]
+    ranks = 1 + (scores > own[:, None]).sum(1)
     drawn = []
     for _ in range(300):
         classes = np.sort(rng.permutation(60)[:12])
         rows = np.isin(truth, classes)
-        drawn.append(
-            (classes[scores[rows][:, classes].argmax(1)] == truth[rows]).sum() / (500 * 12 / 60)
-        )
+        best = classes[scores[rows][:, classes].argmax(1)]
+        drawn.append((best == truth[rows]).sum() / (500 * 12 / 60))
     error = np.std(drawn) / 300**0.5
-    assert 100 * np.mean(drawn) == pytest.approx(
-        coarse.expected_accuracy(ranks, 60, 12), abs=400 * error
-    )
-    assert coarse.expected_accuracy(ranks, 60, 12) > coarse.expected_accuracy(ranks, 60, 60) + 10
+    expected = expected_accuracy(ranks, 60, 12)
+    assert 100 * np.mean(drawn) == pytest.approx(expected, abs=400 * error)
+    assert expected > expected_accuracy(ranks, 60, 60) + 10
 
 
 # --- The gap and its interval ---------------------------------------------------------------------
@@ -316,31 +323,32 @@ def scored(far: np.ndarray, near: np.ndarray, subtree=None) -> pd.DataFrame:
     for kind, values in (("far", far), ("near", near)):
         for (r, s, d), value in np.ndenumerate(values):
             tree = subtree[d] if kind == "near" and subtree else f"{kind} {d}"
-            rows.append((["ours", "other"][r], s, kind, d, tree, value))
-    return pd.DataFrame(
-        rows, columns=["representation", "seed", "kind", "draw", "subtree", "accuracy"]
-    )
+            name = ["ours", "other"][r]
+            rows.append((name, s, kind, d, tree, value))
+    columns = ["representation", "seed", "kind", "draw", "subtree", "accuracy"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_gap_of_one_seed_against_scipys_bootstrap():
     rng = np.random.default_rng(0)
     far = 80 + 5 * rng.normal(size=(2, 1, 20))
     near = 60 + 9 * rng.normal(size=(2, 1, 20))
-    got = coarse.gap(scored(far, near), "ours", "other")
-    assert got["gap"] == pytest.approx((far[0] - far[1]).mean() - (near[0] - near[1]).mean())
+    got = gap(scored(far, near), "ours", "other")
+    samples = [values[0, 0] - values[1, 0] for values in (far, near)]
+    means = [sample.mean() for sample in samples]
+    assert got["gap"] == pytest.approx(means[0] - means[1])
 
     def statistic(f, n, axis):
         return f.mean(axis) - n.mean(axis)
 
-    samples = ((far[0] - far[1])[0], (near[0] - near[1])[0])
-    peer = bootstrap(
-        samples, statistic, n_resamples=20_000, method="percentile", rng=1
-    ).confidence_interval
+    resampled = bootstrap(samples, statistic, n_resamples=20_000, method="percentile", rng=1)
+    peer = resampled.confidence_interval
     width = peer.high - peer.low
     assert abs(got["low"] - peer.low) < 0.04 * width
     assert abs(got["high"] - peer.high) < 0.04 * width
-    alone = coarse.gap(scored(far, near), "ours")
-    assert alone["gap"] == pytest.approx(far[0].mean() - near[0].mean())
+    alone = gap(scored(far, near), "ours")
+    expected = far[0].mean() - near[0].mean()
+    assert alone["gap"] == pytest.approx(expected)
     assert alone["low"] < alone["gap"] < alone["high"]
 
 
@@ -350,10 +358,9 @@ def test_the_interval_counts_seeds_not_draws():
     near = np.zeros((2, 3, 20))
     far = np.zeros((2, 3, 20))
     far[0] = np.array([1.0, 2.0, 6.0])[:, None]
-    got = coarse.gap(scored(far, near), "ours", "other")
-    assert got == pytest.approx(
-        {"gap": 3, "low": 1, "high": 6}
-    )  # all three the lowest: 1 of 27, more than 2.5%
+    got = gap(scored(far, near), "ours", "other")
+    # All three the lowest: 1 of 27, more than 2.5%.
+    assert got == pytest.approx({"gap": 3, "low": 1, "high": 6})
 
 
 def test_the_interval_by_subtrees():
@@ -363,21 +370,44 @@ def test_the_interval_by_subtrees():
     far = np.zeros((2, 1, 20))
     near[0, 0, ::2] = -8
     table = scored(far, near, ["left", "right"] * 10)
-    by_draw, by_subtree = (coarse.gap(table, "ours", "other", unit) for unit in ("draw", "subtree"))
-    assert by_subtree == pytest.approx(
-        {"gap": 4, "low": 0, "high": 8}
-    )  # 1 of 4 that both are the same
+    by_draw = gap(table, "ours", "other")
+    by_subtree = gap(table, "ours", "other", "subtree")
+    # 1 of 4 that both are the same
+    assert by_subtree == pytest.approx({"gap": 4, "low": 0, "high": 8})
     assert by_draw["gap"] == 4
-    assert by_draw["low"] == pytest.approx(4 - 1.96 * 4 / 20**0.5, abs=0.5)
+    error = 4 / 20**0.5
+    assert by_draw["low"] == pytest.approx(4 - 1.96 * error, abs=0.5)
 
 
-def test_another_column():
-    table = scored(np.full((2, 1, 4), 90.0), np.full((2, 1, 4), 70.0)).assign(
-        log_odds=lambda t: t.accuracy / 10
-    )
-    assert coarse.gap(table, "ours", value="log_odds") == pytest.approx(
-        {"gap": 2, "low": 2, "high": 2}
-    )
+def test_the_gap_of_another_column():
+    level = np.ones((2, 1, 4))
+    table = scored(90 * level, 70 * level)
+    table["log_odds"] = table.accuracy / 10
+    got = gap(table, "ours", value="log_odds")
+    assert got == pytest.approx({"gap": 2, "low": 2, "high": 2})
+
+
+def test_verdicts_have_a_row_for_each_other_probe_and_scale():
+    """Ours falls by 30 points from far to near, SimCLR by 10, as far as k-NN says."""
+    level = np.ones((2, 1, 4))
+    near = np.stack([60 * level[0], 80 * level[0]])
+    table = scored(90 * level, near)
+    names = {"ours": "infomax", "other": "simclr"}
+    table = table.replace({"representation": names}).assign(probe="k-NN")
+    table["log_odds"] = 0.0
+    linear = table.assign(probe="linear", accuracy=50.0)
+    found = verdicts(pd.concat([table, linear]))
+    expected = product(["simclr"], ["k-NN", "linear"], SCALES)
+    assert found.index.tolist() == list(expected)
+    assert found.columns.tolist() == ["by subtrees", "by draws"]
+    supported = "+20.00 [+20.00, +20.00], supported"
+    nothing = "+0.00 [+0.00, +0.00], not supported"
+    assert found["by draws"].tolist() == [supported, nothing, nothing, nothing]
+
+
+def test_verdicts_that_differ_are_mixed():
+    assert agreed(["supported", "supported"]) == "supported"
+    assert agreed(["supported", "reversed"]) == "mixed"
 
 
 # --- What is committed ----------------------------------------------------------------------------
@@ -391,24 +421,17 @@ def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
     """Tables and the notebook's last table, computed anew from the accuracies of the single
     draws."""
     folder = project_root() / "reports" / result
-    draws = pd.read_csv(folder / "draws.csv")
+    drawn = pd.read_csv(folder / "draws.csv")
     table = pd.read_csv(folder / "table.csv", index_col=0)
     records = json.loads((folder / "records.json").read_text())
     assert len(records) == 4 * seeds
     assert all(r["commit"] for r in records)
-    assert (
-        draws[draws.kind != "all"]
-        .groupby(["representation", "probe", "kind", "seed"])
-        .size()
-        .eq(20)
-        .all()
-    )
-    assert (
-        set(table.index)
-        == {"infomax", "simclr", "vicreg", "supervised", "untrained"}
-        == set(draws.representation)
-    )
-    subtrees = draws.groupby(["representation", "probe", "kind", "subtree"]).accuracy.mean()
+    subsets = drawn[drawn.kind != "all"]
+    sizes = subsets.groupby(["representation", "probe", "kind", "seed"]).size()
+    assert (sizes == 20).all()
+    assert set(table.index) == {"infomax", "simclr", "vicreg", "supervised", "untrained"}
+    assert set(table.index) == set(drawn.representation)
+    subtrees = drawn.groupby(["representation", "probe", "kind", "subtree"]).accuracy.mean()
     means = subtrees.groupby(["representation", "probe", "kind"]).mean()
     for name, row in table.iterrows():
         for probe in ("k-NN", "linear"):
@@ -421,8 +444,6 @@ def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
             assert shown == pytest.approx([far, near, far - near], abs=0.0501)  # one decimal
     notebook = (project_root() / "notebooks/09_coarse_vs_fine.ipynb").read_text("utf-8")
     for other, probe in product(("simclr", "supervised"), ("k-NN", "linear")):
-        part = draws[draws.probe == probe]
-        size = "{gap:+.2f} [{low:+.2f}, {high:+.2f}]".format(
-            **coarse.gap(part, "infomax", other, "subtree")
-        )
+        part = drawn[drawn.probe == probe]
+        size = gap_text(gap(part, "infomax", other, "subtree"))
         assert f"{title}, {probe}, points: {size}: " in notebook

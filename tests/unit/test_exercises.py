@@ -9,7 +9,7 @@ import ast
 import json
 import math
 import re
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -58,11 +58,9 @@ def cells(notebook: Path) -> list[str]:
 
 
 def test_every_notebook_has_three_exercises_that_check_knows():
-    assert (
-        list(EXERCISES)
-        == [f"{number}-{k}" for number in NOTEBOOKS for k in (1, 2, 3)]
-        == list(ANSWERS)
-    )
+    expected = [f"{number}-{k}" for number in NOTEBOOKS for k in (1, 2, 3)]
+    assert list(EXERCISES) == expected
+    assert list(ANSWERS) == expected
 
 
 @pytest.mark.parametrize("number", NOTEBOOKS)
@@ -79,9 +77,7 @@ def test_goals_exercises_and_hints(number):
     assert re.findall(r"(?m)^(\d)\. ", hints) == ["1", "2", "3"]
     for k in (1, 2, 3):
         exercise = EXERCISES[f"{number}-{k}"]
-        assert (
-            f"*Check `{number}-{k}`: {exercise.asks}.*" in asked
-        )  # what is asked for, as `check` says it
+        assert f"*Check `{number}-{k}`: {exercise.asks}.*" in asked  # as `check` says it
         assert f"\n{k}. {exercise.hint}\n" in hints
 
 
@@ -90,29 +86,34 @@ def test_tolerances_are_said():
         asked = EXERCISES[name]
         said = {float(number) for number in re.findall(r"within (\d+(?:\.\d+)?)", asked.asks)}
         assert said == {within for within in asked.within if within}, name
-        assert (0 in asked.within) == (
-            "exactly" in asked.asks or "the last within" in asked.asks
-        ), name
+        exact = "exactly" in asked.asks or "the last within" in asked.asks
+        assert (0 in asked.within) == exact, name
+
+
+def numbers_in(text: str) -> list[str]:
+    return re.findall(r"\d[\d,]*(?:\.\d+)?", text)
+
+
+def value(number: str) -> float:
+    return float(number.replace(",", ""))
+
+
+def with_tolerance(name: str) -> list[tuple[float, float]]:
+    """Each number of an answer, without its sign, and how far from it is right, too."""
+    sizes = map(abs, listed(ANSWERS[name]))
+    return list(zip(sizes, EXERCISES[name].within, strict=True))
 
 
 def given_away(text: str, name: str) -> list[float]:
     """Numbers of an answer, of three digits and more, that stand in the text, rounded or not."""
-    said = [
-        float(number.replace(",", ""))
-        for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)
-        if len(number) > 2
-    ]
-    found = zip(map(abs, listed(ANSWERS[name])), EXERCISES[name].within, strict=True)
-    long = [
-        (answer, within)
-        for answer, within in found
-        if len(f"{answer:g}".replace(".", "").lstrip("0")) > 2
-    ]
-    return [
-        answer
-        for answer, within in long
-        if any(abs(answer - s) <= min(within, 0.01 * answer) for s in said)
-    ]
+    said = [value(number) for number in numbers_in(text) if len(number) > 2]
+    found = []
+    for answer, within in with_tolerance(name):
+        digits = f"{answer:g}".replace(".", "").lstrip("0")
+        limit = min(within, 0.01 * answer)
+        if len(digits) > 2 and any(abs(answer - number) <= limit for number in said):
+            found.append(answer)
+    return found
 
 
 def test_nothing_gives_an_answer_away():
@@ -120,21 +121,16 @@ def test_nothing_gives_an_answer_away():
     right."""
     for name, asked in EXERCISES.items():
         if asked.words:
-            assert not any(
-                re.search(rf"\b{re.escape(word)}\b", asked.hint) for word in listed(ANSWERS[name])
-            ), name
+            for word in listed(ANSWERS[name]):
+                assert not re.search(rf"\b{re.escape(word)}\b", asked.hint), name
             continue
         told = cells(NOTEBOOKS[name[:2]])
-        for text in (told[-2].partition("\n## Exercises\n")[2], told[-1], asked.asks):
+        exercises = told[-2].partition("\n## Exercises\n")[2]
+        for text in (exercises, told[-1], asked.asks):
             assert not given_away(text, name), name
-        hinted = [
-            float(number.replace(",", ""))
-            for number in re.findall(r"\d[\d,]*(?:\.\d+)?", asked.hint)
-        ]
-        right = zip(map(abs, listed(ANSWERS[name])), asked.within, strict=True)
-        assert not [h for answer, within in right for h in hinted if abs(h - answer) <= within], (
-            name
-        )
+        hinted = [value(number) for number in numbers_in(asked.hint)]
+        for answer, within in with_tolerance(name):
+            assert not [number for number in hinted if abs(number - answer) <= within], name
 
 
 # --- What is accepted and refused -----------------------------------------------------------------
@@ -152,7 +148,8 @@ def test_numbers(name):
         near = [a + sign * 0.98 * w for a, w in zip(right, within, strict=True)]
         assert check(name, near), near
         for place, (answer, w) in enumerate(zip(right, within, strict=True)):
-            wrong = [*right[:place], answer + sign * (1.02 * w or 0.01), *right[place + 1 :]]
+            off = 1.02 * w or 0.01
+            wrong = [*right[:place], answer + sign * off, *right[place + 1 :]]
             verdict = check(name, wrong)
             assert not verdict, wrong
             some = f" {len(right) - 1} of {len(right)} are right." if len(right) > 1 else ""
@@ -200,35 +197,12 @@ def test_unknown_exercises(name):
     assert said.startswith(f"exercise = {name!r} is not allowed: it must be one of 00-1, 00-2, ")
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        None,
-        math.nan,
-        math.inf,
-        -math.inf,
-        "6.93",
-        "six",
-        True,
-        1j,
-        {},
-        {1.0},
-        [],
-        [1.0, 2.0],
-        [[1.0]],
-        "",
-        b"1",
-        print,
-    ]
-    + [
-        np.array([1.0, 2.0]),
-        np.array("a"),
-        torch.tensor(math.nan),
-        torch.ones(1, 1),
-        pd.Series([1.0, None]),
-        np.True_,
-    ],
-)
+NO_NUMBERS = [None, math.nan, math.inf, -math.inf, "6.93", "six", "", b"1", True, 1j, print]
+NO_NUMBERS += [{}, {1.0}, [], [1.0, 2.0], [[1.0]], np.array([1.0, 2.0]), np.array("a"), np.True_]
+NO_NUMBERS += [torch.tensor(math.nan), torch.ones(1, 1), pd.Series([1.0, None])]
+
+
+@pytest.mark.parametrize("answer", NO_NUMBERS)
 def test_no_number(answer):
     said = refusal("00-1", answer)
     assert said.startswith("answer = ")
@@ -248,23 +222,11 @@ def test_no_word_of_the_list(answer):
     assert all(word in refusal("07-1", answer) for word in ("rises", "falls", "stays"))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        float,
-        np.float32,
-        np.array,
-        torch.tensor,
-        lambda x: torch.tensor(x, requires_grad=True),
-        lambda x: [x],
-    ]
-    + [
-        lambda x: np.array([x]),
-        lambda x: torch.tensor([x]),
-        lambda x: pd.Series([x]),
-        lambda x: (x,),
-    ],
-)
+KINDS = [float, np.float32, np.array, torch.tensor, partial(torch.tensor, requires_grad=True)]
+ONE_IN_A_LIST = [list, tuple, np.array, torch.tensor, pd.Series]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *(lambda x, of=of: of([x]) for of in ONE_IN_A_LIST)])
 def test_kinds_of_numbers(kind):
     assert check("00-1", kind(ANSWERS["00-1"]))
     assert not check("00-1", kind(ANSWERS["00-1"] + 1))
@@ -272,7 +234,8 @@ def test_kinds_of_numbers(kind):
 
 def test_a_notebook_shows_one_line():
     """The representation is the sentence; a script may take it as true or false."""
-    assert [repr(check("00-1", ANSWERS["00-1"])), bool(check("00-1", 0))] == ["00-1: right.", False]
+    assert repr(check("00-1", ANSWERS["00-1"])) == "00-1: right."
+    assert bool(check("00-1", 0)) is False
 
 
 # --- The answers, computed in another way ---------------------------------------------------------
@@ -281,7 +244,8 @@ def test_a_notebook_shows_one_line():
 def peak(dim: int, kappa: float) -> float:
     """log of the kernel at its centre, by scipy's Bessel function."""
     nu = dim / 2 - 1
-    return nu * math.log(kappa) - (nu + 1) * math.log(2 * math.pi) - math.log(ive(nu, kappa))
+    constant = (nu + 1) * math.log(2 * math.pi)
+    return nu * math.log(kappa) - constant - math.log(ive(nu, kappa))
 
 
 def apart(shared: int, ratio: float) -> float:
@@ -300,17 +264,15 @@ def apart(shared: int, ratio: float) -> float:
     for _ in range(200):
         z = (x / x.norm(dim=1, keepdim=True))[flat]
         k = 10 * z @ z.T
-        every, positive = (
-            k.masked_fill(~m, -math.inf).logsumexp(1).mean() for m in (other, other & same)
-        )
+        every = k.masked_fill(~other, -math.inf).logsumexp(1).mean()
+        positive = k.masked_fill(~(other & same), -math.inf).logsumexp(1).mean()
         (gradient,) = torch.autograd.grad(every - ratio * positive, x)
         velocity = 0.9 * velocity + gradient
         x = (x - 0.5 * velocity).detach().requires_grad_()
     middle = (x / x.norm(dim=1, keepdim=True))[own].mean(1)
     middle = middle / middle.norm(dim=1, keepdim=True)
-    return float(
-        torch.rad2deg((middle[::2] * middle[1::2]).sum(1).clamp(-1, 1).acos()).mean().detach()
-    )
+    cosine = (middle[::2] * middle[1::2]).sum(1).clamp(-1, 1)
+    return float(torch.rad2deg(cosine.acos()).mean().detach())
 
 
 def merging(shared: int) -> float:
@@ -323,7 +285,9 @@ def counted_with_itself() -> float:
     similarity = np.kron(np.eye(128), np.ones((8, 8)))
     kernel = np.exp(500 * (similarity - 1))
     own = np.kron(np.eye(128), np.ones((8, 8)))
-    return float(np.log(((kernel * own).sum(1) / 8) / (kernel.sum(1) / 1024)).mean())
+    of_own = (kernel * own).sum(1) / 8
+    of_all = kernel.sum(1) / 1024
+    return float(np.log(of_own / of_all).mean())
 
 
 @cache
@@ -335,28 +299,29 @@ def lost_by_raw_pixels() -> float:
     """The nearest image's class, and votes of 400 with exp(similarity / 0.1), by sorting in
     NumPy."""
     train, test = symbols()
-    rows, queries = (s.images.permute(0, 2, 3, 1).float().numpy() / 255 for s in (train, test))
-    rows, queries = ((x - IMAGENET_MEAN) / IMAGENET_STD for x in (rows, queries))
-    rows, queries = (
-        x.reshape(len(x), -1) / np.linalg.norm(x.reshape(len(x), -1), axis=1)[:, None]
-        for x in (rows, queries)
-    )
+    unit = []
+    for part in (train, test):
+        x = part.images.permute(0, 2, 3, 1).float().numpy() / 255
+        x = ((x - IMAGENET_MEAN) / IMAGENET_STD).reshape(len(x), -1)
+        unit.append(x / np.linalg.norm(x, axis=1)[:, None])
+    rows, queries = unit
     similar = queries @ rows.T
     labels = train.labels.numpy()
     near = np.argpartition(-similar, 400, axis=1)[:, :400]
     weights = np.exp(np.take_along_axis(similar, near, 1) / 0.1)
     votes = np.stack([(weights * (labels[near] == k)).sum(1) for k in range(48)], 1)
-    right = [
-        chosen == test.labels.numpy() for chosen in (labels[similar.argmax(1)], votes.argmax(1))
-    ]
-    return 100 * float(right[0].mean() - right[1].mean())
+    truth = test.labels.numpy()
+    nearest = (labels[similar.argmax(1)] == truth).mean()
+    voted = (votes.argmax(1) == truth).mean()
+    return 100 * float(nearest - voted)
 
 
 @cache
 def pixels():
     """Class means of raw pixels (48, 3072), and the tree's paths."""
     _, test = symbols()
-    x = (test.images.permute(0, 2, 3, 1).double().numpy() / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    x = test.images.permute(0, 2, 3, 1).double().numpy() / 255
+    x = (x - IMAGENET_MEAN) / IMAGENET_STD
     x = x.reshape(len(x), -1)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     means = np.stack([x[test.labels == k].mean(0) for k in range(48)])
@@ -379,13 +344,12 @@ def centred_pixels() -> float:
 
 def linkages() -> list[float]:
     means, paths = pixels()
-    trees = [
-        linkage(pairs(distances(means)), name) for name in ("average", "single", "complete", "ward")
-    ]
-    return [
-        adjusted_rand_score([path[0] for path in paths], fcluster(tree, 8, "maxclust"))
-        for tree in trees
-    ]
+    groups = [path[0] for path in paths]
+    found = []
+    for name in ("average", "single", "complete", "ward"):
+        clusters = fcluster(linkage(pairs(distances(means)), name), 8, "maxclust")
+        found.append(adjusted_rand_score(groups, clusters))
+    return found
 
 
 def height_is_half_the_distance() -> str:
@@ -398,37 +362,35 @@ def priors() -> list[float]:
     _, test = symbols()
     masks = test.masks[stratified(test.labels, 1000, 0)].double().numpy()
     at = np.arange(32) - 15.5
-    gaussians = [np.exp(-(at[:, None] ** 2 + at**2) / 2 / (32 / part) ** 2) for part in (8, 2)]
-    return [
-        float(((masks * g).sum((1, 2)) / g.sum() / masks.mean((1, 2))).mean()) for g in gaussians
-    ]
+    ratios = []
+    for part in (8, 2):
+        squares = at[:, None] ** 2 + at**2
+        gaussian = np.exp(-squares / 2 / (32 / part) ** 2)
+        share = (masks * gaussian).sum((1, 2)) / gaussian.sum()
+        ratios.append(float((share / masks.mean((1, 2))).mean()))
+    return ratios
 
 
 def projectors() -> list[int]:
     methods = [build(TrainConfig(proj_dim=d), 48) for d in (128, 4096)]
-    last = [
-        [m for m in method.projector.modules() if isinstance(m, torch.nn.Linear)][-1]
-        for method in methods
-    ]
-    backbone = sum(p.numel() for p in methods[0].backbone.parameters())
-    return [layer.weight.numel() + layer.bias.numel() for layer in last] + [backbone]
+    numbers = []
+    for method in methods:
+        layers = [m for m in method.projector.modules() if isinstance(m, torch.nn.Linear)]
+        numbers.append(sum(p.numel() for p in layers[-1].parameters()))
+    return [*numbers, sum(p.numel() for p in methods[0].backbone.parameters())]
 
 
 def committed_seeds() -> float:
     metrics = pd.read_csv(ROOT / "reports" / "methods_glyphs" / "metrics.csv")
-    return float(
-        metrics[
-            (metrics.method == "infomax") & (metrics.epoch == metrics.epoch.max())
-        ].knn_top1.mean()
-    )
+    last = metrics[metrics.epoch == metrics.epoch.max()]
+    return float(last[last.method == "infomax"].knn_top1.mean())
 
 
 def who_falls() -> str:
     metrics = pd.read_csv(ROOT / "reports" / "methods_lr" / "metrics.csv")
-    last = metrics[metrics.epoch == metrics.epoch.max()].pivot(
-        index="method", columns="lr", values="linear_top1"
-    )
-    return (last[3e-3] - last[1e-3]).idxmin()
+    last = metrics[metrics.epoch == metrics.epoch.max()]
+    top1 = last.pivot(index="method", columns="lr", values="linear_top1")
+    return (top1[3e-3] - top1[1e-3]).idxmin()
 
 
 def of_ten() -> list[float]:
@@ -445,7 +407,8 @@ def window() -> list[float]:
         z = vonmises_fisher(np.eye(128)[0], concentration).rvs(1024, random_state=5)
         kernel = np.exp(10 * (z @ z.T - 1))
         np.fill_diagonal(kernel, 0)
-        found.append(-np.log(kernel.sum(1) / 1023).mean() - peak(128, 10))
+        density = kernel.sum(1) / 1023
+        found.append(-np.log(density).mean() - peak(128, 10))
     return [a - b for a, b in pairwise(found)]
 
 
@@ -478,5 +441,6 @@ COMPUTED = {
 
 @pytest.mark.parametrize("name", COMPUTED)
 def test_answers_computed_in_another_way(name):
-    verdict = check(name, answer := COMPUTED[name]())
+    answer = COMPUTED[name]()
+    verdict = check(name, answer)
     assert verdict, (answer, verdict)

@@ -14,22 +14,12 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from infomax_nb import plots
+from infomax_nb.analysis import sphere
 from infomax_nb.data import glyphs
 
-AWKWARD = [
-    "$100",
-    "$5 and $6",
-    "$x_{$",
-    "a\\b",
-    r"\$",
-    "%s {} #1",
-    "caf\udce9",
-    "a\nb",
-    "x" * 255,
-    "猫",
-    "หมาน้อย",
-    "",
-]
+NOWHERE = "\U0010fffd"  # a private letter, which no font here has
+AWKWARD = ["$100", "$5 and $6", "$x_{$", "a\\b", r"\$", "%s {} #1", "caf\udce9", "a\nb"]
+AWKWARD += ["x" * 255, "猫", "หมาน้อย", NOWHERE, ""]
 
 
 def drawn(text: str) -> np.ndarray:
@@ -67,11 +57,17 @@ def test_every_name_is_drawn_in_silence(name):
         assert len(text.replace(r"\$", "$")) <= 24
 
 
-def test_names_whose_letters_no_font_has_become_numbers(monkeypatch):
-    monkeypatch.setattr(plots, "_fonts", list)  # a machine with the house's font alone
-    assert plots.labels(["cat", "猫", "หมา", "кот", "猫 and cat"]) == ["cat", "1", "2", "кот", "4"]
-    assert plots.label("猫 and cat") == "? and cat"
-    assert plots.labels(["1", "猫"]) == ["1 (0)", "1 (1)"]
+def test_names_whose_letters_no_font_has_become_numbers():
+    names = ["cat", NOWHERE, 2 * NOWHERE, "кот", f"{NOWHERE} and cat"]
+    assert plots.labels(names) == ["cat", "1", "2", "кот", "4"]
+
+
+def test_without_a_number_a_question_mark_stands_for_a_letter():
+    assert plots.label(f"{NOWHERE} and cat") == "? and cat"
+
+
+def test_numbers_that_are_names_of_others_are_told_apart():
+    assert plots.labels(["1", NOWHERE]) == ["1 (0)", "1 (1)"]
 
 
 def test_names_that_are_cut_stay_apart():
@@ -146,3 +142,43 @@ def test_names_in_letters_that_are_not_there_print_no_warning():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout == ""
+
+
+# --- Pictures with maps, and the sphere -----------------------------------------------------------
+
+
+def three_pictures() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=generator)
+
+
+def test_an_overlay_has_a_row_of_pictures_and_one_for_each_set_of_maps():
+    pictures = three_pictures()
+    rows = {"ours": torch.rand(3, 8, 8), "theirs": torch.rand(3, 8, 8)}
+    figure = plots.overlay(pictures, rows)
+    lines = np.array(figure.axes).reshape(3, 3)
+    assert [line[0].get_ylabel() for line in lines] == ["picture", "ours", "theirs"]
+    for picture, axis in zip(pictures, lines[0], strict=True):
+        assert np.array_equal(axis.images[0].get_array(), picture.permute(1, 2, 0))
+    for found, axis in zip(rows["theirs"], lines[2], strict=True):
+        assert np.array_equal(axis.images[1].get_array(), found)
+    plt.close(figure)
+
+
+def test_an_overlay_draws_the_outlines_of_masks_over_maps_alone():
+    masks = torch.zeros(3, 8, 8)
+    masks[:, 2:5, 2:5] = 1
+    figure = plots.overlay(three_pictures(), {"ours": torch.rand(3, 8, 8)}, masks)
+    outlines = [len(axis.collections) for axis in figure.axes]
+    assert outlines == [0, 0, 0, 1, 1, 1]
+    plt.close(figure)
+
+
+def test_the_sphere_shows_points_of_its_near_half():
+    points = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [-1, 0, 0]], dtype=torch.float64)
+    figure, axes = plt.subplots(1, 2)
+    sphere.draw_sphere(axes, points, [1, 10])
+    assert [axis.get_title() for axis in axes] == ["κ = 1", "κ = 10"]
+    (line,) = axes[0].lines
+    assert line.get_xydata().tolist() == [[0, 0], [0.6, 0]]
+    plt.close(figure)

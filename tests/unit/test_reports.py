@@ -3,6 +3,9 @@
 import json
 import math
 import os
+import shutil
+from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from infomax_nb import report
+from infomax_nb.analysis.centroids import centroids
 from infomax_nb.config import TrainConfig
 from infomax_nb.data import loading as data
 from infomax_nb.data.fingerprints import KNOWN, pixels_digest
@@ -46,9 +50,8 @@ def test_held_out_information_is_equation_4_written_out(kappa):
     chosen = data.stratified(test.labels, 256, 0)
     entropies = []
     for rows in (chosen[:128], chosen[128:]):
-        z = torch.stack(
-            Corner().project(MultiView(dino_views(32))(test.images[rows], generator))
-        ).double()
+        views = MultiView(dino_views(32))(test.images[rows], generator)
+        z = torch.stack(Corner().project(views)).double()
         z = (z / z.norm(dim=-1, keepdim=True)).flatten(0, 1)  # view by view
         kernel = torch.exp(kappa * z @ z.T + log_vmf_normalizer(3, kappa)).fill_diagonal_(0)
         own = torch.arange(1024) % 128
@@ -61,40 +64,44 @@ def test_held_out_information_is_equation_4_written_out(kappa):
     assert found["mi_density"] == pytest.approx(h_global - h_local + math.log(1023 / 7), abs=1e-5)
 
 
-def test_tables_are_kept_whole_and_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "project_root", lambda: tmp_path)
+def export(name: str, tables: dict, reports: Path) -> str:
+    """The tables of one run, with an empty figure."""
     run = SimpleNamespace(config=TrainConfig(beta=2.0), record={"commit": "c0ffee"})
+    return report.export_tables(name, tables, plt.figure(), "what", [run], reports)
+
+
+def test_tables_are_kept_whole_and_shown(tmp_path):
     table = pd.DataFrame({"ratio": [1.5, 1.0]}, index=["ours", "uniform"])
-    report.export_tables("saliency", {"table": table, "metrics": None}, plt.figure(), "what", [run])
-    folder = tmp_path / "reports" / "saliency"
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "caption.txt",
-        "figure.png",
-        "records.json",
-        "table.csv",
-    ]
-    pd.testing.assert_frame_equal(report.committed("saliency"), table)
+    export("saliency", {"table": table, "metrics": None}, tmp_path)
+    folder = tmp_path / "saliency"
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["caption.txt", "figure.png", "records.json", "table.csv"]
+    pd.testing.assert_frame_equal(report.committed("saliency", tmp_path), table)
     (record,) = json.loads((folder / "records.json").read_text())
     assert record["commit"] == "c0ffee"
     assert record["config"]["beta"] == 2
+
+
+def test_results_are_kept_below_reports_alone(tmp_path):
     with pytest.raises(ParameterError, match=r"export = '\.\./x' is not allowed"):
-        report.export_tables("../x", {"table": table}, plt.figure(), "what", [run])
+        export("../x", {}, tmp_path)
+
+
+def test_a_label_says_what_was_trained_on_what():
+    config = TrainConfig(dataset="cifar10", epochs=10)
+    everything = "cifar10, all training images, 10 epochs, resnet_small"
+    assert report.run_label(config) == everything
+    with_stem = report.run_label(config, stem=True, seeds=pd.Series([2, 0, 0]))
+    assert with_stem == f"{everything}, imagenet stem; seeds 0, 2"
+    images = report.run_label(config.replace(n_train=500), "5 images")
+    assert images == "cifar10, 5 images, 10 epochs, resnet_small"
 
 
 def test_the_summary_tells_apart_what_differs():
-    rows = [
-        {
-            "epoch": e,
-            "run": f"{b}{s}",
-            "beta": b,
-            "seed": s,
-            "linear_top1": 10 * b + s + e,
-            "knn_top1": 1.0 * b,
-        }
-        for b in (0.5, 2.0)
-        for s in (0, 1)
-        for e in (1, 2)
-    ]
+    rows = []
+    for beta, seed, epoch in product((0.5, 2.0), (0, 1), (1, 2)):
+        top1 = {"linear_top1": 10 * beta + seed + epoch, "knn_top1": beta}
+        rows.append({"epoch": epoch, "run": f"{beta}{seed}", "beta": beta, "seed": seed, **top1})
     table = report.summary(pd.DataFrame(rows).assign(mi_held_out=1.234))
     assert list(table.index) == ["0.5", "2"]
     assert list(table.seeds) == ["2", "2"]
@@ -124,11 +131,16 @@ def test_a_network_at_hand_loads(name):
 
 
 def test_an_unknown_network_is_named():
-    with pytest.raises(
-        ParameterError,
-        match="network = 'cifar10-infomax' is not allowed: it must be one of cifar10-",
-    ):
+    sentence = "network = 'cifar10-infomax' is not allowed: it must be one of cifar10-"
+    with pytest.raises(ParameterError, match=sentence):
         pretrained("cifar10-infomax")
+
+
+def test_without_a_checkout_there_are_no_networks(tmp_path):
+    """As in an installed package."""
+    sentence = "network = 'cifar10-infomax' is not allowed: there are no trained networks in "
+    with pytest.raises(ParameterError, match=sentence):
+        pretrained("cifar10-infomax", tmp_path / "networks")
 
 
 @pytest.mark.skipif(
@@ -145,18 +157,14 @@ def test_a_network_at_hand_has_its_recorded_accuracy(name):
     assert top1 == pytest.approx(network.record["knn_top1"], abs=0.03)  # three images of 10,000
     # It was trained on other images of the same classes: each centroid is nearest to the one that
     # is kept.
-    found = torch.stack(
-        [torch.nn.functional.normalize(x[train.labels == k]).mean(0) for k in range(10)]
-    )
+    found = centroids(x, train.labels)
     assert torch.cdist(found, network.centroids).argmin(1).tolist() == list(range(10))
 
 
-def test_a_network_whose_weights_were_exchanged_is_refused(tmp_path, monkeypatch):
+def test_a_network_whose_weights_were_exchanged_is_refused(tmp_path):
     """Two networks of one shape: the one's record beside the other's weights."""
     name = "cifar10-infomax-resnet_small"
-    other = "cifar10-simclr-resnet_small"
-    (tmp_path / f"{name}.json").write_bytes((NETWORKS / f"{name}.json").read_bytes())
-    (tmp_path / f"{name}.pt").write_bytes((NETWORKS / f"{other}.pt").read_bytes())
-    monkeypatch.setattr("infomax_nb.networks.NETWORKS", tmp_path)
+    shutil.copy(NETWORKS / f"{name}.json", tmp_path)
+    shutil.copy(NETWORKS / "cifar10-simclr-resnet_small.pt", tmp_path / f"{name}.pt")
     with pytest.raises(RunError, match="is not the file that"):
-        pretrained(name)
+        pretrained(name, tmp_path)

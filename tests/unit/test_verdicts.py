@@ -16,12 +16,17 @@ from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import (
+    against_one,
     by_seed,
+    condition_correlation,
     epochs_to_stall,
     equivalent,
     interval_text,
     paired_interval,
     spearman_within,
+    stall_prediction,
+    stalls,
+    still_to_gain,
 )
 from infomax_nb.losses import InfoMaxLoss, global_entropy, log_vmf_normalizer, mutual_information
 from infomax_nb.methods import METHODS, build
@@ -94,14 +99,80 @@ def test_a_stall_does_not_depend_on_scale():
     """1 − 2^(1 − e) from e = 1 has half of its gain left at 2, a quarter at 3, an eighth at 4, a
     sixteenth at 5."""
     curve = 1 - 0.5 ** np.arange(40)
-    assert (
-        epochs_to_stall(curve)
-        == epochs_to_stall(10 + 80 * curve)
-        == epochs_to_stall(curve / 100)
-        == 5
-    )
+    for scaled in (curve, 10 + 80 * curve, curve / 100):
+        assert epochs_to_stall(scaled) == 5
     assert epochs_to_stall(curve, share=0.3) == 3
     assert epochs_to_stall([30, 25, 20]) == 1  # nothing was gained
+
+
+def three_epochs(**ends: float) -> pd.DataFrame:
+    """Runs of two κ and two seeds: 10, 20 and what is given at the end, in percent."""
+    rows = []
+    for run, end in ends.items():
+        kappa, seed = run.split("_")[1:]
+        for epoch, top1 in enumerate((10.0, 20.0, end), 1):
+            row = {"kappa": float(kappa), "seed": int(seed), "epoch": epoch, "linear_top1": top1}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+FOUR_RUNS = {"of_1_0": 21.0, "of_1_1": 23.0, "of_9_0": 40.0, "of_9_1": 60.0}
+
+
+def test_what_is_still_gained_is_counted_from_each_runs_own_end():
+    rows = three_epochs(**FOUR_RUNS)
+    still = still_to_gain(rows)
+    assert still[rows.epoch == 3].tolist() == [0, 0, 0, 0]
+    assert still[rows.epoch == 1].tolist() == [11, 13, 30, 50]
+
+
+def test_a_kappa_stalls_where_the_mean_over_seeds_does():
+    rows = three_epochs(**FOUR_RUNS).assign(grad_over_kappa=0.5)
+    rows["nn_positive"] = rows.epoch / 10
+    table = stalls(rows)  # of κ = 1 less than a tenth of 12 points is never left before the end
+    assert table.epoch.tolist() == [3, 3]
+    assert table.linear_top1.tolist() == [22, 50]
+    assert table.nn_positive.tolist() == [0.3, 0.3]
+
+
+def test_a_prediction_is_correlated_at_each_epoch_but_the_last_two():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"kappa": [1, 1, 1, 9, 9, 9] * 5})
+    rows["epoch"] = np.repeat(np.arange(1, 6), 6)
+    rows["nn_positive"] = rng.normal(size=30)
+    rows["still"] = rng.normal(size=30) + rows.kappa
+    table = stall_prediction(rows)
+    assert table.columns.tolist() == [1, 2, 3]
+    second = rows[rows.epoch == 2]
+    pooled = stats.spearmanr(second.nn_positive, second.still).statistic
+    assert table.loc["over all runs", 2] == pytest.approx(pooled)
+    within = spearman_within(second.nn_positive, second.still, second.kappa)
+    assert table.loc["within κ", 2] == within
+
+
+def test_a_beta_is_compared_with_its_twin_at_one():
+    """Two seeds of one κ at one epoch; β = 2 has no run of the second seed."""
+    rows = pd.DataFrame({"beta": [1, 1, 0.5, 0.5, 2], "seed": [0, 1, 0, 1, 0]})
+    rows = rows.assign(kappa=10.0, epoch=5, linear_top1=[40.0, 44.0, 41.0, 47.0, 30.0])
+    table = against_one(rows)
+    assert table.index.tolist() == [(10.0, 5)]
+    assert table[0.5].item() == interval_text([1, 3], count=False)
+    assert table[2].item() == "−10.0"
+
+
+def test_without_another_beta_there_is_nothing_to_compare():
+    rows = pd.DataFrame({"beta": [1.0], "seed": [0], "kappa": [10.0], "epoch": [1]})
+    assert against_one(rows.assign(linear_top1=5.0)).empty
+
+
+def test_a_correlation_over_conditions_is_of_their_means():
+    rows = pd.DataFrame({"beta": [0.1, 0.5, 1, 2, 4] * 2}).assign(kappa=10.0)
+    rows["mi_held_out"] = [1, 2, 3, 4, 5, 3, 4, 5, 6, 7]
+    rows["linear_top1"] = [1, 2, 3, 5, 4, 1, 2, 3, 5, 4]
+    words = condition_correlation(rows, "linear_top1")
+    assert words == "Spearman's ρ over 5 conditions: 0.90"
+    few = condition_correlation(rows[rows.beta < 4], "linear_top1")
+    assert few.startswith("A correlation needs more values: -y")
 
 
 def test_runs_are_paired_by_seed():
@@ -150,10 +221,8 @@ def test_the_cost_of_a_step_is_that_of_its_layers(method):
     for layer in net.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             layer.register_forward_hook(count)
-    net(
-        [torch.randn(4, 3, v.size, v.size) for v in net.view_specs(32)],
-        torch.zeros(4, dtype=torch.long),
-    )
+    views = [torch.randn(4, 3, view.size, view.size) for view in net.view_specs(32)]
+    net(views, torch.zeros(4, dtype=torch.long))
     expected = sum(3 * flops - stem * flops for stem, flops in seen) / 4
     assert training_flops(config) == pytest.approx(expected, rel=1e-9)
 
@@ -236,29 +305,23 @@ def test_kappa_early():
     assert f"by {early[2].mean():.1f} points {interval(early[2])} after two" in text("03")
     assert f"by {early[5].mean():.1f} {interval(early[5])} after five" in text("03")
     for epoch in (5, 10):
-        assert f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after".replace(
-            "-", "−"
-        ) in text("03")
+        words = f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after"
+        assert words.replace("-", "−") in text("03")
     assert paired_interval(sharp[10])["high"] > 0 > paired_interval(sharp[5])["high"]
 
 
 def test_no_kappa_stalls_before_another_and_none_is_predicted():
     rows = metrics("kappa_cifar10")
-    mean = rows.groupby(["kappa", "epoch"]).linear_top1.mean()
-    assert mean.groupby("kappa").agg(epochs_to_stall).tolist() == [7, 8, 8, 8, 8]
-    glyphs = metrics("kappa_glyphs_long").set_index("epoch")
-    stalls = glyphs.sort_index().groupby("kappa").linear_top1.agg(epochs_to_stall)
-    assert (stalls.min(), stalls.max()) == (17, 20)
+    assert stalls(rows).epoch.tolist() == [7, 8, 8, 8, 8]
+    of_glyphs = stalls(metrics("kappa_glyphs_long")).epoch
+    assert of_glyphs.min() == 17
+    assert of_glyphs.max() == 20
     assert "from epochs 17 to 20 on on glyphs" in text("03")
-    end = rows[rows.epoch == 10].set_index(["kappa", "seed"]).linear_top1.rename("end")
-    rows = rows.join(end, on=["kappa", "seed"])
-    rows["still"] = rows.end - rows.linear_top1
-    early = rows[rows.epoch <= 8].groupby("epoch")
-    within = {epoch: spearman_within(at.nn_positive, at.still, at.kappa) for epoch, at in early}
-    pooled = [stats.spearmanr(at.nn_positive, at.still).statistic for _, at in early]
-    said_within = [f"{within[epoch]:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
-    assert "({}, {} and {} after epochs 2, 4 and 6)".format(*said_within) in text("03")
-    assert f"ρ of {min(pooled):.2f} to {max(pooled):.2f} up to epoch 8" in text("03")
+    rho = stall_prediction(rows.assign(still=still_to_gain(rows)))
+    within = [f"{rho[epoch]['within κ']:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
+    assert "({}, {} and {} after epochs 2, 4 and 6)".format(*within) in text("03")
+    pooled = rho.loc["over all runs"]
+    assert f"ρ of {pooled.min():.2f} to {pooled.max():.2f} up to epoch 8" in text("03")
 
 
 def test_beta():
@@ -272,9 +335,8 @@ def test_beta():
     assert f"(+{level.mean():.1f} points {interval(level)})" in prose
     # who leads, by either accuracy
     for column, first in {"linear_top1": 7, "knn_top1": 5}.items():
-        best = (
-            rows.groupby(["epoch", "beta"])[column].mean().unstack()[[0.1, 0.75, 1]].idxmax(axis=1)
-        )
+        means = rows.groupby(["epoch", "beta"])[column].mean().unstack()
+        best = means[[0.1, 0.75, 1]].idxmax(axis=1)
         assert best.tolist() == [1] * (first - 1) + [0.75] * (11 - first)
     end = rows[rows.epoch == 10]
     conditions = end.groupby("beta")[["mi_held_out", "linear_top1"]].mean()
@@ -287,11 +349,10 @@ def test_beta():
     assert (glyphs[0.75] > glyphs[1]).loc[4:14].all()
     assert not (glyphs[0.75] > glyphs[1]).loc[15:].any()
     last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
-    for column, words in {
-        "mi_held_out": "({:.2f} against {:.2f} nats",
-        "mi_density": "{:.2f} and {:.2f})",
-    }.items():
-        assert words.format(last[column][0.75], last[column][1.0]) in prose
+    sentences = {"mi_held_out": "({:.2f} against {:.2f} nats", "mi_density": "{:.2f} and {:.2f})"}
+    for column, words in sentences.items():
+        values = last[column]
+        assert words.format(values[0.75], values[1.0]) in prose
 
 
 def test_the_projectors_width():
@@ -325,7 +386,8 @@ def test_methods_at_equal_epochs_and_equal_compute():
         "reports/README.md"
     )
     both = ends.infomax - ends.simclr
-    words = f"{both.mean():.1f} points (95% interval, paired by seed: {interval(both, mark='{} to {}')})"
+    ends_of_both = interval(both, mark="{} to {}")
+    words = f"{both.mean():.1f} points (95% interval, paired by seed: {ends_of_both})"
     assert words in text("reports/README.md")
     epoch, less = at_equal_compute(rows, costs, "infomax", "vicreg")
     ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
