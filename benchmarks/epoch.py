@@ -95,7 +95,7 @@ def main() -> None:
     train = training_set(given.data_root, given.images)
     config = TrainConfig(dataset="cifar10", backbone="resnet18", epochs=1)
     method = build(config, 10).to(device())
-    ours = epoch_seconds(PretrainModule(config, method, train.to(device())))
+    ours = epoch_seconds(PretrainModule(config, method, train.to(device()), {}))
     options = {"batch_size": 128, "shuffle": True, "drop_last": True, "num_workers": 2}
     peer = epoch_seconds(Stock(), DataLoader(Images(train.images), **options))
     kind = "CIFAR-10" if given.data_root else "random images of its shape"
