@@ -1,5 +1,4 @@
-"""A training step on one thread, views to optimiser: the code here against an older commit, in one
-call.
+"""A training step on one thread, views to optimiser: the code here against an older commit.
 
 Both train what `python -m infomax_nb.train params/sweep.yaml` trains, each from its own folder, in
 turn. What a first epoch has to prepare, compiling included, is left out: a run of four epochs less
@@ -18,12 +17,12 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from common import publish
-from trainings import STEPS, Training, one_thread
+from common import half_spread, median_ratio, publish
+from trainings import ONE_THREAD, STEPS, Training
 
 from infomax_nb.files import project_root
 
-MORE = 3  # epochs that are measured, after one that is not
+MEASURED = 3  # epochs, after one that is not
 
 
 def unpacked(commit: str, folder: Path) -> Path:
@@ -37,33 +36,31 @@ def unpacked(commit: str, folder: Path) -> Path:
     return folder
 
 
-def seconds(code: Path, parameters: dict[str, str]) -> float:
-    """Of a step."""
-    spent = []
-    for epochs in (1, 1 + MORE):
-        with Training(epochs, code, one_thread(), device="cpu", **parameters) as run:
-            spent.append(run.record()["train_seconds"])
-    return (spent[1] - spent[0]) / (MORE * STEPS)
+def training_seconds(epochs: int, code: Path, parameters: dict[str, str]) -> float:
+    """Seconds of a run's training."""
+    with Training(epochs, code, ONE_THREAD, device="cpu", **parameters) as run:
+        return run.record()["train_seconds"]
+
+
+def step_seconds(code: Path, parameters: dict[str, str]) -> float:
+    """Seconds of a step."""
+    short = training_seconds(1, code, parameters)
+    long = training_seconds(1 + MEASURED, code, parameters)
+    return (long - short) / (MEASURED * STEPS)
 
 
 def measured(ways: dict[str, tuple[Path, dict[str, str]]], rounds: int) -> list[dict]:
-    """Medians over rounds, half the spread between quartiles, and the ratio to the first way within
-    a round."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    """A row for each way: medians over rounds, and the ratio to the first way within a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, (code, parameters) in ways.items():
-            found[name].append(seconds(code, parameters))
-    rows, first = [], next(iter(found.values()))
-    for name, values in found.items():
-        quartiles = statistics.quantiles(values, n=4) if rounds > 1 else [values[0]] * 3
-        ratio = statistics.median(a / b for a, b in zip(values, first, strict=True))
-        row = {
-            "candidate": name,
-            "threads": 1,
-            "rounds": rounds,
-            "seconds": statistics.median(values),
-        }
-        rows.append(row | {"spread": (quartiles[2] - quartiles[0]) / 2, "share_of_first": ratio})
+            seconds[name].append(step_seconds(code, parameters))
+    first = next(iter(seconds.values()))
+    rows = []
+    for name, values in seconds.items():
+        times = {"seconds": statistics.median(values), "spread": half_spread(values)}
+        how = {"candidate": name, "threads": 1, "rounds": rounds}
+        rows.append({**how, **times, "share_of_first": median_ratio(values, first)})
     return rows
 
 
@@ -75,12 +72,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        here = project_root()
-        ways: dict[str, tuple[Path, dict[str, str]]] = {
-            given.against: (unpacked(given.against, Path(folder)), {})
-        }
+        ways = {given.against: (unpacked(given.against, Path(folder)), {})}
         for words in (["precision=32"], ["precision=bf16"], *given.also):
-            ways[", ".join(words)] = (here, dict(word.split("=", 1) for word in words))
+            parameters = dict(word.split("=", 1) for word in words)
+            ways[", ".join(words)] = (project_root(), parameters)
         publish("engine", measured(ways, given.rounds))
 
 

@@ -1,9 +1,8 @@
-"""The objective, forward and backward: ours against lightly's `NTXentLoss` and
-pytorch-metric-learning's `SupConLoss`.
+"""The objective, forward and backward, against lightly's `NTXentLoss` and `SupConLoss`.
 
-Two views, alpha = beta = 1, kappa = 10 (temperature 0.1), where all three are the same function.
-Extra memory is the growth of a fresh process' peak resident size (on CUDA: the allocator's peak).
-The scaling runs are ours alone.
+The latter is pytorch-metric-learning's. Two views, alpha = beta = 1, kappa = 10 (temperature 0.1),
+where all three are the same function. Extra memory is the growth of a fresh process' peak resident
+size (on CUDA: the allocator's peak). The scaling runs are ours alone.
 """
 
 import json
@@ -13,23 +12,20 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
-from common import device, publish, timed
+from common import BENCHMARKS, device, publish, timed
 
-from infomax_nb.files import project_root
 from infomax_nb.losses import InfoMaxLoss
 
 KAPPA = 10.0
+CANDIDATES = ["ours", "lightly NTXentLoss", "SupConLoss"]
+# N views, D dimensions, rounds
 SIZES = [
-    (256, 128, 100),
-    (1024, 128, 100),
-    (4096, 128, 6),
-    (8192, 128, 5),
-    (2048, 32, 20),
-    (2048, 512, 10),
-    (2048, 2048, 5),
+    *[(256, 128, 100), (1024, 128, 100), (4096, 128, 6), (8192, 128, 5)],
+    *[(2048, 32, 20), (2048, 512, 10), (2048, 2048, 5), (2048, 128, 20)],
 ]
-SIZES += [(2048, 128, 20)]
+SCALING = (2048, 4096, 8192, 16384, 32768, 65536)
 
 
 def candidate(name: str):
@@ -47,6 +43,11 @@ def candidate(name: str):
     return lambda x: peer(x.flatten(0, 1), torch.arange(x.shape[1], device=x.device).repeat(2))
 
 
+def random_projections(n: int, dim: int) -> torch.Tensor:
+    """Two views (2, N/2, D) of random images."""
+    return torch.randn(2, n // 2, dim, device=device()).requires_grad_()
+
+
 def gradient(loss, x):
     """Forward and backward."""
     return torch.autograd.grad(loss(x), x)[0]
@@ -54,90 +55,95 @@ def gradient(loss, x):
 
 def memory(name: str, n: int, dim: int) -> float:
     """Extra memory in MB of one forward and backward, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, name, str(n), str(dim)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, __file__, name, str(n), str(dim)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def compared(n: int, dim: int, rounds: int) -> list[dict]:
+    """Time, memory and the largest difference to ours of each loss, of values and gradients."""
+    x = random_projections(n, dim)
+    names = CANDIDATES if n <= 4096 else CANDIDATES[:2]
+    losses = {name: candidate(name) for name in names}
+    steps = {name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}
+    value = losses["ours"](x).item()
+    reference = gradient(losses["ours"], x)
+    rows = []
+    for row in timed(steps, rounds):
+        name = row["candidate"]
+        in_gradient = (gradient(losses[name], x) - reference).abs().max().item()
+        difference = max(abs(value - losses[name](x).item()), in_gradient)
+        extra = memory(name, n, dim) if n >= 1024 else float("nan")
+        shape = {"N": n, "D": dim}
+        rows.append({**shape, **row, "largest_difference": difference, "extra_MB": extra})
+    return rows
+
+
+def scaled(n: int) -> dict:
+    """Memory of ours, and time where that does not take too long."""
+    row = {"N": n, "D": 128, "extra_MB": memory("ours", n, 128)}
+    if n <= 16384:
+        x = random_projections(n, 128)
+        (ours,) = timed({"ours": lambda: gradient(candidate("ours"), x)}, 2)
+        row["seconds"] = ours["seconds"]
+    return row
+
+
+def draw(table: pd.DataFrame, scaling: pd.DataFrame) -> None:
+    """Time and memory against N and against D."""
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="tight")
+    over_n = table[table["D"] == 128]
+    over_d = table[table["N"] == 2048]
+    panels = [
+        (over_n, "N", "seconds", "time, D = 128"),
+        (over_n, "N", "extra_MB", "memory, D = 128"),
+        (over_d, "D", "seconds", "time, N = 2,048"),
+        (over_d, "D", "extra_MB", "memory, N = 2,048"),
+    ]
+    labels = {"N": "N, views in the batch", "D": "D, width of the projections"}
+    labels |= {"seconds": "forward + backward (s)", "extra_MB": "extra memory (MB)"}
+    for axis, (rows, x, y, title) in zip(axes, panels, strict=True):
+        for name in CANDIDATES:
+            own = rows[rows.candidate == name].sort_values(x)
+            axis.loglog(own[x], own[y], marker="o", label=name)
+        axis.set_xscale("log", base=2)
+        axis.set(title=title, xlabel=labels[x], ylabel=labels[y])
+    style = {"marker": ".", "ls": "--", "color": "C0", "label": "ours, to N = 65,536"}
+    axes[1].loglog(scaling["N"], scaling.extra_MB, **style)
+    axes[1].legend()
+    figure.savefig(BENCHMARKS / f"{device()}_loss.png", dpi=110)
 
 
 def main() -> None:
     """Time and memory against N and D; the values and gradients of the three compared."""
-    rows, names = [], ["ours", "lightly NTXentLoss", "SupConLoss"]
-    for n, dim, rounds in SIZES:
-        x = torch.randn(2, n // 2, dim, device=device()).requires_grad_()
-        who = names if n <= 4096 else names[:2]
-        losses = {name: candidate(name) for name in who}
-        reference = gradient(losses["ours"], x)
-        for row in timed(
-            {name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}, rounds
-        ):
-            mine, peer = losses["ours"](x).item(), losses[row["candidate"]](x).item()
-            off = max(
-                abs(mine - peer),
-                (gradient(losses[row["candidate"]], x) - reference).abs().max().item(),
-            )
-            mb = memory(row["candidate"], n, dim) if n >= 1024 else float("nan")
-            rows.append({"N": n, "D": dim, **row, "largest_difference": off, "extra_MB": mb})
-    publish("loss", rows)
-    scaling = []
-    for n in (2048, 4096, 8192, 16384, 32768, 65536):
-        scaling.append({"N": n, "D": 128, "extra_MB": memory("ours", n, 128)})
-        if n <= 16384:
-            x = torch.randn(2, n // 2, 128, device=device()).requires_grad_()
-            scaling[-1]["seconds"] = timed({"ours": lambda x=x: gradient(candidate("ours"), x)}, 2)[
-                0
-            ]["seconds"]
-    table = publish("loss_scaling", scaling)
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="tight")
-    for name in names:
-        over_n = sorted(
-            (r for r in rows if r["candidate"] == name and r["D"] == 128), key=lambda r: r["N"]
-        )
-        over_d = sorted(
-            (r for r in rows if r["candidate"] == name and r["N"] == 2048), key=lambda r: r["D"]
-        )
-        for k, (part, x) in enumerate(((over_n, "N"), (over_d, "D"))):
-            for axis, y in zip(axes[2 * k : 2 * k + 2], ("seconds", "extra_MB"), strict=True):
-                axis.loglog([r[x] for r in part], [r[y] for r in part], marker="o", label=name)
-    axes[1].loglog(
-        table["N"], table.extra_MB, marker=".", ls="--", color="C0", label="ours, to N = 65,536"
-    )
-    titles = ("time, D = 128", "memory, D = 128", "time, N = 2,048", "memory, N = 2,048")
-    labels = ("forward + backward (s)", "extra memory (MB)") * 2
-    for k, (axis, title, label) in enumerate(zip(axes, titles, labels, strict=True)):
-        axis.set_xscale("log", base=2)
-        axis.set(
-            title=title,
-            ylabel=label,
-            xlabel="N, views in the batch" if k < 2 else "D, width of the projections",
-        )
-    axes[1].legend()
-    figure.savefig(project_root() / "reports" / "benchmarks" / f"{device()}_loss.png", dpi=110)
+    table = publish("loss", [row for size in SIZES for row in compared(*size)])
+    scaling = publish("loss_scaling", [scaled(n) for n in SCALING])
+    draw(table, scaling)
 
 
 def peak() -> float:
     """This process' peak resident size in MB (Linux). `getrusage` would start from the parent's."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1e3
 
 
-def child(name: str, n: int, dim: int) -> None:
-    """Print the extra MB of one forward and backward."""
+def extra_memory(name: str, n: int, dim: int) -> float:
+    """MB that one forward and backward adds to this process' peak."""
     loss = candidate(name)
-    gradient(loss, torch.randn(2, 32, dim, device=device()).requires_grad_())
-    x = torch.randn(2, n // 2, dim, device=device()).requires_grad_()
+    gradient(loss, random_projections(64, dim))
+    x = random_projections(n, dim)
     if device() == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         gradient(loss, x)
-        print(json.dumps((torch.cuda.max_memory_allocated() - before) / 1e6))
-    else:
-        before = peak()
-        gradient(loss, x)
-        print(json.dumps(peak() - before))
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    before = peak()
+    gradient(loss, x)
+    return peak() - before
 
 
 if __name__ == "__main__":
-    child(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 1 else main()
+    if len(sys.argv) > 1:
+        print(json.dumps(extra_memory(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        main()

@@ -1,7 +1,6 @@
-"""Images per second of a machine: a run on each core, one thread each, against one run with a
-thread on each core.
+"""Images per second of a machine: a run on each core, against one run with all cores.
 
-The first is what `make sweep`, `make paper` and `make table1` do on CPUs.
+The first, one thread each, is what `make sweep`, `make paper` and `make table1` do on CPUs.
 """
 
 import argparse
@@ -9,18 +8,18 @@ import os
 import statistics
 from contextlib import ExitStack
 
-from common import publish
+from common import median_ratio, publish
 from trainings import IMAGES, Training
 
 
 def images_per_second(runs: int, threads: int, epochs: int) -> float:
     """Of so many runs, started at once, together; evaluation is not counted."""
+    variables = {"OMP_NUM_THREADS": str(threads)}
     with ExitStack() as stack:
-        own = {"OMP_NUM_THREADS": str(threads)}
-        started = [
-            stack.enter_context(Training(epochs, own=own, device="cpu", seed=k))
-            for k in range(runs)
-        ]
+        started = []
+        for seed in range(runs):
+            training = Training(epochs, variables=variables, device="cpu", seed=seed)
+            started.append(stack.enter_context(training))
         return sum(epochs * IMAGES / each.record()["train_seconds"] for each in started)
 
 
@@ -32,16 +31,16 @@ def main() -> None:
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     ways = {"one run": (1, cores), "a run on each core": (cores, 1)}
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(given.rounds):
         for name, (runs, threads) in ways.items():
-            found[name].append(images_per_second(runs, threads, given.epochs))
+            speeds[name].append(images_per_second(runs, threads, given.epochs))
     rows = []
     for name, (runs, threads) in ways.items():
-        ratio = statistics.median(a / b for a, b in zip(found[name], found["one run"], strict=True))
-        row = {"candidate": name, "runs": runs, "threads": threads, "rounds": given.rounds}
-        row |= {"images_per_second": statistics.median(found[name]), "times_one_run": ratio}
-        rows.append(row)
+        how = {"candidate": name, "runs": runs, "threads": threads, "rounds": given.rounds}
+        ratio = median_ratio(speeds[name], speeds["one run"])
+        median = statistics.median(speeds[name])
+        rows.append({**how, "images_per_second": median, "times_one_run": ratio})
     publish("side_by_side", rows)
 
 

@@ -8,41 +8,39 @@ from infomax_nb.methods import build
 from infomax_nb.views.batch import MultiView
 
 
-def main() -> None:
-    """Seconds of the parts of a step, for the small ResNet and ResNet-18."""
-    rows = []
+def parts(backbone: str) -> list[dict]:
+    """A row for each part of a step with this network."""
     images = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8, device=device())
-    for backbone in ("resnet_small", "resnet18"):
-        method = build(TrainConfig(backbone=backbone), 10).to(device())
-        optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, fused=True)
-        make, generator = MultiView(method.view_specs(32)), torch.Generator().manual_seed(0)
-        views = make(images, generator)
-        z = [torch.randn(128, 128, device=device(), requires_grad=True) for _ in views]
+    method = build(TrainConfig(backbone=backbone), 10).to(device())
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, fused=True)
+    draw_views = MultiView(method.view_specs(32))
+    generator = torch.Generator().manual_seed(0)
+    same_views = draw_views(images, generator)
+    z = [torch.randn(128, 128, device=device(), requires_grad=True) for _ in same_views]
 
-        def step(
-            new: bool,
-            method=method,
-            optimizer=optimizer,
-            make=make,
-            generator=generator,
-            views=views,
-        ):
-            with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
-                loss = method(make(images, generator) if new else views, None)["loss"]
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    def step(new_views: bool) -> None:
+        with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
+            views = draw_views(images, generator) if new_views else same_views
+            loss = method(views, None)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
-        candidates = {
-            "whole step": lambda s=step: s(True),
-            "without views": lambda s=step: s(False),
-            "views": lambda m=make, g=generator: m(images, g),
-            "objective": lambda m=method, z=z: torch.autograd.grad(m.objective(z), z),
-        }
-        rows += [{"backbone": backbone, **row} for row in timed(candidates, 5, ours="whole step")]
+    candidates = {
+        "whole step": lambda: step(True),
+        "without views": lambda: step(False),
+        "views": lambda: draw_views(images, generator),
+        "objective": lambda: torch.autograd.grad(method.objective(z), z),
+    }
+    rows = timed(candidates, 5, ours="whole step")
     for row in rows:
         row["share_of_step"] = row.pop("times_ours")
-    publish("step", rows)
+    return [{"backbone": backbone, **row} for row in rows]
+
+
+def main() -> None:
+    """Seconds of the parts of a step, for the small ResNet and ResNet-18."""
+    publish("step", parts("resnet_small") + parts("resnet18"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Empty environments: environment.yml's pip section, the wheel, and the steps of the Actions file
-as written."""
+"""Empty environments: environment.yml's pip section, the wheel, the steps of the Actions file."""
 
 import os
 import shlex
@@ -18,34 +17,24 @@ UV = ROOT / ".tools" / "bin" / "uv"
 
 def run(command: list, cwd: Path, **environment: str) -> str:
     """What the command prints; fails with its output."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    done = subprocess.run(
-        command, cwd=cwd, env=inherited | environment, capture_output=True, text=True
-    )
+    own = ("PYTHON", "VIRTUAL_ENV")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    options = {"env": inherited | environment, "capture_output": True, "text": True}
+    done = subprocess.run(command, cwd=cwd, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
 def empty(folder: Path) -> tuple[Path, list]:
-    """The Python of an empty virtual environment, and the command that installs into it: uv's, or
-    pip's."""
-    run(
-        [sys.executable, "-m", "venv", *(["--without-pip"] if UV.exists() else []), folder],
-        folder.parent,
-    )
+    """The Python of an empty virtual environment, and the command that installs into it."""
+    without_pip = ["--without-pip"] if UV.exists() else []
+    run([sys.executable, "-m", "venv", *without_pip, folder], folder.parent)
     python = folder / "bin" / "python"
-    assert (
-        run(
-            [python, "-c", "import importlib.util as u; print(u.find_spec('numpy'))"], folder.parent
-        )
-        == "None\n"
-    )
-    pip = (
-        [UV, "pip", "install", "--quiet", "--python", python]
-        if UV.exists()
-        else [python, "-m", "pip", "install"]
-    )
-    return python, pip
+    find_numpy = "import importlib.util as u; print(u.find_spec('numpy'))"
+    assert run([python, "-c", find_numpy], folder.parent) == "None\n"
+    if UV.exists():
+        return python, [UV, "pip", "install", "--quiet", "--python", python]
+    return python, [python, "-m", "pip", "install"]
 
 
 def test_environment_yml_makes_an_environment_in_which_notebook_00_runs(tmp_path):
@@ -54,106 +43,83 @@ def test_environment_yml_makes_an_environment_in_which_notebook_00_runs(tmp_path
     copy = tracked(tmp_path / "checkout")
     python, pip = empty(tmp_path / "venv")
     run([*pip, *(word for line in requirements for word in shlex.split(line))], copy)
-    second = [
-        line
-        for line in (copy / "postBuild").read_text().splitlines()
-        if line.startswith("pip install")
-    ]
-    assert len(second) == 1
-    run([*pip, *shlex.split(second[0])[2:]], copy)
-    assert str(copy) in run(
-        [python, "-c", "import infomax_nb; print(infomax_nb.__file__)"], tmp_path
-    )
-    execute = [
-        python,
-        "-m",
-        "jupyter",
-        "nbconvert",
-        "--to",
-        "notebook",
-        "--execute",
-        "--output",
-        "out.ipynb",
-    ]
-    run(
-        [*execute, "00_loss_derivation.ipynb"],
-        copy / "notebooks",
-        PATH=f"{python.parent}:{os.environ['PATH']}",
-    )
+    lines = (copy / "postBuild").read_text().splitlines()
+    (second,) = [line for line in lines if line.startswith("pip install")]
+    run([*pip, *shlex.split(second)[2:]], copy)
+    place = run([python, "-c", "import infomax_nb; print(infomax_nb.__file__)"], tmp_path)
+    assert str(copy) in place
+    execute = [python, "-m", "jupyter", "nbconvert", "--to", "notebook", "--execute"]
+    command = [*execute, "--output", "out.ipynb", "00_loss_derivation.ipynb"]
+    run(command, copy / "notebooks", PATH=f"{python.parent}:{os.environ['PATH']}")
     assert (copy / "notebooks" / "out.ipynb").stat().st_size > 100_000  # with its figures
 
 
+def built_wheel(copy: Path, dist: Path) -> Path:
+    """The wheel of a copy of the checkout."""
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", dist, "."]
+    if UV.exists():
+        build = [UV, "build", "--wheel", "--out-dir", dist]
+    run(build, copy)
+    (wheel,) = dist.glob("*.whl")
+    return wheel
+
+
+def locked_versions() -> str:
+    """Names and numbers of the lock, without the hashes."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return "\n".join(line.rstrip(" \\") for line in lines if "==" in line)
+
+
 def test_the_wheel_works_in_an_empty_environment(tmp_path):
+    """Its own ranges of versions are met by those that are locked."""
     copy = tracked(tmp_path / "checkout")
     python, pip = empty(tmp_path / "venv")
-    dist = tmp_path / "dist"
-    build = [UV, "build", "--wheel", "--out-dir", dist]
-    run(
-        build
-        if UV.exists()
-        else [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", dist, "."],
-        copy,
-    )
-    (wheel,) = dist.glob("*.whl")
-    # Its own ranges, met by the versions that are locked: names and numbers without the hashes.
-    pinned = [
-        line.rstrip(" \\")
-        for line in (ROOT / "requirements.lock").read_text().splitlines()
-        if "==" in line
-    ]
-    (tmp_path / "versions.txt").write_text("\n".join(pinned))
+    wheel = built_wheel(copy, tmp_path / "dist")
+    (tmp_path / "versions.txt").write_text(locked_versions())
     run([*pip, wheel, "-c", tmp_path / "versions.txt"], tmp_path)
     shutil.rmtree(copy)
-    modules = sorted(
-        ".".join(p.relative_to(ROOT).with_suffix("").parts)
-        for p in (ROOT / "infomax_nb").rglob("*.py")
-        if p.name != "__init__.py"
-    )
+    files = [path for path in (ROOT / "infomax_nb").rglob("*.py") if path.name != "__init__.py"]
+    modules = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files)
     assert len(modules) > 25
-    place = run(
-        [python, "-c", f"import infomax_nb, {', '.join(modules)}; print(infomax_nb.__file__)"],
-        tmp_path,
-    )
-    assert "site-packages" in place
-    (tmp_path / "tiny.yaml").write_text(
-        "n_classes: 4\nn_train: 64\nbatch_size: 32\nepochs: 1\nproj_dim: 16\n"
-    )
-    trained = run([python, "-m", "infomax_nb.train", "tiny.yaml"], tmp_path).strip()
-    assert Path(trained).is_relative_to(tmp_path / "runs") and (Path(trained) / "model.pt").exists()
+    imports = f"import infomax_nb, {', '.join(modules)}; print(infomax_nb.__file__)"
+    assert "site-packages" in run([python, "-c", imports], tmp_path)
+    tiny = {"n_classes": 4, "n_train": 64, "batch_size": 32, "epochs": 1, "proj_dim": 16}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    trained = Path(run([python, "-m", "infomax_nb.train", "tiny.yaml"], tmp_path).strip())
+    assert trained.is_relative_to(tmp_path / "runs")
+    assert (trained / "model.pt").exists()
+
+
+ACTIONS = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
 
 
 def steps() -> list[str]:
     """The shell lines of the Actions file, in their order."""
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
-    return [
-        step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step
-    ]
+    every = [step for job in ACTIONS["jobs"].values() for step in job["steps"]]
+    return [step["run"] for step in every if "run" in step]
+
+
+def test_the_actions_file_takes_the_pythons_that_the_project_works_on():
+    pythons = ACTIONS["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert pythons == ["3.11", "3.12", "3.13"]  # as text: 3.10 would be 3.1
 
 
 def test_the_actions_file_does_what_make_test_does():
-    """Its Pythons are those that the project says it works on; its steps contain all that `make
-    test` consists of."""
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
-    pythons = workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]
-    assert pythons == ["3.11", "3.12", "3.13"] and all(isinstance(p, str) for p in pythons)
-    makefile = (ROOT / "Makefile").read_text()
-    whole = next(line for line in makefile.splitlines() if line.startswith("test:")).split()[1:]
-    assert [f"make {target}" for target in ["setup", *whole]] == steps()[: 1 + len(whole)]
+    """Its steps contain all that `make test` consists of."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    parts = next(line for line in lines if line.startswith("test:")).split()[1:]
+    assert [f"make {target}" for target in ["setup", *parts]] == steps()[: 1 + len(parts)]
 
 
 @pytest.mark.parametrize("step", [s for s in steps() if s not in ("make unit", "make notebooks")])
 def test_each_step_runs_as_written(step, tmp_path):
-    """In a copy with the environment at hand; unit tests and notebooks are what `make test` runs
-    anyway."""
+    """With the environment at hand; unit tests and notebooks are what `make test` runs anyway."""
     copy = tracked(tmp_path / "checkout")
     for name in (".venv", ".tools"):
         if (ROOT / name).exists():
             (copy / name).symlink_to(ROOT / name)
-    before = (
-        (ROOT / ".venv" / ".ready").stat().st_mtime
-        if (ROOT / ".venv" / ".ready").exists()
-        else None
-    )
+    ready = ROOT / ".venv" / ".ready"
+    before = ready.stat().st_mtime if ready.exists() else None
     run(["bash", "-e", "-c", step], copy, PYTHONPATH=str(copy))
     if before:
-        assert (ROOT / ".venv" / ".ready").stat().st_mtime == before  # nothing was set up again
+        assert ready.stat().st_mtime == before  # nothing was set up again

@@ -1,5 +1,7 @@
-"""Images of one's own without labels, as a user has them: the notebooks, several processes, an
-interruption."""
+"""Images of one's own without labels, as a user has them.
+
+The notebooks read them, several processes train on them, and a run is interrupted.
+"""
 
 import json
 import os
@@ -23,14 +25,8 @@ from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 
 ROOT = Path(__file__).parents[2]
-OWN = {
-    "dataset": "folder",
-    "image_size": 32,
-    "epochs": 1,
-    "batch_size": 16,
-    "proj_dim": 16,
-    "device": "cpu",
-}
+OWN = {"dataset": "folder", "image_size": 32, "epochs": 1, "batch_size": 16, "proj_dim": 16}
+OWN |= {"device": "cpu"}
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -52,26 +48,14 @@ def place(tmp_path_factory):
 def papermill(place, number, **more):
     """The notebook's process and the notebook that it wrote."""
     (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
-    given = {
-        **OWN,
-        "data_root": str(place / "my photos"),
-        "runs_dir": str(place / "runs"),
-        "n_train": None,
-        **more,
-    }
-    (place / "given.yaml").write_text(yaml.safe_dump(given))
+    folders = {"data_root": str(place / "my photos"), "runs_dir": str(place / "runs")}
+    given = place / "given.yaml"
+    given.write_text(yaml.safe_dump({**OWN, **folders, "n_train": None, **more}))
     out = place / f"{number}.ipynb"
-    command = [
-        "papermill",
-        "--no-progress-bar",
-        str(notebook),
-        str(out),
-        "-f",
-        str(place / "given.yaml"),
-    ]
-    done = subprocess.run(
-        command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200
-    )
+    files = [str(notebook), str(out), "-f", str(given)]
+    options = {"capture_output": True, "text": True, "timeout": 1200}
+    command = ["papermill", "--no-progress-bar", *files]
+    done = subprocess.run(command, cwd=place, env=ENVIRONMENT, **options)
     return done, nbformat.read(out, 4)
 
 
@@ -84,9 +68,8 @@ def shown(notebook) -> list[str]:
 @pytest.mark.parametrize("number", RUN_TO_THE_END)
 def test_a_notebook_shows_what_there_is_without_labels(place, number):
     """06 draws saliency on the same photographs, of all kinds and with other files beside them."""
-    done, notebook = papermill(
-        place, number, **({"photos": str(place / "my photos")} if number == "06" else {})
-    )
+    more = {"photos": str(place / "my photos")} if number == "06" else {}
+    done, notebook = papermill(place, number, **more)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "unknown parameter" not in done.stderr
     pictures = sum("image/png" in kinds for kinds in shown(notebook))
@@ -99,29 +82,38 @@ def test_a_notebook_shows_what_there_is_without_labels(place, number):
 
 @pytest.mark.parametrize("number", NEED_LABELS)
 def test_a_notebook_that_needs_labels_says_so_before_any_work(place, number):
-    before = sorted((place / "runs").glob("*")) if (place / "runs").exists() else []
+    before = sorted((place / "runs").glob("*"))
     done, _ = papermill(place, number)
     last = done.stderr.strip().splitlines()[-1]
-    assert (
-        done.returncode == 1
-        and last.startswith("ParameterError: data_root = ")
-        and "labels are needed" in last
-    )
-    assert (sorted((place / "runs").glob("*")) if (place / "runs").exists() else []) == before
+    assert done.returncode == 1
+    assert last.startswith("ParameterError: data_root = ")
+    assert "labels are needed" in last
+    assert sorted((place / "runs").glob("*")) == before
 
 
-def test_a_damaged_photograph_in_a_notebook(place, tmp_path):
+@pytest.fixture
+def damaged_photograph(tmp_path) -> str:
+    """One of sixty photographs in `tmp_path`, cut off."""
     written = write(tmp_path / "my photos", 60)
-    bad = next(path for path in written if path.endswith(".webp"))
-    cut(bad)
+    path = next(path for path in written if path.endswith(".webp"))
+    cut(path)
+    return path
+
+
+def test_a_damaged_photograph_is_refused_by_name(damaged_photograph, tmp_path):
     done, _ = papermill(tmp_path, "01")
-    assert done.returncode == 1 and bad in done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert damaged_photograph in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_damaged_photograph_is_left_out_where_that_is_asked_for(damaged_photograph, tmp_path):
     done, notebook = papermill(tmp_path, "01", damaged="skip")
     assert done.returncode == 0, done.stderr[-2000:]
-    said = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
-    assert bad in said and re.search(
-        r"no classes, (47 training and 12|48 training and 11) test images", said
-    )
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    text = "".join(output.get("text", "") for output in outputs)
+    assert damaged_photograph in text
+    counts = "(47 training and 12|48 training and 11)"
+    assert re.search(f"no classes, {counts} test images", text)
 
 
 def test_photographs_in_an_empty_folder(place, tmp_path):
@@ -137,13 +129,10 @@ def test_two_processes_take_the_path_of_one(place, tmp_path):
     runs = {}
     for devices in (1, 2):
         config = {**own, "runs_dir": str(tmp_path / str(devices))}
-        command = [
-            sys.executable,
-            str(ROOT / "tests" / "parallel.py"),
-            json.dumps([config]),
-            str(devices),
-        ]
-        subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=600)
+        script = str(ROOT / "tests" / "unit" / "parallel.py")
+        command = [sys.executable, script, json.dumps([config]), str(devices)]
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run(command, env=one_thread, check=True, timeout=600)
         runs[devices] = Run(TrainConfig(**config).run_dir)
     assert (runs[1].record["devices"], runs[2].record["devices"]) == (1, 2)
     assert "knn_top1" not in runs[1].metrics and runs[1].metrics.notna().all(axis=None)
@@ -156,16 +145,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(place, tmp_path, ol
     own = {**OWN, "data_root": str(place / "my photos"), "epochs": 4}
     whole = fit(TrainConfig(**own, runs_dir=str(tmp_path / "whole")))
     config = TrainConfig(**own, runs_dir=str(tmp_path / "killed"))
-    given = (
-        f"from infomax_nb import config, train; train.fit(config.TrainConfig(**{dict(config)!r}))"
-    )
+    fields = dict(config)
+    code = f"from infomax_nb import TrainConfig, fit; fit(TrainConfig(**{fields!r}))"
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process, deadline = (
-        subprocess.Popen([sys.executable, "-c", given], env=environment),
-        time.monotonic() + 300,
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    deadline = time.monotonic() + 300
     while not (config.run_dir / "checkpoint.ckpt").exists():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -20,15 +20,13 @@ IN_TIME = []  # of each round, whether the kill came before the sweep had ended
 
 
 def killed(process: subprocess.Popen, seconds: float) -> bool:
-    """Whether the sweep was still at work after so many seconds; then it and all that it started
-    are killed at once."""
+    """Whether the sweep was still at work after so many seconds; then all of it is killed."""
     try:
         process.wait(seconds)
         return False
     except subprocess.TimeoutExpired:
-        started = psutil.Process(process.pid).children(
-            recursive=True
-        )  # while the parent that names them is there
+        # while the parent that names them is there
+        started = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         for child in started:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -52,44 +50,47 @@ def sweep_in(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def unkilled(tmp_path_factory):
     """The same sweep left alone: its metrics by run, and the seconds that it took."""
-    folder, started = sweep_in(tmp_path_factory.mktemp("unkilled")), time.monotonic()
+    folder = sweep_in(tmp_path_factory.mktemp("unkilled"))
+    started = time.monotonic()
     done = run(folder, COMMAND)
+    seconds = time.monotonic() - started
     assert done.returncode == 0, done.stderr[-4000:]
     runs = [Run(path.parent) for path in records(folder)]
-    assert len(runs) == 3 and all(one.finished and len(one.metrics) == 3 for one in runs)
-    return {
-        one.path.name: (one.path / "metrics.csv").read_bytes() for one in runs
-    }, time.monotonic() - started
+    assert len(runs) == 3
+    assert all(one.finished and len(one.metrics) == 3 for one in runs)
+    return metrics_by_run(runs), seconds
+
+
+def metrics_by_run(runs: list[Run]) -> dict[str, bytes]:
+    """What the runs measured, by their names."""
+    return {run.path.name: (run.path / "metrics.csv").read_bytes() for run in runs}
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_a_killed_sweep_finishes_when_started_again(unkilled, tmp_path, seed):
-    """By the same command; what was finished is not trained again, and every metric is the unkilled
-    sweep's."""
+    """What was finished is not trained again, and every metric is the unkilled sweep's."""
     wanted, seconds = unkilled
-    folder, moment = sweep_in(tmp_path), random.Random(seed).uniform(0.05, 0.95) * seconds
+    folder = sweep_in(tmp_path)
+    moment = random.Random(seed).uniform(0.05, 0.95) * seconds
     with (folder / "killed.log").open("w") as log:
         group = {"start_new_session": True, "stdout": log, "stderr": log}
-        IN_TIME.append(
-            killed(subprocess.Popen(COMMAND, cwd=folder, env=environment(folder), **group), moment)
-        )
+        sweep = subprocess.Popen(COMMAND, cwd=folder, env=environment(folder), **group)
+        IN_TIME.append(killed(sweep, moment))
     before = records(folder)
     done = run(folder, COMMAND)
-    assert done.returncode == 0, (
-        f"killed after {moment:.1f} s of {seconds:.1f} s: {done.stderr[-4000:]}"
-    )
+    when = f"killed after {moment:.1f} s of {seconds:.1f} s"
+    assert done.returncode == 0, f"{when}: {done.stderr[-4000:]}"
     after = records(folder)
-    assert before.items() <= after.items() and len(after) == 3
+    assert before.items() <= after.items()
     runs = [Run(path.parent) for path in after]
-    assert {one.path.name: (one.path / "metrics.csv").read_bytes() for one in runs} == wanted
-    assert all(one.finished and (one.path / ".done").exists() for one in runs)
-    assert not [
-        p
-        for one in runs
-        for p in one.path.iterdir()
-        if p.suffix in (".ckpt", ".part") and one.finished
-    ]
+    assert len(runs) == 3
+    assert metrics_by_run(runs) == wanted
+    for one in runs:
+        assert one.finished
+        assert (one.path / ".done").exists()
+        assert not [path for path in one.path.iterdir() if path.suffix in (".ckpt", ".part")]
 
 
 def test_the_kills_came_in_time():
-    assert len(IN_TIME) == ROUNDS and sum(IN_TIME) >= 0.75 * ROUNDS, IN_TIME
+    assert len(IN_TIME) == ROUNDS
+    assert sum(IN_TIME) >= 0.75 * ROUNDS, IN_TIME

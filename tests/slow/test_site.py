@@ -1,7 +1,6 @@
-"""The site as its readers have it: built with warnings as errors, crawled, and opened in a browser
-without a network.
+"""The site as its readers have it: built with warnings as errors, crawled, opened in a browser.
 
-The browser is Debian's Chromium; the build and the crawler need none.
+All without a network. The browser is Debian's Chromium; the build and the crawler need none.
 """
 
 import json
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,9 +23,8 @@ from checkout import ROOT, run, tracked
 
 WIDTHS = (390, 1440)  # a phone, a desk
 CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"
-)
+MISSING = "Chromium is not installed: apt-get install chromium"
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 
 @pytest.fixture(scope="module")
@@ -41,91 +40,120 @@ def soup(page: Path) -> BeautifulSoup:
     return BeautifulSoup(page.read_text("utf-8"), "html.parser")
 
 
-def crawl(index: Path) -> tuple[set[Path], dict[Path, list[str]]]:
-    """All files that can be reached from a page, and what is wrong with each: what is missing, what
-    is remote."""
-    root, queue, seen, wrong = index.parent, [index], {index}, defaultdict(list)
-    anchors: dict[Path, set[str]] = {}
+ATTRIBUTES = ("href", "src", "data", "poster", "srcset")
+IN_A_STYLE = r"url\(\s*['\"]?([^'\")]+)"
+IN_A_STYLE_SHEET = IN_A_STYLE + r"|@import\s+['\"]([^'\"]+)"
 
-    def names(page: Path) -> set[str]:
-        if page not in anchors:
-            anchors[page] = {
-                t.get(a) for t in soup(page).find_all(True) for a in ("id", "name") if t.get(a)
-            }
-        return anchors[page]
 
-    def follow(page: Path, target: str, loads: bool) -> None:
+class Crawler:
+    """Follows the links of a site from its first page on.
+
+    `files` is all that can be reached, `wrong` what is missing or remote, by the page that has it.
+    """
+
+    def __init__(self, index: Path):
+        self.root = index.parent
+        self.files = {index}
+        self.wrong: dict[Path, list[str]] = defaultdict(list)
+        self.anchors: dict[Path, set[str]] = {}
+        queue = [index]
+        while queue:
+            page = queue.pop()
+            for target, loads in targets(page):
+                file = self.follow(page, target, loads)
+                if file and file not in self.files:
+                    self.files.add(file)
+                    queue.append(file)
+
+    def follow(self, page: Path, target: str, loads: bool) -> Path | None:
+        """The file that a link leads to; None for one that is wrong, or leads to no file here.
+
+        `loads`: whether the browser fetches the target with the page.
+        """
         if re.match(r"(https?:)?//", target):
             if loads:
-                wrong[page].append(f"remote: {target}")
-            return
+                self.wrong[page].append(f"remote: {target}")
+            return None
         if re.match(r"(data|mailto|javascript):", target) or target in ("", "#"):
-            return
+            return None
         address, anchor = urldefrag(target)
         file = (page.parent / unquote(urlsplit(address).path)).resolve() if address else page
-        if not file.is_file() or not file.is_relative_to(root):
-            wrong[page].append(f"missing: {target}")
-        else:
-            if anchor and file.suffix == ".html" and unquote(anchor) not in names(file):
-                wrong[page].append(f"no such anchor: {target}")
-            if file not in seen:
-                seen.add(file)
-                queue.append(file)
+        if not file.is_file() or not file.is_relative_to(self.root):
+            self.wrong[page].append(f"missing: {target}")
+            return None
+        if anchor and file.suffix == ".html" and unquote(anchor) not in self.names(file):
+            self.wrong[page].append(f"no such anchor: {target}")
+        return file
 
-    while queue:
-        page = queue.pop()
-        if page.suffix == ".css":
-            for target in re.findall(
-                r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", page.read_text("utf-8")
-            ):
-                follow(page, "".join(target), loads=True)
-        if page.suffix != ".html":
-            continue
-        for tag in soup(page).find_all(True):
-            for attribute in ("href", "src", "data", "poster", "srcset"):
-                if target := tag.get(attribute):
-                    loads = tag.name != "a" and (tag.name, tag.get("rel")) != (
-                        "link",
-                        ["canonical"],
-                    )
-                    follow(page, target.split()[0] if attribute == "srcset" else target, loads)
-            if style := tag.get("style"):
-                for target in re.findall(r"url\(\s*['\"]?([^'\")]+)", style):
-                    follow(page, target, loads=True)
-    return seen, dict(wrong)
+    def names(self, page: Path) -> set[str]:
+        """The anchors of a page."""
+        if page not in self.anchors:
+            tags = soup(page).find_all(True)
+            self.anchors[page] = {tag.get(key) for tag in tags for key in ("id", "name")}
+        return self.anchors[page]
+
+
+def targets(page: Path) -> Iterator[tuple[str, bool]]:
+    """The links of a page or style sheet, and whether a browser fetches what they lead to."""
+    if page.suffix == ".css":
+        for target in re.findall(IN_A_STYLE_SHEET, page.read_text("utf-8")):
+            yield "".join(target), True
+    if page.suffix != ".html":
+        return
+    for tag in soup(page).find_all(True):
+        is_canonical = tag.name == "link" and tag.get("rel") == ["canonical"]
+        for attribute in ATTRIBUTES:
+            target = tag.get(attribute)
+            if target:
+                address = target.split()[0] if attribute == "srcset" else target
+                yield address, tag.name != "a" and not is_canonical
+        for target in re.findall(IN_A_STYLE, tag.get("style") or ""):
+            yield target, True
 
 
 def test_nothing_is_missing_or_remote(site):
-    seen, wrong = crawl(site / "index.html")
-    assert not wrong, "\n".join(
-        f"{page.relative_to(site)}: {', '.join(what)}" for page, what in wrong.items()
-    )
-    pages = {p for p in site.rglob("*.html") if "_static" not in p.parts}
-    assert pages - seen <= {site / "_modules" / "index.html"}, "pages that no page links to"
+    crawler = Crawler(site / "index.html")
+    faults = [f"{page}: {', '.join(what)}" for page, what in crawler.wrong.items()]
+    assert not faults, "\n".join(faults)
 
 
-def test_everything_is_there(site):
-    """Each notebook with all its pictures, each result with its figure and numbers, each module."""
+def test_each_page_is_linked(site):
+    pages = {page for page in site.rglob("*.html") if "_static" not in page.parts}
+    linked = Crawler(site / "index.html").files
+    assert pages - linked <= {site / "_modules" / "index.html"}, "pages that no page links to"
+
+
+def test_each_notebook_has_all_its_pictures(site):
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         pictures = path.read_text("utf-8").count('"image/png"')
-        assert (
-            len(soup(site / "notebooks" / f"{path.stem}.html").select(".cell_output img"))
-            == pictures
-        ), path.name
-    for folder in (p.parent for p in (ROOT / "reports").glob("*/caption.txt")):
+        page = soup(site / "notebooks" / f"{path.stem}.html")
+        assert len(page.select(".cell_output img")) == pictures, path.name
+
+
+def test_each_result_has_its_figure_its_numbers_and_its_seeds(site):
+    for folder in (path.parent for path in (ROOT / "reports").glob("*/caption.txt")):
         page = soup(site / "reports" / folder.name / "index.html").article
-        assert page.select("figure img") and len(page.select("table")) == 2, folder.name
-        seeds = {
-            r.get("config", {}).get("seed")
-            for r in json.loads((folder / "records.json").read_text())
-        }
-        assert f"Seeds{', '.join(map(str, sorted(seeds)))}" in page.text.replace("\n", ""), (
-            folder.name
-        )
-    for path in (ROOT / "infomax_nb").glob("*.py"):
-        assert path.stem == "__init__" or (site / "api" / f"{path.stem}.html").is_file(), path.name
-    functions = soup(site / "api" / "losses.html").select("dt.sig")
-    assert "infomax_nb.losses.InfoMaxLoss" in {f.get("id") for f in functions}
+        assert page.select("figure img"), folder.name
+        assert len(page.select("table")) == 2, folder.name
+        records = json.loads((folder / "records.json").read_text())
+        seeds = sorted({record.get("config", {}).get("seed") for record in records})
+        words = f"Seeds{', '.join(map(str, seeds))}"
+        assert words in page.text.replace("\n", ""), folder.name
+
+
+def test_each_module_is_in_the_reference(site):
+    """Under its full name, on the page of its folder."""
+    for path in (ROOT / "infomax_nb").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts).removesuffix(".__init__")
+        if name != "infomax_nb":
+            page = soup(site / "api" / f"{parts[1]}.html")
+            assert page.find(id=f"module-{name}"), name
+
+
+def test_a_class_is_in_the_reference(site):
+    names = {tag.get("id") for tag in soup(site / "api" / "losses.html").select("dt.sig")}
+    assert "infomax_nb.losses.InfoMaxLoss" in names
 
 
 def test_what_the_crawler_is_for(tmp_path):
@@ -133,14 +161,15 @@ def test_what_the_crawler_is_for(tmp_path):
     (tmp_path / "style.css").write_text("@font-face { src: url(https://example.org/font.woff) }")
     (tmp_path / "other.html").write_text('<h1 id="here">Here</h1><a href="index.html">back</a>')
     (tmp_path / "index.html").write_text(
-        '<link rel="stylesheet" href="style.css"><script src="//example.org/x.js"></script><img src="missing.png">'
-        '<a href="other.html#here">right</a><a href="other.html#there">wrong</a><a href="gone.html">gone</a>'
+        '<link rel="stylesheet" href="style.css"><script src="//example.org/x.js"></script>'
+        '<img src="missing.png"><a href="other.html#here">right</a>'
+        '<a href="other.html#there">wrong</a><a href="gone.html">gone</a>'
         '<a href="https://example.org">elsewhere</a>'
     )
-    seen, wrong = crawl(tmp_path / "index.html")
-    assert {p.name for p in seen} == {"index.html", "other.html", "style.css"}
-    assert wrong[tmp_path / "style.css"] == ["remote: https://example.org/font.woff"]
-    assert wrong[tmp_path / "index.html"] == [
+    crawler = Crawler(tmp_path / "index.html")
+    assert {path.name for path in crawler.files} == {"index.html", "other.html", "style.css"}
+    assert crawler.wrong[tmp_path / "style.css"] == ["remote: https://example.org/font.woff"]
+    assert crawler.wrong[tmp_path / "index.html"] == [
         "remote: //example.org/x.js",
         "missing: missing.png",
         "no such anchor: other.html#there",
@@ -174,36 +203,56 @@ def browser():
 
 
 class Visit:
-    """A page of the browser at one width, and what it complains about; nothing but the site can be
-    reached."""
+    """A page of the browser at one width, and what it complains about.
+
+    Nothing but the site can be reached.
+    """
 
     def __init__(self, browser, width: int, own: str):
-        self.own, self.context = own, browser.new_context(viewport={"width": width, "height": 844})
+        self.own = own
+        self.context = browser.new_context(viewport={"width": width, "height": 844})
         self.context.set_default_timeout(120_000)  # milliseconds: a machine may be busy
-        self.page, self.complaints = self.context.new_page(), []
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
 
     def open(self, url: str) -> None:
         """Open a page and wait until its equations are typeset and its pictures are there."""
         self.page.close()  # what it has still under way is not the next one's
-        self.page, said = self.context.new_page(), []
-        self.complaints = said
-        self.page.on(
-            "console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None
-        )
-        self.page.on("pageerror", lambda error: said.append(str(error)))
-        self.page.on("requestfailed", lambda r: said.append(f"not loaded: {r.url}"))
-        self.page.on(
-            "response", lambda r: said.append(f"{r.status}: {r.url}") if r.status >= 400 else None
-        )
-        self.page.route(
-            "**/*",
-            lambda r: r.continue_() if r.request.url.startswith((self.own, "data:")) else r.abort(),
-        )
+        self.page = self.context.new_page()
+        self.complaints = []
+        self.listen(self.complaints.append)
+        self.page.route("**/*", self.stay_within_the_site)
         self.page.goto(url, wait_until="load")
         if self.page.query_selector(".math"):
             self.page.wait_for_function("() => window.MathJax?.startup?.promise")
             self.page.evaluate("() => MathJax.startup.promise")
         self.page.evaluate("() => document.fonts.ready.then(() => null)")
+
+    def listen(self, complain) -> None:
+        """Have all complaints of the page."""
+
+        def console(message) -> None:
+            if message.type in ("error", "warning"):
+                complain(message.text)
+
+        def response(reply) -> None:
+            if reply.status >= 400:
+                complain(f"{reply.status}: {reply.url}")
+
+        self.page.on("console", console)
+        self.page.on("pageerror", lambda error: complain(str(error)))
+        self.page.on("requestfailed", lambda request: complain(f"not loaded: {request.url}"))
+        self.page.on("response", response)
+
+    def stay_within_the_site(self, route) -> None:
+        if route.request.url.startswith((self.own, "data:")):
+            route.continue_()
+        else:
+            route.abort()
+
+    def faults(self) -> list[str]:
+        """What a reader would see to be wrong."""
+        return self.page.evaluate(LOOK) + self.complaints
 
 
 # What a reader would see: equations that are not typeset or wrong, pictures that do not load, a
@@ -212,11 +261,13 @@ class Visit:
 LOOK = r"""() => {
   const article = document.querySelector("article"), found = [];
   for (const math of document.querySelectorAll(".math"))
-    if (!math.querySelector("mjx-container")) found.push("not typeset: " + math.textContent.slice(0, 60));
+    if (!math.querySelector("mjx-container"))
+      found.push("not typeset: " + math.textContent.slice(0, 60));
   for (const error of document.querySelectorAll("mjx-merror, [data-mjx-error]"))
     found.push("wrong equation: " + error.textContent.slice(0, 60));
   for (const image of document.querySelectorAll("article img"))
-    if (!(image.complete && image.naturalWidth)) found.push("no picture: " + image.src.slice(0, 100));
+    if (!(image.complete && image.naturalWidth))
+      found.push("no picture: " + image.src.slice(0, 100));
   const wide = document.documentElement.scrollWidth;
   if (wide > window.innerWidth) found.push(`the page is ${wide} pixels wide`);
   const scrolls = e => e && e !== document.body &&
@@ -224,7 +275,8 @@ LOOK = r"""() => {
   const shown = "img, table, pre, code, mjx-container, dt, h1, h2, h3, p, li";
   for (const e of document.querySelectorAll(`article :is(${shown})`)) {
     const box = e.getBoundingClientRect();
-    if (box.width && (box.right > window.innerWidth + 1 || box.left < -1) && !scrolls(e.parentElement))
+    const outside = box.right > window.innerWidth + 1 || box.left < -1;
+    if (box.width && outside && !scrolls(e.parentElement))
       found.push(`sticks out: ${e.tagName} ${e.textContent.slice(0, 60)}`);
   }
   const text = document.createElement("div");
@@ -239,20 +291,20 @@ LOOK = r"""() => {
 @needs_chromium
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_page_reads_well(site, address, browser, width):
-    visit, wrong, equations = Visit(browser, width, address), {}, 0
-    pages = [
-        p.relative_to(site).as_posix()
-        for p in sorted(site.rglob("*.html"))
-        if "_static" not in p.parts
-    ]
-    for page in pages:
+    visit = Visit(browser, width, address)
+    faults = {}
+    equations = 0
+    paths = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+    for path in paths:
+        page = path.relative_to(site).as_posix()
         visit.open(f"{address}/{page}")
-        if found := visit.page.evaluate(LOOK) + visit.complaints:
-            wrong[page] = found
+        faults[page] = visit.faults()
         equations += visit.page.locator("mjx-container").count()
     visit.context.close()
-    assert not wrong, "\n".join(f"{page}: {'; '.join(found)}" for page, found in wrong.items())
-    assert len(pages) > 40 and equations > 100
+    lines = [f"{page}: {'; '.join(found)}" for page, found in faults.items() if found]
+    assert not lines, "\n".join(lines)
+    assert len(paths) > 40
+    assert equations > 100
 
 
 @needs_chromium
@@ -265,17 +317,18 @@ def test_the_report_page_reads_well(tmp_path, browser, width):
     assert written.returncode == 0, written.stderr
     visit = Visit(browser, width, copy.as_uri())
     visit.open(f"{copy.as_uri()}/reports/index.html")
-    found = visit.page.evaluate(LOOK) + visit.complaints
-    assert (
-        visit.page.locator("article table").count() > 10 < visit.page.locator("article img").count()
-    )
+    faults = visit.faults()
+    numbers = {tag: visit.page.locator(f"article {tag}").count() for tag in ("table", "img")}
     visit.context.close()
-    assert not found, "\n".join(found)
+    assert numbers["table"] > 10
+    assert numbers["img"] > 10
+    assert not faults, "\n".join(faults)
 
 
+CUT_OFF = "<div style='overflow: hidden'><pre style='width: 500px'>cut</pre></div>"
 FAULTS = {  # what is put at the end of a page, and what must be said of it
     "<p style='width: 500px'>wide</p>": "the page is",
-    "<div style='overflow: hidden'><pre style='width: 500px'>cut</pre></div>": "sticks out: PRE cut",
+    CUT_OFF: "sticks out: PRE cut",
     "<span class='math notranslate nohighlight'>\\(\\frac\\)</span>": "wrong equation",
     "<span class='math'>x</span>": "not typeset: x",
     "<p class='mathjax_ignore'>$$x$$</p>": "raw LaTeX",
@@ -290,18 +343,23 @@ FAULTS = {  # what is put at the end of a page, and what must be said of it
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_the_browser_is_for(site, address, browser, fault):
     """Each fault in a page that is right without it is noticed."""
-    right, visit = site / "notebooks" / "00_loss_derivation.html", Visit(browser, 390, address)
+    right = site / "notebooks" / "00_loss_derivation.html"
+    text = right.read_text("utf-8").replace("</article>", f"{fault}</article>", 1)
     wrong = right.with_name("wrong.html")
-    wrong.write_text(
-        right.read_text("utf-8").replace("</article>", f"{fault}</article>", 1), "utf-8"
-    )
+    wrong.write_text(text, "utf-8")
+    visit = Visit(browser, 390, address)
     try:
         visit.open(f"{address}/notebooks/wrong.html")
-        found = visit.page.evaluate(LOOK) + visit.complaints
+        found = visit.faults()
     finally:
         wrong.unlink()
         visit.context.close()
     assert any(FAULTS[fault] in each for each in found), found
+
+
+SEARCH_HAS_ENDED = """() =>
+  !document.querySelector('#search-progress')?.textContent.includes('Searching')
+"""
 
 
 @needs_chromium
@@ -315,10 +373,9 @@ def test_search_finds_kappa(site, address, browser, served):
     visit.page.locator("input[type=search]:visible").fill("kappa")
     visit.page.keyboard.press("Enter")
     visit.page.wait_for_selector("#search-results ul.search li a")
-    visit.page.wait_for_function(
-        "() => !document.querySelector('#search-progress')?.textContent.includes('Searching')"
-    )
+    visit.page.wait_for_function(SEARCH_HAS_ENDED)
     found = visit.page.locator("#search-results ul.search li > a").all_text_contents()
     visit.context.close()
-    assert len(found) > 5 and any("03" in title for title in found), found
+    assert len(found) > 5, found
+    assert any("03" in title for title in found), found
     assert not visit.complaints

@@ -1,5 +1,7 @@
-"""The plan's runs: what is in them, and the queue that runs them, small, by the command that is
-used in earnest."""
+"""The plan's runs, and the queue that runs them.
+
+The queue runs small ones, by the command that is used in earnest.
+"""
 
 import json
 import os
@@ -10,6 +12,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,23 +47,15 @@ TOY = {
     "probe": False,
     "seeds": [0],
 }
+WHOLE = {"name": "kappa10", "epochs": 8, "keep_epochs": [2, 8], "keep_network": True, "probe": True}
 RUNS = {
-    "a": [
-        {
-            "name": "kappa10",
-            "epochs": 8,
-            "keep_epochs": [2, 8],
-            "keep_network": True,
-            "probe": True,
-        },
-        {"name": "broken", "n_train": 99_999},
-        {"name": "blown", "lr": 1e30},
-    ],
+    "a": [WHOLE, {"name": "broken", "n_train": 99_999}, {"name": "blown", "lr": 1e30}],
     "b": [{"name": "branch", "trunk": "kappa10", "start_epoch": 2, "beta": 1.5}],
     "c": [{"name": "orphan", "trunk": "broken", "start_epoch": 2}],
     "d": [{"name": "no_data", "dataset": "cifar10"}],
     "g": [{"name": "rate", "not_built": "a schedule of the learning rate"}],
 }
+PATIENCE = 600  # seconds: the queue has the lowest priority, and a machine may be busy
 
 
 def toy(folder: Path, lines: dict = RUNS, **changes) -> Path:
@@ -72,75 +68,114 @@ def toy(folder: Path, lines: dict = RUNS, **changes) -> Path:
 
 
 def command(folder: Path, *words: str, module: str = "queue", params: str = "toy") -> list[str]:
+    """A command of the queue's in a checkout."""
     places = ["--params", str(folder / params), "--data-root", "nowhere"]
     return [sys.executable, "-m", f"pipeline.evidence.{module}", *places, *words]
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git answers in a folder."""
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    options = {"capture_output": True, "text": True, "check": True}
+    return subprocess.run(["git", *who, *words], cwd=folder, **options).stdout.strip()
 
 
 # --- What is planned --------------------------------------------------------------------------
 
 
-def test_the_lines_are_the_plans():
-    """Counted by hand from the table of docs/plan.md: runs of each line, in its order, with its
-    seeds."""
-    runs = planned(Places())
-    assert Counter(run.line for run in runs) == {
-        "0": 24, "a": 6, "b": 3, "c": 18, "d": 15, "e": 12, "f": 24, "g": 6, "h": 2,
-    }  # fmt: skip
-    queue = chosen(runs, None)
-    assert [run.line for run in queue] == sorted(run.line for run in queue) and "0" not in {
-        r.line for r in queue
-    }
-    assert len({run.results for run in runs}) == len(runs) == len({run.name for run in runs})
-    assert len({run.config.precision for run in queue}) == 1
-    configs = [run.config for run in queue if not run.not_built]
-    assert len({config.name for config in configs}) == len(configs)
-    assert all(
-        config.lr == 1e-3 and config.batch_size == 128 and config.n_train is None
-        for config in configs
-    )
-    epochs = {run.line: {r.config.epochs for r in queue if r.line == run.line} for run in queue}
-    assert epochs == {
-        "a": {60}, "b": {40}, "c": {60, 40}, "d": {60}, "e": {70}, "f": {10}, "g": {60, 200}, "h": {200},
-    }  # fmt: skip
-    assert [run.label for run in queue if run.line == "c"][:7] == [
-        *(
-            f"{name}_seed1"
-            for name in ("kappa10", "kappa20", "beta0.1", "beta0.75", "simclr", "supervised")
-        ),
-        "beta1.25_from20_seed1",
-    ]
-    assert [run.label for run in queue if run.line == "d"][:5] == [
-        *(f"kappa1_seed{seed}" for seed in (0, 1, 2)), "vicreg_seed0", "barlow_twins_seed0",
-    ]  # fmt: skip
+@pytest.fixture(scope="module")
+def every_run() -> list[Planned]:
+    return planned(Places())
 
 
-def test_branches_name_their_trunk_and_it_keeps_their_epoch():
-    """Of the same seed, and with no other difference than the plan's."""
-    branches = [run for run in chosen(planned(Places()), None) if run.trunk]
+@pytest.fixture(scope="module")
+def letters(every_run) -> list[Planned]:
+    """The runs of all lines but those of the control, which has a number."""
+    return chosen(every_run, None)
+
+
+def test_each_line_has_as_many_runs_as_the_plan_says(every_run):
+    """Counted by hand from the table of docs/plan.md."""
+    numbers = {"0": 24, "a": 6, "b": 3, "c": 18, "d": 15, "e": 12, "f": 24, "g": 6, "h": 2}
+    assert Counter(run.line for run in every_run) == numbers
+
+
+def test_runs_are_in_the_plans_order(letters):
+    lines = [run.line for run in letters]
+    assert lines == sorted(lines)
+    assert "0" not in lines
+
+
+def test_each_run_has_its_own_name_and_results(every_run):
+    assert len({run.results for run in every_run}) == len(every_run)
+    assert len({run.name for run in every_run}) == len(every_run)
+
+
+def test_each_run_has_its_own_configuration(letters):
+    names = [run.config.name for run in letters if not run.not_built]
+    assert len(set(names)) == len(names)
+
+
+def test_all_runs_have_one_precision_rate_and_batch_size_and_all_images(letters):
+    assert len({run.config.precision for run in letters}) == 1
+    assert {run.config.lr for run in letters} == {1e-3}
+    assert {run.config.batch_size for run in letters} == {128}
+    assert {run.config.n_train for run in letters} == {None}
+
+
+def test_each_line_has_the_plans_epochs(letters):
+    epochs: dict[str, set[int]] = {}
+    for run in letters:
+        epochs.setdefault(run.line, set()).add(run.config.epochs)
+    long = {"c": {60, 40}, "e": {70}, "f": {10}, "g": {60, 200}, "h": {200}}
+    assert epochs == {"a": {60}, "b": {40}, "d": {60}, **long}
+
+
+def test_line_c_goes_seed_by_seed(letters):
+    names = ["kappa10", "kappa20", "beta0.1", "beta0.75", "simclr", "supervised"]
+    first = [*(f"{name}_seed1" for name in names), "beta1.25_from20_seed1"]
+    assert [run.label for run in letters if run.line == "c"][:7] == first
+
+
+def test_line_d_goes_block_by_block(letters):
+    first = [*(f"kappa1_seed{seed}" for seed in (0, 1, 2)), "vicreg_seed0", "barlow_twins_seed0"]
+    assert [run.label for run in letters if run.line == "d"][:5] == first
+
+
+def test_a_trunk_keeps_the_epoch_at_which_a_branch_begins(letters):
+    branches = [run for run in letters if run.trunk]
     assert len(branches) == 3 + 6 + 4
     for run in branches:
-        trunk = run.trunk
-        assert run.config.start_from == trunk.config.name and run.config.seed == trunk.config.seed
-        assert run.start in trunk.config.keep_epochs and run.branching == trunk.kept(run.start)
-        own = {"start_from", "start_epoch", "keep_epochs", "epochs", "beta", "decay_epochs"}
-        assert run.config.model_dump(exclude=own) == trunk.config.model_dump(exclude=own)
-        assert run.config.decay_epochs == (
-            10 if run.label.startswith(("kappa10_rate", "kappa20_rate")) else 0
-        )
-    betas = sorted((run.config.beta, run.config.seed) for run in branches if run.line in "bc")
-    assert betas == [(beta, seed) for beta in (1.25, 1.5, 2.0) for seed in (0, 1, 2)]
+        assert run.config.start_from == run.trunk.config.name
+        assert run.config.seed == run.trunk.config.seed
+        assert run.start in run.trunk.config.keep_epochs
+        assert run.branching == run.trunk.kept(run.start)
 
 
-def test_runs_are_evaluated_when_the_plan_says():
-    """`late.scheduled` is the plan's; the fields of the runs must say the same."""
-    for run in planned(Places()):
+def test_a_branch_differs_from_its_trunk_as_the_plan_says(letters):
+    own = {"start_from", "start_epoch", "keep_epochs", "epochs", "beta", "decay_epochs"}
+    for run in letters:
+        if run.trunk:
+            trunk = run.trunk.config
+            assert run.config.model_dump(exclude=own) == trunk.model_dump(exclude=own)
+            falling = run.label.startswith(("kappa10_rate", "kappa20_rate"))
+            assert run.config.decay_epochs == (10 if falling else 0)
+
+
+def test_the_branches_of_lines_b_and_c_have_the_plans_betas_and_seeds(letters):
+    configs = [run.config for run in letters if run.trunk and run.line in "bc"]
+    pairs = sorted((config.beta, config.seed) for config in configs)
+    assert pairs == [(beta, seed) for beta in (1.25, 1.5, 2.0) for seed in (0, 1, 2)]
+
+
+def test_runs_are_evaluated_when_the_plan_says(every_run):
+    """`curves.scheduled` is the plan's; the fields of the runs must say the same."""
+    for run in every_run:
         config = run.config
-        after = [
-            e
-            for e in range(1, config.epochs + 1)
-            if e <= config.eval_first or e % config.eval_every == 0
-        ]
-        assert after == scheduled(config.epochs), run.name
+        epochs = range(1, config.epochs + 1)
+        first = [epoch for epoch in epochs if epoch <= config.eval_first]
+        regular = [epoch for epoch in epochs if epoch % config.eval_every == 0]
+        assert sorted({*first, *regular}) == scheduled(config.epochs), run.name
 
 
 @pytest.mark.parametrize(
@@ -157,9 +192,9 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path, change, words):
         planned(Places(folder))
 
 
-def test_an_unknown_line_is_refused():
+def test_an_unknown_line_is_refused(every_run):
     with pytest.raises(ParameterError, match="ONLY = a,z is not allowed: the lines are 0, a, b"):
-        chosen(planned(Places()), "a,z")
+        chosen(every_run, "a,z")
 
 
 # --- The queue --------------------------------------------------------------------------------
@@ -171,134 +206,179 @@ def groups_niceness(processes: list[psutil.Process]) -> list[int]:
     return [int(file.read_text().split()[-1]) for file in files if file.exists()]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A checkout whose queue was killed like by a power cut while it trained its first run, and
-    then did the rest."""
-    copy = checkout(tmp_path_factory.mktemp("evidence") / "copy")
-    toy(copy / "toy")
-    with (copy / "killed.log").open("w") as log:
-        first = subprocess.Popen(
-            command(copy, "--cores", "1"), cwd=copy, env=environment(copy), stdout=log, stderr=log
-        )
-    try:
-        _until(lambda: _epochs(copy) >= 5, "it did not come to its fifth epoch")
-    finally:
-        tree = [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]
-        (copy / "nice.json").write_text(
-            json.dumps([process.nice() for process in tree] + groups_niceness(tree[:1]))
-        )
-        for process in tree:
-            process.kill()
-        first.wait()
-    saved = load_weights(next(copy.glob("runs/*/checkpoint.ckpt")))["callbacks"]
-    history = next(state["history"] for state in saved.values() if "history" in state)
-    (copy / "epochs.json").write_text(json.dumps([_epochs(copy), len(history)]))
-    done = subprocess.run(
-        command(copy, "--cores", "2"),
-        cwd=copy,
-        env=environment(copy),
-        capture_output=True,
-        text=True,
-    )
-    (copy / "first.log").write_text(done.stdout + done.stderr)
-    (copy / "status").write_text(str(done.returncode))
-    return copy
-
-
-def _epochs(copy: Path) -> int:
+def epochs_so_far(copy: Path) -> int:
     """Epochs in the metrics of the one run there is."""
     return sum(len(pd.read_csv(path)) for path in copy.glob("runs/*/metrics.csv"))
 
 
-def _until(happened, otherwise: str) -> None:
-    for _ in range(600):
-        if happened():
-            return
+def until(happened, otherwise: str) -> None:
+    """Wait until something has happened."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.1)
-    raise AssertionError(otherwise)
 
 
-def _run(folder: Path, *words: str, module="queue") -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(folder, *words, module=module),
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-    )
+def finished(folder: Path, *words: str, module="queue") -> subprocess.CompletedProcess:
+    """A command of the queue's, run to its end."""
+    given = command(folder, *words, module=module)
+    options = {"capture_output": True, "text": True}
+    return subprocess.run(given, cwd=folder, env=environment(folder), **options)
 
 
-def test_a_killed_queue_goes_on_where_it_was(folder):
-    """At most an epoch is lost, everything had the lowest priority, and the result is whole."""
-    log = (folder / "first.log").read_text()
-    measured, saved = json.loads((folder / "epochs.json").read_text())
-    assert measured >= 5 and measured - saved in (0, 1)
-    assert f"a_kappa10_seed0: epoch {measured} of 8, goes on" in log, log
-    assert set(json.loads((folder / "nice.json").read_text())) == {19}
+@dataclass
+class Killed:
+    """What was seen of a queue that was killed in its first run.
+
+    `measured` and `saved`: epochs in the run's metrics and in its checkpoint. `niceness`: of its
+    processes and of their groups. `again`: the same command, started once more.
+    """
+
+    copy: Path
+    measured: int
+    saved: int
+    niceness: list[int]
+    again: subprocess.CompletedProcess
+
+    @property
+    def log(self) -> str:
+        return self.again.stdout + self.again.stderr
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Killed:
+    """A queue that was killed like by a power cut while it trained its first run, and then again.
+
+    The second time it did the rest.
+    """
+    copy = checkout(tmp_path_factory.mktemp("evidence") / "copy")
+    toy(copy / "toy")
+    with (copy / "killed.log").open("w") as log:
+        out = {"stdout": log, "stderr": log}
+        first = command(copy, "--cores", "1")
+        process = subprocess.Popen(first, cwd=copy, env=environment(copy), **out)
+    try:
+        until(lambda: epochs_so_far(copy) >= 5, "it did not come to its fifth epoch")
+    finally:
+        queue = psutil.Process(process.pid)
+        tree = [*queue.children(recursive=True), queue]
+        niceness = [each.nice() for each in tree] + groups_niceness(tree[:1])
+        for each in tree:
+            each.kill()
+        process.wait()
+    saved = load_weights(next(copy.glob("runs/*/checkpoint.ckpt")))["callbacks"]
+    history = next(state["history"] for state in saved.values() if "history" in state)
+    measured = epochs_so_far(copy)
+    return Killed(copy, measured, len(history), niceness, finished(copy, "--cores", "2"))
+
+
+@pytest.fixture
+def folder(killed) -> Path:
+    """The checkout of the queue that was killed and did the rest."""
+    return killed.copy
+
+
+def test_a_killed_queue_loses_at_most_an_epoch(killed):
+    assert killed.measured >= 5
+    assert killed.measured - killed.saved in (0, 1)
+    goes_on = f"a_kappa10_seed0: epoch {killed.measured} of 8, goes on"
+    assert goes_on in killed.log, killed.log
+
+
+def test_everything_has_the_lowest_priority(killed):
+    assert set(killed.niceness) == {19}
+
+
+def test_the_result_of_a_killed_run_is_whole(folder):
     kept = Run(folder / "reports/late_a/kappa10_seed0")
-    assert kept.metrics.epoch.tolist() == list(range(1, 9)) and kept.record["threads"] == 1
-    assert kept.record["precision"] == "32" and len(kept.record["data"]["digest"]) == 32
+    assert kept.metrics.epoch.tolist() == list(range(1, 9))
+    assert kept.record["threads"] == 1
+    assert kept.record["precision"] == "32"
+    assert len(kept.record["data"]["digest"]) == 32
 
 
-def test_runs_begin_in_order_and_a_branch_when_its_trunk_is_there(folder):
-    log = (folder / "first.log").read_text()
-    begun = re.findall(r"(\w+): epoch \d of \d, (?:begins|goes on)", log)
-    assert begun == ["a_kappa10_seed0", "a_broken_seed0", "a_blown_seed0", "b_branch_seed0"], log
-    branch, trunk = (Run(folder / f"reports/late_{x}_seed0") for x in ("b/branch", "a/kappa10"))
-    assert branch.config.start_from == trunk.record["name"] and branch.config.beta == 1.5
+def test_runs_begin_in_order_and_a_branch_when_its_trunk_is_there(killed):
+    begun = re.findall(r"(\w+): epoch \d of \d, (?:begins|goes on)", killed.log)
+    runs = ["a_kappa10_seed0", "a_broken_seed0", "a_blown_seed0", "b_branch_seed0"]
+    assert begun == runs, killed.log
+
+
+def test_a_branch_begins_where_its_trunk_was(folder):
+    branch = Run(folder / "reports/late_b/branch_seed0")
+    trunk = Run(folder / "reports/late_a/kappa10_seed0")
+    assert branch.config.start_from == trunk.record["name"]
+    assert branch.config.beta == 1.5
     assert branch.metrics.epoch.max() == 4
 
 
-def test_what_cannot_be_run_is_named_and_the_others_go_on(folder):
-    """A run that fails, one without data, one that is not built, the branch of one that failed;
-    exit status 1."""
-    assert (folder / "status").read_text() == "1"
-    log = (folder / "first.log").read_text()
-    assert "a_broken_seed0: failed: n_train = 99999 is not allowed" in log
-    assert "c_orphan_seed0: failed: its trunk a_broken_seed0: failed" in log
-    assert "d_no_data_seed0: data missing: data_root: CIFAR-10 was not found" in log
-    assert "g_rate_seed0: not built: it needs a schedule of the learning rate" in log
-    assert "Traceback" not in log
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a_broken_seed0: failed: n_train = 99999 is not allowed",
+        "c_orphan_seed0: failed: its trunk a_broken_seed0: failed",
+        "d_no_data_seed0: data missing: data_root: CIFAR-10 was not found",
+        "g_rate_seed0: not built: it needs a schedule of the learning rate",
+    ],
+    ids=["failed", "orphan", "no data", "not built"],
+)
+def test_what_cannot_be_run_is_named(killed, words):
+    assert words in killed.log
+
+
+def test_what_cannot_be_run_stops_no_other_run(killed):
+    """But the exit status tells of it."""
+    assert killed.again.returncode == 1
+    assert "Traceback" not in killed.log
 
 
 def test_a_loss_that_becomes_nan_is_a_result(folder):
     kept = Run(folder / "reports/late_a/blown_seed0")
-    assert (
-        re.search(r"became (NaN|infinite) in epoch 1", kept.record["failed"])
-        and kept.record["threads"] == 1
-    )
-    assert kept.config.lr == 1e30 and len(kept.metrics) == 0
+    assert re.search(r"became (NaN|infinite) in epoch 1", kept.record["failed"])
+    assert kept.record["threads"] == 1
+    assert kept.config.lr == 1e30
+    assert len(kept.metrics) == 0
 
 
-def test_results_say_nothing_of_this_machine_and_hold_the_network(folder):
-    """Half of each weight of the run, and the probe as scikit-learn fits it."""
-    results = folder / "reports/late_a/kappa10_seed0"
+@pytest.fixture
+def results(folder) -> Path:
+    """The results of the run whose network is kept."""
+    return folder / "reports/late_a/kappa10_seed0"
+
+
+def test_results_say_nothing_of_this_machine(folder, results):
+    for name in ("config.yaml", "record.json", "metrics.csv"):
+        text = (results / name).read_text()
+        assert str(folder) not in text
+        assert "nowhere" not in text
+
+
+def test_results_hold_half_of_each_weight_of_the_network(folder, results):
+    trained = Run(folder / "runs" / Run(results).record["name"]).method()
+    weights = trained.get_submodule("backbone").state_dict()
+    kept = torch.load(results / "backbone.pt", weights_only=True)
+    assert kept.keys() == weights.keys()
+    for name, value in kept.items():
+        assert torch.allclose(value.float(), weights[name].float(), rtol=1e-3, atol=1e-6), name
+    assert (results / "backbone.pt").stat().st_size < 3e6
+
+
+def test_results_are_five_files(results):
     names = {path.name for path in results.iterdir()}
     assert names == {"config.yaml", "metrics.csv", "record.json", "predictions.npz", "backbone.pt"}
-    for name in ("config.yaml", "record.json", "metrics.csv"):
-        assert (
-            str(folder) not in (results / name).read_text()
-            and "nowhere" not in (results / name).read_text()
-        )
-    run = Run(folder / "runs" / Run(results).record["name"])
-    network = torch.load(results / "backbone.pt", weights_only=True)
-    trained = run.method().get_submodule("backbone").state_dict()
-    assert network.keys() == trained.keys()
-    for name, value in network.items():
-        assert torch.allclose(value.float(), trained[name].float(), rtol=1e-3, atol=1e-6), name
-    assert (results / "backbone.pt").stat().st_size < 3e6
-    predicted = np.load(results / "predictions.npz")
-    assert (
-        predicted["epochs"].tolist()
-        == Run(results).metrics.dropna(subset="knn_top1").epoch.tolist()
-    )
+
+
+def test_results_hold_the_predictions_of_each_evaluation(results):
+    evaluated = Run(results).metrics.dropna(subset="knn_top1").epoch.tolist()
+    assert np.load(results / "predictions.npz")["epochs"].tolist() == evaluated
+
+
+def test_the_probe_is_fitted_where_it_is_asked_for(folder, results):
     assert 0 <= Run(results).record["probe_top1"] <= 100
     assert "probe_top1" not in Run(folder / "reports/late_b/branch_seed0").record
 
 
 def test_the_status_shows_what_is_finished_and_what_is_not(folder, tmp_path):
-    done = _run(folder, "--csv", str(tmp_path / "status.csv"), module="status")
+    done = finished(folder, "--csv", str(tmp_path / "status.csv"), module="status")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "status.csv").set_index("run")
     assert table.state.to_dict() == {
@@ -315,121 +395,143 @@ def test_the_status_shows_what_is_finished_and_what_is_not(folder, tmp_path):
 
 def test_what_is_kept_is_not_trained_again_but_for_a_trunks_checkpoint(folder):
     """With the runs gone, as on another machine, and one branch still to be done."""
-    results = folder / "reports"
-    before = {
-        path: path.stat().st_mtime_ns for path in results.rglob("*") if "late_b" not in str(path)
-    }
-    old = Run(results / "late_b/branch_seed0").metrics
+    reports = folder / "reports"
+    branch = reports / "late_b/branch_seed0"
+    kept = [path for path in reports.rglob("*") if "late_b" not in str(path)]
+    written = {path: path.stat().st_mtime_ns for path in kept}
+    before = Run(branch).metrics
     shutil.rmtree(folder / "runs")
-    shutil.rmtree(results / "late_b/branch_seed0")
-    done = _run(folder, "--cores", "2", "--lines", "b")
+    shutil.rmtree(branch)
+    done = finished(folder, "--cores", "2", "--lines", "b")
     begun = re.findall(r"(\w+): epoch \d of \d, begins", done.stdout)
-    assert begun == ["a_kappa10_seed0", "b_branch_seed0"] and done.returncode == 0, done.stdout
+    assert begun == ["a_kappa10_seed0", "b_branch_seed0"], done.stdout
+    assert done.returncode == 0, done.stdout
     assert "a_kappa10_seed0 is trained again, for epoch_2.ckpt of b_branch_seed0" in done.stdout
     assert "differs" not in done.stdout
-    pd.testing.assert_frame_equal(Run(results / "late_b/branch_seed0").metrics, old)
-    assert before == {path: path.stat().st_mtime_ns for path in before}
+    pd.testing.assert_frame_equal(Run(branch).metrics, before)
+    assert written == {path: path.stat().st_mtime_ns for path in written}
 
 
-def test_another_configurations_results_are_refused(folder, tmp_path):
-    """Another precision, too; and a file that was changed."""
-    same = planned(Places(folder / "toy", folder / "reports"))[0]
-    assert same.results.is_dir()
-    for change in ({"batch_size": 32}, {"precision": "bf16"}, {"weight_decay": 0.1}):
-        other = planned(Places(toy(tmp_path / "toy", **change), folder / "reports"))[0]
-        with pytest.raises(RunError, match="holds a run of another configuration"):
-            exported(other)
-    shutil.copytree(same.results, tmp_path / "late_a" / same.label)
-    damaged = planned(Places(folder / "toy", tmp_path))[0]
-    (damaged.results / "metrics.csv").write_text("epoch,knn_top1\n5,99.9\n")
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 32}, {"precision": "bf16"}, {"weight_decay": 0.1}], ids=str
+)
+def test_another_configurations_results_are_refused(folder, tmp_path, change):
+    other = planned(Places(toy(tmp_path / "toy", **change), folder / "reports"))[0]
+    assert other.results.is_dir()
+    with pytest.raises(RunError, match="holds a run of another configuration"):
+        exported(other)
+
+
+def test_results_that_were_changed_are_refused(folder, results, tmp_path):
+    shutil.copytree(results, tmp_path / "late_a" / results.name)
+    run = planned(Places(folder / "toy", tmp_path))[0]
+    (run.results / "metrics.csv").write_text("epoch,knn_top1\n5,99.9\n")
     with pytest.raises(RunError, match="check sum"):
-        exported(damaged)
+        exported(run)
 
 
-def test_a_signal_stops_the_queue_and_its_runs(folder):
-    """They save what they have and end; the queue says that the same command goes on."""
+@pytest.fixture
+def at_work(folder):
+    """A queue that trains a long run; it is stopped in the end."""
     toy(folder / "signal", {"a": [{"name": "long", "epochs": 500}]})
-    told = command(folder, "--cores", "1", params="signal")
-    process = subprocess.Popen(
-        told, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True
-    )
-    try:
-        _until(
-            lambda: process.poll() is not None or psutil.Process(process.pid).children(),
-            "nothing was started",
-        )
-        (child,) = psutil.Process(process.pid).children()
-        again = _run(folder, "--cores", "1")
-        assert again.returncode == 1 and "Another `make evidence` is at work" in again.stderr
-    finally:
-        process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and "the same command goes on" in said
-    assert not child.is_running() and "failed" not in said
+    given = command(folder, "--cores", "1", params="signal")
+    out = {"stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(given, cwd=folder, env=environment(folder), **out)
+    children = psutil.Process(process.pid).children
+    until(lambda: process.poll() is not None or children(), "nothing was started")
+    yield process
+    if process.poll() is None:
+        process.kill()
+
+
+def test_a_second_queue_is_refused(folder, at_work):
+    again = finished(folder, "--cores", "1")
+    at_work.send_signal(signal.SIGTERM)
+    at_work.communicate(timeout=PATIENCE)
+    assert again.returncode == 1
+    assert "Another `make evidence` is at work" in again.stderr
+
+
+def test_a_signal_stops_the_queue_and_its_runs(at_work):
+    """They save what they have and end; the queue says that the same command goes on."""
+    (child,) = psutil.Process(at_work.pid).children()
+    at_work.send_signal(signal.SIGTERM)
+    output, _ = at_work.communicate(timeout=PATIENCE)
+    assert at_work.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on" in output
+    assert "failed" not in output
+    assert not child.is_running()
 
 
 # --- Hours ------------------------------------------------------------------------------------
 
 
-def _results(run: Planned, seconds: float, **metrics) -> None:
-    """Results as a finished run's are, of which only the seconds matter."""
+def write_results(run: Planned, seconds: float, **metrics) -> None:
+    """Results as a finished run's are, of which only the seconds and the last metrics matter."""
     run.results.mkdir(parents=True)
     values = run.config.resolved().model_dump(mode="json")
     (run.results / "config.yaml").write_text(yaml.safe_dump(values))
     last = pd.DataFrame([{"epoch": run.config.epochs, **metrics}])
     last.to_csv(run.results / "metrics.csv", index=False)
-    commit = _git(ROOT, "rev-parse", "HEAD") if (ROOT / ".git").exists() else ""
+    commit = git(ROOT, "rev-parse", "HEAD") if (ROOT / ".git").exists() else ""
     record = {"train_seconds": seconds, "evaluation_seconds": 0.0, "commit": commit, "data": {}}
-    (run.results / "record.json").write_text(
-        json.dumps({**record, "seal": Run(run.results).seal(record)})
-    )
+    sealed = {**record, "seal": Run(run.results).seal(record)}
+    (run.results / "record.json").write_text(json.dumps(sealed))
 
 
 def test_hours_come_from_the_epochs_so_far(tmp_path):
     """40 s of 4 epochs: 10 s an epoch of that kind; twice as many images cost twice as much."""
-    lines = {
-        "a": [{"name": "done"}, {"name": "same", "epochs": 9}, {"name": "double", "n_train": 256}]
+    entries = [{"name": "done"}, {"name": "same", "epochs": 9}, {"name": "double", "n_train": 256}]
+    folder = toy(tmp_path / "toy", {"a": entries})
+    runs = planned(Places(folder, tmp_path, str(tmp_path / "runs")))
+    write_results(runs[0], 40.0)
+    states = {
+        "a_done_seed0": State("finished", 4),
+        "a_same_seed0": State("running", 3),
+        "a_double_seed0": State("waiting"),
     }
-    runs = planned(Places(toy(tmp_path / "toy", lines), tmp_path, str(tmp_path / "runs")))
-    _results(runs[0], 40.0)
-    states = {"a_done_seed0": State("finished", 4), "a_same_seed0": State("running", 3)}
-    states["a_double_seed0"] = State("waiting")
-    left = hours_left(runs, states, runs)
-    assert left == pytest.approx(
-        {"a_done_seed0": 0, "a_same_seed0": 60 / 3600, "a_double_seed0": 80 / 3600}
-    )
+    hours = {"a_done_seed0": 0, "a_same_seed0": 60 / 3600, "a_double_seed0": 80 / 3600}
+    assert hours_left(runs, states, runs) == pytest.approx(hours)
 
 
 # --- Precision --------------------------------------------------------------------------------
 
 
-def _pairs(tmp_path: Path, differences: list[float]) -> list[Planned]:
+def pairs(tmp_path: Path, differences: list[float]) -> list[Planned]:
+    """Runs in float32 and bf16 whose linear heads differ so; k-NN differs the other way."""
     kinds = [{"name": "float32"}, {"name": "bf16", "precision": "bf16"}]
     folder = toy(tmp_path / "toy", {"0_precision": kinds}, seeds=list(range(len(differences))))
     runs = planned(Places(folder, tmp_path, str(tmp_path / "runs")))
     for run in runs:
-        shift = differences[run.config.seed] if run.config.precision == "bf16" else 0.0
-        _results(run, 1.0, linear_top1=40.0 + run.config.seed + shift, knn_top1=50.0 - shift)
+        seed = run.config.seed
+        shift = differences[seed] if run.config.precision == "bf16" else 0.0
+        write_results(run, 1.0, linear_top1=40.0 + seed + shift, knn_top1=50.0 - shift)
     return runs
 
 
-def test_the_precisions_verdict_is_two_one_sided_tests(tmp_path):
-    """±0.2 about 0.1 over 12 seeds: t = 1.796, so the 90% interval is 0.1 ± 1.796 · 0.2089 / √12,
-    inside ±0.5."""
-    runs = _pairs(tmp_path / "near", [0.3, -0.1] * 6)
-    table = verdict(runs).set_index("measure")
-    assert runs[0].results.parent.name == "late_precision" and set(table.answer) == {"equivalent"}
+def test_the_precisions_verdict_is_an_interval_of_the_paired_differences(tmp_path):
+    """±0.2 about 0.1 over 12 seeds, t = 1.796: 0.1 ± 1.796 · 0.2089 / √12, inside ±0.5."""
+    table = verdict(pairs(tmp_path, [0.3, -0.1] * 6)).set_index("measure")
     half = 1.7959 * np.std([0.3, -0.1] * 6, ddof=1) / np.sqrt(12)
-    assert table.loc["linear_top1", ["low", "high"]].tolist() == pytest.approx(
-        [0.1 - half, 0.1 + half], abs=1e-4
-    )
+    ends = table.loc["linear_top1", ["low", "high"]].tolist()
+    assert ends == pytest.approx([0.1 - half, 0.1 + half], abs=1e-4)
     assert table.loc["knn_top1", "mean"] == pytest.approx(-0.1)
-    assert set(verdict(_pairs(tmp_path / "far", [1.0, 1.2] * 6)).answer) == {"not equivalent"}
-    assert set(verdict(_pairs(tmp_path / "wide", [2.0, -2.0] * 6)).answer) == {"undecided"}
+
+
+@pytest.mark.parametrize(
+    "two_differences, answer",
+    [([0.3, -0.1], "equivalent"), ([1.0, 1.2], "not equivalent"), ([2.0, -2.0], "undecided")],
+)
+def test_the_precisions_verdict_is_two_one_sided_tests(tmp_path, two_differences, answer):
+    assert set(verdict(pairs(tmp_path, two_differences * 6)).answer) == {answer}
+
+
+def test_the_precisions_runs_are_kept_together(tmp_path):
+    assert {run.results.parent.name for run in pairs(tmp_path, [0.0])} == {"late_precision"}
 
 
 def test_without_all_its_runs_there_is_no_verdict(tmp_path):
-    runs = _pairs(tmp_path, [0.0, 0.1, 0.05])
+    runs = pairs(tmp_path, [0.0, 0.1, 0.05])
     shutil.rmtree(runs[-1].results)
     assert set(verdict(runs).answer) == {"unfinished"}
 
@@ -437,126 +539,147 @@ def test_without_all_its_runs_there_is_no_verdict(tmp_path):
 # --- The plan came first ----------------------------------------------------------------------
 
 
-def _git(folder: Path, *words: str) -> str:
-    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    return subprocess.run(
-        ["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True
-    ).stdout.strip()
+def committed(folder: Path) -> str:
+    """The commit of all that is in a folder."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "-qm", "x")
+    return git(folder, "rev-parse", "HEAD")
 
 
-def test_a_commit_without_the_plan_before_it_is_no_evidence(tmp_path):
-    """In a history of its own: before the plan, with it, with changes, after the plan was changed
-    in silence."""
-    _git(tmp_path, "init", "-q")
+def write_plan(folder: Path, margin: str, changes: str) -> None:
+    path = folder / PLAN[0]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"Margin: {margin}.\n\n## Changes since\n\n{changes}\n")
+
+
+@pytest.fixture
+def history(tmp_path):
+    """A history of its own: a commit before the plan, and one with it."""
+    git(tmp_path, "init", "-q")
     (tmp_path / "code.py").write_text("")
-    commits = {"before": _committed(tmp_path)}
+    before = committed(tmp_path)
     for path in PLAN[1:]:
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text("")
-    (tmp_path / "docs").mkdir()
-    plan = tmp_path / PLAN[0]
-    plan.write_text("Margin: 1 point.\n\n## Changes since\n\nNone.\n")
-    commits["plan"] = _committed(tmp_path)
-    assert lacks_plan_in(tmp_path, commits["plan"]) == ""
-    assert "does not have docs/plan.md before it" in lacks_plan_in(tmp_path, commits["before"])
-    assert "does not have docs/plan.md before it" in lacks_plan_in(tmp_path, "0" * 40)
-    for unknown in (f"{commits['plan']}-modified", ""):
-        assert "nobody knows with which code" in lacks_plan_in(tmp_path, unknown)
-
-    plan.write_text("Margin: 2 points.\n\n## Changes since\n\nNone.\n")
-    commits["silent"] = _committed(tmp_path)
-    lacks_plan_in.cache_clear()
-    assert lacks_plan_in(tmp_path, commits["silent"]) == ""
-    assert "docs/plan.md has changed since" in lacks_plan_in(tmp_path, commits["plan"])
-    plan.write_text(
-        "Margin: 2 points.\n\n## Changes since\n\nThe margin, since it was a misprint.\n"
-    )
-    _committed(tmp_path)
-    lacks_plan_in.cache_clear()
-    assert lacks_plan_in(tmp_path, commits["plan"]) == ""
-    shallow = tmp_path / "shallow"
-    _git(tmp_path, "clone", "-q", "--depth", "1", f"file://{tmp_path}", str(shallow))
-    assert lacks_plan_in(shallow, commits["before"]) == ""  # nobody can tell
+    write_plan(tmp_path, "1 point", "None.")
+    return {"folder": tmp_path, "before": before, "plan": committed(tmp_path)}
 
 
-def _committed(folder: Path) -> str:
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "-qm", "x")
-    return _git(folder, "rev-parse", "HEAD")
+def test_a_commit_with_the_plan_before_it_is_evidence(history):
+    assert lacks_plan_in(history["folder"], history["plan"]) == ""
+
+
+def test_a_commit_without_the_plan_before_it_is_no_evidence(history):
+    for commit in (history["before"], "0" * 40):
+        reason = lacks_plan_in(history["folder"], commit)
+        assert "does not have docs/plan.md before it" in reason
+
+
+def test_a_run_of_unknown_code_is_no_evidence(history):
+    for commit in (f"{history['plan']}-modified", ""):
+        assert "nobody knows with which code" in lacks_plan_in(history["folder"], commit)
+
+
+def test_a_plan_that_changes_in_silence_makes_no_evidence_of_earlier_runs(history):
+    write_plan(history["folder"], "2 points", "None.")
+    later = committed(history["folder"])
+    assert lacks_plan_in(history["folder"], later) == ""
+    assert "docs/plan.md has changed since" in lacks_plan_in(history["folder"], history["plan"])
+
+
+def test_a_change_of_the_plan_that_is_explained_leaves_evidence(history):
+    write_plan(history["folder"], "2 points", "The margin, since it was a misprint.")
+    committed(history["folder"])
+    assert lacks_plan_in(history["folder"], history["plan"]) == ""
+
+
+def test_without_the_whole_history_nobody_can_tell(history):
+    shallow = history["folder"] / "shallow"
+    source = f"file://{history['folder']}"
+    git(history["folder"], "clone", "-q", "--depth", "1", source, str(shallow))
+    assert lacks_plan_in(shallow, history["before"]) == ""
 
 
 RECORDS = sorted((ROOT / "reports").glob("late_*/*/record.json"))
-
-
-@pytest.mark.parametrize(
+recorded = pytest.mark.parametrize(
     "path", RECORDS, ids=lambda path: f"{path.parent.parent.name}/{path.parent.name}"
 )
-def test_committed_results_came_after_the_plan(path):
-    """Each record is whole, names data, precision, threads and commit, and the plan is an ancestor
-    of that commit."""
+
+
+@recorded
+def test_committed_results_name_data_precision_threads_and_commit(path):
     record = Run(path.parent).record
-    assert (
-        record["data"]["digest"]
-        and record["precision"] in ("32", "bf16")
-        and record["threads"] == 1
-    )
+    assert record["data"]["digest"]
+    assert record["precision"] in ("32", "bf16")
+    assert record["threads"] == 1
     assert re.fullmatch("[0-9a-f]{40}", record["commit"])
-    assert no_evidence(record) == ""
 
 
-def test_committed_results_are_those_that_are_planned():
+@recorded
+def test_committed_results_came_after_the_plan(path):
+    assert no_evidence(Run(path.parent).record) == ""
+
+
+def test_committed_results_are_those_that_are_planned(every_run):
     """None of another configuration, and of one precision."""
-    runs = planned(Places())
-    kept = {run.results for run in runs if exported(run)}
+    kept = {run.results for run in every_run if exported(run)}
     assert {path.parent for path in RECORDS} == kept
 
 
-@pytest.mark.parametrize("target", ["evidence", "evidence-status", "precision-check"])
-def test_make_passes_on_what_it_is_given(target, tmp_path):
+# --- Commands and the page --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "target, lines", [("evidence", "a,b"), ("evidence-status", "a,b"), ("precision-check", "0")]
+)
+def test_make_passes_on_what_it_is_given(target, lines, tmp_path):
     """Words with spaces stay one; `python` that prints its words stands in for the queue."""
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    said = tmp_path / ".venv/bin/python"
-    said.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
-    said.chmod(0o755)
     (tmp_path / ".venv/.ready").touch()
+    printer = tmp_path / ".venv/bin/python"
+    printer.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    printer.chmod(0o755)
     given = ["DATA_ROOT=my data", "REPORTS=other/reports", "ONLY=a,b", "CORES=3"]
-    told = ["make", "-s", "-o", ".venv/.ready", target, *given]
-    env = {**os.environ, "LINES": "50"}  # a terminal's height
-    words = subprocess.run(
-        told, cwd=tmp_path, capture_output=True, text=True, check=True, env=env
-    ).stdout.split("\n")
-    assert (
-        words[words.index("--data-root") + 1] == "my data"
-        and words[words.index("--reports") + 1] == "other/reports"
-    )
-    assert "50" not in words and (
-        "--cores" not in words or words[words.index("--cores") + 1] == "3"
-    )
-    lines = {"precision-check": "0"}.get(target, "a,b")
-    assert words[words.index("--lines") + 1] == lines
+    make = ["make", "-s", "-o", ".venv/.ready", target, *given]
+    own = {**os.environ, "LINES": "50"}  # a terminal's height
+    options = {"capture_output": True, "text": True, "check": True}
+    words = subprocess.run(make, cwd=tmp_path, env=own, **options).stdout.split("\n")
+    values = dict(pairwise(words))
+    assert values["--data-root"] == "my data"
+    assert values["--reports"] == "other/reports"
+    assert values["--lines"] == lines
+    assert values.get("--cores", "3") == "3"
+    assert "50" not in words
 
 
-def test_the_verdict_on_bf16_is_that_of_the_committed_runs():
-    """Computed anew from their metrics, by SciPy; the page says the same numbers."""
-    folder = ROOT / "reports" / "late_precision"
-    table = pd.read_csv(folder / "verdict.csv", index_col="measure")
+BF16 = ROOT / "reports" / "late_precision"
+
+
+def bf16_interval(measure: str) -> tuple[float, float, float]:
+    """Mean and 90% interval of bf16 less float32 over the committed seeds, by SciPy."""
+    finals = {}
+    for name in ("bf16", "float32"):
+        tables = [pd.read_csv(BF16 / f"{name}_seed{seed}" / "metrics.csv") for seed in range(12)]
+        finals[name] = [table[measure].iloc[-1] for table in tables]
+    apart = np.subtract(finals["bf16"], finals["float32"])
+    low, high = stats.t.interval(0.90, 11, apart.mean(), stats.sem(apart))
+    return apart.mean(), low, high
+
+
+@pytest.mark.parametrize("measure", ["linear_top1", "knn_top1"])
+def test_the_verdict_on_bf16_is_that_of_the_committed_runs(measure):
+    """The page says the same numbers."""
+    row = pd.read_csv(BF16 / "verdict.csv", index_col="measure").loc[measure]
+    mean, low, high = bf16_interval(measure)
+    assert (row["mean"], row.low, row.high) == pytest.approx((mean, low, high), abs=1e-9)
+    assert row.answer == ("equivalent" if low > -0.5 and high < 0.5 else "undecided")
     page = (ROOT / "docs" / "evidence.md").read_text("utf-8")
-    for measure, row in table.iterrows():
-        last = {
-            name: [
-                pd.read_csv(folder / f"{name}_seed{seed}" / "metrics.csv")[measure].iloc[-1]
-                for seed in range(12)
-            ]
-            for name in ("bf16", "float32")
-        }
-        apart = np.subtract(last["bf16"], last["float32"])
-        low, high = stats.t.interval(0.90, 11, apart.mean(), stats.sem(apart))
-        assert (row["mean"], row.low, row.high) == pytest.approx(
-            (apart.mean(), low, high), abs=1e-9
-        )
-        assert row.answer == ("equivalent" if low > -0.5 and high < 0.5 else "undecided")
-        said = f"{apart.mean():.2f}", f"{low:.2f} to {high:.2f}"
-        assert all(number.replace("-", "−") in page for number in said)
-    precisions = {run.config.precision for run in chosen(planned(Places()), None)}
-    assert precisions == {"bf16" if (table.answer == "equivalent").all() else "32"}
+    for number in (f"{mean:.2f}", f"{low:.2f} to {high:.2f}"):
+        assert number.replace("-", "−") in page
+
+
+def test_the_runs_have_the_precision_of_the_verdict(letters):
+    answers = pd.read_csv(BF16 / "verdict.csv").answer
+    precision = "bf16" if (answers == "equivalent").all() else "32"
+    assert {run.config.precision for run in letters} == {precision}
