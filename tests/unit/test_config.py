@@ -169,16 +169,17 @@ def test_runs_may_lie_in_ones_home(monkeypatch, tmp_path):
 
 def test_whatever_decides_the_result_is_part_of_the_name():
     base = {"n_train": 1000}
-    changes = [
-        {}, {"method": "supervised"}, {"dataset": "cifar10"}, {"n_train": 1001}, {"n_train": None}, {"n_classes": 10},
-        {"image_size": 64}, {"backbone": "resnet18"}, {"stem": "small"}, {"epochs": 99}, {"batch_size": 64},
-        {"lr": 1e-4}, {"weight_decay": 0}, {"seed": 1}, {"kappa": 1}, {"alpha": 0.5}, {"beta": 0.5}, {"proj_dim": 64},
-        {"eval_every": 2}, {"damaged": "skip"}, {"precision": "bf16"}, {"device": "cuda"},
-        {"device": "cuda", "precision": "32"}, {"recipe": 1}, {"decay_epochs": 3}, {"eval_first": 3},
-        {"augmentation": "simclr"}, {"local_views": 2}, {"method": "byol"},
-        {"method": "byol", "momentum_schedule": "steps"},
-        *({"start_from": name, "start_epoch": epoch} for name in "xy" for epoch in (1, 2)),
-    ]  # fmt: skip
+    single = {"method": "supervised", "dataset": "cifar10", "n_train": 1001, "n_classes": 10}
+    single |= {"image_size": 64, "backbone": "resnet18", "stem": "small", "epochs": 99}
+    single |= {"batch_size": 64, "lr": 1e-4, "weight_decay": 0, "seed": 1, "damaged": "skip"}
+    single |= {"kappa": 1, "alpha": 0.5, "beta": 0.5, "proj_dim": 64, "eval_every": 2}
+    single |= {"precision": "bf16", "device": "cuda", "recipe": 1, "decay_epochs": 3}
+    single |= {"eval_first": 3, "augmentation": "simclr", "local_views": 2}
+    changes = [{}, {"n_train": None}, {"method": "byol"}]
+    changes += [{field: value} for field, value in single.items()]
+    changes += [{"device": "cuda", "precision": "32"}]
+    changes += [{"method": "byol", "momentum_schedule": "steps"}]
+    changes += [{"start_from": name, "start_epoch": epoch} for name in "xy" for epoch in (1, 2)]
     places = {"data_root", "runs_dir", "keep_epochs"}
     assert {k for c in changes for k in c} | places == set(TrainConfig.model_fields)
     assert len({TrainConfig(**{**base, **c}).name for c in changes}) == len(changes)

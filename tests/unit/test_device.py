@@ -46,8 +46,8 @@ from pipeline.sweep import name_of, runs_of
 ROOT = Path(__file__).parents[2]
 TINY = {"n_classes": 4, "n_train": 32, "batch_size": 16, "proj_dim": 8, "epochs": 1}
 OLD_DRIVER = (
-    "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by downloading "
-    "and installing a new version from the URL: http://www.nvidia.com/Download/index.aspx"
+    "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU "
+    "driver by downloading and installing a new version from the URL: http://www.nvidia.com/Download/index.aspx"
 )
 
 
@@ -529,9 +529,11 @@ def test_what_a_run_uses_is_part_of_its_identity():
 
 
 def test_auto_is_found_out_where_a_run_starts():
-    named = on_a_gpu(
-        "print(json.dumps([TrainConfig().name, TrainConfig(precision='32').name, TrainConfig().device]))"
-    )
+    code = """
+plain = TrainConfig()
+print(json.dumps([plain.name, TrainConfig(precision='32').name, plain.device]))
+"""
+    named = on_a_gpu(code)
     wanted = [
         TrainConfig(device="cuda").name,
         TrainConfig(device="cuda", precision="32").name,
@@ -644,7 +646,10 @@ def test_a_jobs_name_does_not_depend_on_the_machine():
     asked += [{"device": "cpu", "precision": "bf16"}, {"device": "cuda", "precision": "32"}]
     names = [name_of(values) for values in asked]
     assert len({*names}) == len(names) and names[0] == TrainConfig(device="cpu").name
-    code = "from pipeline.sweep import name_of; print(json.dumps([name_of(v) for v in json.loads(sys.argv[1])]))"
+    code = """
+from pipeline.sweep import name_of
+print(json.dumps([name_of(values) for values in json.loads(sys.argv[1])]))
+"""
     assert on_a_gpu(code, json.dumps(asked)) == names
 
 
@@ -774,9 +779,9 @@ except RunError as error:
     print(error)
 """
     done = script(code)
-    assert done.stdout == (
-        "out of memory on cpu while a data set was loaded: take fewer images (n_train) or a smaller image_size.\n"
-    ), done.stderr
+    cure = "take fewer images (n_train) or a smaller image_size"
+    sentence = f"out of memory on cpu while a data set was loaded: {cure}.\n"
+    assert done.stdout == sentence, done.stderr
 
 
 @pytest.mark.parametrize(

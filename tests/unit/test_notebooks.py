@@ -109,7 +109,8 @@ def test_a_list_by_papermill(more, kappas, tmp_path):
 def test_00_and_10_by_papermill(tmp_path):
     """Values of every kind; in 10 each list has one value."""
     values = ["-y", "kappa: 1e1", "-r", "seed", "1", "-r", "alpha", "2", "-p", "proj_dim", "16"]
-    tables = "{concentrations: {3: 10}, samples: 64, channels: {3: 5, 16: [5, 10]}, pairs: '32', views: 2}"
+    lists = "samples: 64, pairs: '32', views: 2"
+    tables = "{concentrations: {3: 10}, channels: {3: 5, 16: [5, 10]}, " + lists + "}"
     numbers = (
         "{replicates: '2', repeats: 2, views_dim: 4, views_kappa0: 1e1, images: 8, batches: 2}"
     )

@@ -18,7 +18,8 @@ from pathlib import Path
 def asleep():
     own = re.search(r"Pid:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
     texts = {p.parent.name: p.read_text() for p in Path("/proc/self/task").glob("*/status")}
-    counts = {t: int(re.search(r"\\nvoluntary_ctxt_switches:\\s+(\\d+)", s)[1]) for t, s in texts.items()}
+    switches = re.compile(r"\\nvoluntary_ctxt_switches:\\s+(\\d+)")
+    counts = {thread: int(switches.search(text)[1]) for thread, text in texts.items()}
     return sum(count for thread, count in counts.items() if thread != own)
 
 numbers = torch.ones(70_000)
