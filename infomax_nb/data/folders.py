@@ -279,8 +279,8 @@ def _either(root: Path, own: list[Path], others: list[Path]) -> ParameterError:
     """The error for folders that may be parts or classes."""
     what = f"parts of a data set ({', '.join(printable(path.name) for path in own)})"
     if others:
-        names = [printable(path.name) for path in others[:3]] + ["…"] * (len(others) > 3)
-        what += f" beside others ({', '.join(names)})"
+        names = ", ".join(printable(path.name) for path in others[:3])
+        what += f" beside others ({names}{', …' if len(others) > 3 else ''})"
     train, test = (printable(str(root / split)) for split in ("train", "test"))
     rule = "parts must be called train and test, with nothing but them in the folder"
     cure = f"put all classes into {train} and, other images of them, into {test}"

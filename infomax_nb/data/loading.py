@@ -60,7 +60,7 @@ def load(
             damaged (it names the file), or `name`, `split` or `n` is not allowed.
         RunError: memory ran out.
     """
-    splits = ["train", "test"] + ["unlabeled"] * (name == "stl10")
+    splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
     if split not in splits:
         raise ParameterError(f"split = {split!r} is not allowed: {name} has {', '.join(splits)}.")
     size = common_size(name, image_size)
@@ -88,9 +88,8 @@ def _read(
     images, masks, labels = map(torch.from_numpy, drawn)
     groups, symbols = zip(*glyphs.classes(n_classes), strict=True)
     coarse, coarse_names = pd.factorize(np.array(groups, object))
-    return ImageSet(
-        images, labels, list(symbols), torch.from_numpy(coarse), list(coarse_names), masks
-    )
+    above = (torch.from_numpy(coarse), list(coarse_names))
+    return ImageSet(images, labels, list(symbols), *above, masks)
 
 
 def _without_damaged(data: Listing, split: str) -> Listing:

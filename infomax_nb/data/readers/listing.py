@@ -41,7 +41,7 @@ class Listing:
 
     def __getitem__(self, rows: Tensor) -> "Listing":
         boxes = None if self.boxes is None else self.boxes[rows]
-        paths = self.paths[rows.numpy()]  # it takes a tensor of one row for a number
+        paths = self.paths[rows.numpy()]  # NumPy reads a tensor of one row as a number
         return replace(self, paths=paths, labels=self.labels[rows], boxes=boxes)
 
 
