@@ -170,6 +170,9 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
 
     Raises:
         ValueError: n_views or n_total is not as said.
+
+    >>> mutual_information(h_global=1.0, h_local=2.0, n_views=2, n_total=8)["mi_written"]
+    -1.0
     """
     if not 2 <= n_views < n_total:
         given = f"n_views = {n_views} of n_total = {n_total} is not allowed"
