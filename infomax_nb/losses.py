@@ -74,8 +74,8 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     values, counts = ids.unique(return_counts=True)
     alone = values[counts < 2]
     if len(alone):
-        needed = "at least two are needed"
-        raise ValueError(f"image_ids: image {alone[0].item()} has one view: {needed}.")
+        image = alone[0].item()
+        raise ValueError(f"image_ids: image {image} has one view: at least two are needed.")
     images = z[ids.argsort()].split(counts.tolist())
     log_sums = torch.cat([log_sum_exp(views, kappa) for views in images])
     return _entropy(log_sums.double().mean(), len(z), z.shape[1], kappa).to(z.dtype)

@@ -112,7 +112,7 @@ class _LogSumExp(torch.autograd.Function):
 
 
 def _plain_sums(tiles: Iterator[_Tile], sums: Tensor, kept: list[_Tile], room: int) -> Tensor:
-    """Their logarithms. The first tiles' exponentials are kept, as many numbers as there is room."""
+    """Their logarithms. The first tiles' exponentials are kept, as many as there is room for."""
     for tile in tiles:
         room -= tile.values.numel()
         if room >= 0:
