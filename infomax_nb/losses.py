@@ -74,8 +74,8 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     values, counts = ids.unique(return_counts=True)
     alone = values[counts < 2]
     if len(alone):
-        needed = "at least two are needed"
-        raise ValueError(f"image_ids: image {alone[0].item()} has one view: {needed}.")
+        image = alone[0].item()
+        raise ValueError(f"image_ids: image {image} has one view: at least two are needed.")
     images = z[ids.argsort()].split(counts.tolist())
     log_sums = torch.cat([log_sum_exp(views, kappa) for views in images])
     return _entropy(log_sums.double().mean(), len(z), z.shape[1], kappa).to(z.dtype)
@@ -170,6 +170,9 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
 
     Raises:
         ValueError: n_views or n_total is not as said.
+
+    >>> mutual_information(h_global=1.0, h_local=2.0, n_views=2, n_total=8)["mi_written"]
+    -1.0
     """
     if not 2 <= n_views < n_total:
         given = f"n_views = {n_views} of n_total = {n_total} is not allowed"

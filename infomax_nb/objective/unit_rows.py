@@ -8,6 +8,9 @@ def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """Rows of x (..., D) scaled to unit length, in float32 (float64 stays).
 
     A zero row stays zero, and its gradient is zero.
+
+    >>> unit_rows(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
     """
     return _UnitRows.apply(x if x.dtype == torch.float64 else x.float())
 

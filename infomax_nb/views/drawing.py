@@ -30,12 +30,14 @@ def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Te
     for start in range(0, images, _BLOCK):
         block = min(_BLOCK, images - start)
         blocks.append(_draw_block(specs, block, height, width, generator))
-    return {name: torch.cat([block[name] for block in blocks], 1) for name in blocks[0]}
+    names = blocks[0].keys()
+    return {name: torch.cat([block[name] for block in blocks], 1) for name in names}
 
 
 def _draw_block(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
     counts = [_ATTEMPTS, _ATTEMPTS, 5, 2, 1, 1, 4]
-    u = torch.rand((sum(counts), len(specs), images), generator=generator)
+    shape = (sum(counts), len(specs), images)
+    u = torch.rand(shape, generator=generator)
     areas, ratios, switches, places, order, sigma, factors = u.split(counts)
     numbers = _boxes(specs, height, width, areas, ratios, places)
     for x, field in zip(switches, _CHANCES, strict=True):
@@ -61,8 +63,10 @@ def _boxes(specs, height: int, width: int, areas, ratios, places) -> dict[str, T
     """As RandomResizedCrop: the first attempt that fits into the image, else a central box."""
     small, large = _columns([spec.area for spec in specs])
     narrow, wide = _columns([spec.ratio for spec in specs])
-    area = height * width * (small + areas * (large - small))
-    log_ratio = narrow.log() + ratios * (wide.log() - narrow.log())
+    share = small + areas * (large - small)
+    area = height * width * share
+    narrow_log = narrow.log()
+    log_ratio = narrow_log + ratios * (wide.log() - narrow_log)
     ratio = log_ratio.exp()
     widths = (area * ratio).sqrt().round()
     heights = (area / ratio).sqrt().round()
@@ -72,8 +76,10 @@ def _boxes(specs, height: int, width: int, areas, ratios, places) -> dict[str, T
     first = fits.byte().argmax(0, keepdim=True)
     widest = (height * wide).round().clamp(max=width)
     highest = (width / narrow).round().clamp(max=height)
-    w = torch.where(found, widths.gather(0, first)[0], widest)
-    h = torch.where(found, heights.gather(0, first)[0], highest)
+    fitting_width = widths.gather(0, first)[0]
+    fitting_height = heights.gather(0, first)[0]
+    w = torch.where(found, fitting_width, widest)
+    h = torch.where(found, fitting_height, highest)
     below = height - h
     beside = width - w
     top = torch.where(found, places[0] * (below + 1), below / 2)

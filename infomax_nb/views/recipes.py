@@ -17,7 +17,11 @@ NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 
 
 
 def local_size(size: int) -> int:
-    """Pixels of the local views: 32 → 16, 64 → 32, 96 → 48, 224 → 96."""
+    """Pixels of the local views.
+
+    >>> [local_size(size) for size in (32, 64, 96, 224)]
+    [16, 32, 48, 96]
+    """
     return 96 if size == 224 else size // 2
 
 
@@ -50,7 +54,11 @@ def recipe_views(recipe: str, size: int) -> list[ViewSpec]:
 
 
 def own_recipe(method: str) -> str:
-    """The name of a method's own recipe."""
+    """The name of a method's own recipe.
+
+    >>> own_recipe("infomax"), own_recipe("simclr")
+    ('dino', 'simclr')
+    """
     return OWN_RECIPES.get(method, method)
 
 
