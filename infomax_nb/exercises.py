@@ -51,7 +51,7 @@ class Exercise:
         return number and math.isfinite(item)
 
     def right(self, items: list) -> list[bool]:
-        """Whether each item is right; a number may differ by the tolerance and by rounding."""
+        """Whether each item is right, numbers up to the tolerance and the rounding of decimals."""
         if self.words:
             return [item == word for item, word in zip(items, self.answer, strict=True)]
         tolerances = [within * (1 + 1e-9) for within in self.within]

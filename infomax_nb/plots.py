@@ -116,10 +116,9 @@ def gallery(
         axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
     for k, (axis, title) in enumerate(zip(axes.flat, titles, strict=False)):
         text = label(title, most=16)
+        axis.set_title(text, fontsize=11, color="black")
         if wrong and wrong[k]:
-            axis.set_title(f"– {text} –", fontsize=11, color="C1")
-        else:
-            axis.set_title(text, fontsize=11, color="black")
+            axis.title.set(text=f"– {text} –", color="C1")
     figure.tight_layout(pad=0.3)
     widest = max(axis.title.get_window_extent().width for axis in axes.flat)
     room = 0.9 * figure.bbox.width / columns

@@ -178,14 +178,14 @@ def critic_bound(
     numbers = torch.zeros(1 + (dim**2 if bilinear else 1), requires_grad=True)
     path = []  # of (bound that says when to stop, bound that is returned)
 
-    def bound_of(pairs: tuple[Tensor, Tensor]) -> Tensor:
+    def bound_of(x: Tensor, y: Tensor) -> Tensor:
         b, w = numbers.clamp(-KAPPA_MAX, KAPPA_MAX).split([1, len(numbers) - 1])
-        of_x = pairs[0] @ w.view(dim, dim) if bilinear else w * pairs[0]
-        return bound(of_x @ pairs[1].T + b)
+        wx = x @ w.view(dim, dim) if bilinear else w * x
+        return bound(wx @ y.T + b)
 
     def step() -> Tensor:
-        loss = -bound_of(fitted)
-        path.append((bound_of(stopping).item(), bound_of(tested).item()))
+        loss = -bound_of(*fitted)
+        path.append((bound_of(*stopping).item(), bound_of(*tested).item()))
         numbers.grad = torch.autograd.grad(loss, numbers)[0]
         return loss
 
