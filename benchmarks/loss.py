@@ -31,7 +31,8 @@ SCALING = (2048, 4096, 8192, 16384, 32768, 65536)
 def candidate(name: str):
     """The named loss as a function of (2, N/2, D)."""
     if name == "ours":
-        return InfoMaxLoss(KAPPA)
+        ours = InfoMaxLoss(KAPPA)
+        return lambda x: ours(list(x))
     if name == "lightly NTXentLoss":
         from lightly.loss import NTXentLoss
 

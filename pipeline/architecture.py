@@ -10,6 +10,7 @@ import json
 from collections.abc import Container, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
@@ -181,20 +182,13 @@ def draw(graph: Graph) -> Figure:
         boxes[name] = text.get_bbox_patch()
     for arrow in arrows:
         for start, end in pairwise(arrow):
-            is_cycle = at[start][1] == at[end][1]  # all others lead down
-            patch = FancyArrowPatch(
-                at[start],
-                at[end],
-                arrowstyle="->" if end == arrow[-1] else "-",
-                color=RED if is_cycle else GREY,
-                connectionstyle=f"arc3,rad={0.3 * is_cycle}",
-                patchA=boxes.get(start),
-                patchB=boxes.get(end),
-                shrinkA=0,
-                shrinkB=2 if end in boxes else 0,
-                mutation_scale=14,
-            )
-            axis.add_patch(patch)
+            style: dict[str, Any] = {"arrowstyle": "-", "shrinkA": 0, "shrinkB": 0, "color": GREY}
+            if end == arrow[-1]:
+                style |= {"arrowstyle": "->", "shrinkB": 2, "mutation_scale": 14}
+            if at[start][1] == at[end][1]:  # of a cycle: all others lead down
+                style |= {"color": RED, "connectionstyle": "arc3,rad=0.3"}
+            style |= {"patchA": boxes.get(start), "patchB": boxes.get(end)}
+            axis.add_patch(FancyArrowPatch(at[start], at[end], **style))
     axis.set(xlim=(0, 1), ylim=(-0.6, max(y for _, y in at.values()) + 0.6))
     axis.axis("off")
     return figure

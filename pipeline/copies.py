@@ -15,9 +15,9 @@ def data_note(records: list[dict]) -> str:
         records: the runs' records, as in `records.json`.
     """
     notes = pd.read_csv(project_root() / "reports" / "data_notes.csv")
-    found = []
+    copies = []
     for dataset, day, images in notes.itertuples(index=False):
         runs = [record for record in records if record.get("config", {}).get("dataset") == dataset]
         if any(run["started"] < day for run in runs):
-            found.append(images)
-    return "; ".join(found)
+            copies.append(images)
+    return "; ".join(copies)

@@ -26,10 +26,8 @@ def page() -> str:
     folders = sorted(path.parent for path in reports.glob("*/caption.txt"))
     notebooks = sorted((reports / "notebooks").glob("*.ipynb"))
     template = Template((Path(__file__).parent / "index.html.j2").read_text(), autoescape=False)
-    return template.render(
-        results=[_result(folder) for folder in folders],
-        notebooks=[_notebook(path) for path in notebooks],
-    )
+    results = [_result(folder) for folder in folders]
+    return template.render(results=results, notebooks=[_notebook(path) for path in notebooks])
 
 
 def _result(folder: Path) -> dict:

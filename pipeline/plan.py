@@ -74,10 +74,10 @@ def number_of_evaluations(config: TrainConfig) -> int:
     """Evaluations, of which the last epoch always has one."""
     if not number_of_steps(config):
         return 1
-    before = range(1, config.epochs)
-    at_first = [epoch for epoch in before if epoch <= config.eval_first]
-    regular = [epoch for epoch in before if epoch % config.eval_every == 0]
-    return len({*at_first, *regular}) + 1
+    before = set(range(1, config.epochs))
+    at_first = set(range(1, config.eval_first + 1))
+    regular = set(range(config.eval_every, config.epochs, config.eval_every))
+    return len(before & (at_first | regular)) + 1
 
 
 @cache

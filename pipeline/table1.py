@@ -71,16 +71,16 @@ def records(configs: list[TrainConfig]) -> list[dict]:
 
     Without a run it is empty.
     """
-    found: list[dict] = []
+    kept: list[dict] = []
     for config in configs:
         metrics = measured(config)
         if metrics.empty:
-            found.append({})
+            kept.append({})
             continue
         own_seed = metrics[metrics.seed == config.seed]
         name = (own_seed if len(own_seed) else metrics).run.iloc[0]
-        found.append(Run(config.run_dir.parent / name).record)
-    return found
+        kept.append(Run(config.run_dir.parent / name).record)
+    return kept
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -214,19 +215,14 @@ class Queue:
 
 def start_process(run: Planned) -> subprocess.Popen:
     """Start the process that trains a run, on one thread; what it prints goes to the run's log."""
-    module = [sys.executable, "-m", "pipeline.evidence.job"]
-    own = {"OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
+    command = [sys.executable, "-m", "pipeline.evidence.job", run.name, *options(run.places)]
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
     with run.log.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [*module, run.name, *options(run.places)],
-            cwd=project_root(),
-            env={**os.environ, **own},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # a terminal's Ctrl-C comes to the queue alone, which lets them save
-            start_new_session=True,
-        )
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log}
+        streams["stderr"] = subprocess.STDOUT
+        # A terminal's Ctrl-C comes to the queue alone, which lets the run save.
+        streams["start_new_session"] = True
+        process = subprocess.Popen(command, cwd=project_root(), env=own, **streams)
     give_way(process.pid)
     return process
 

@@ -34,16 +34,16 @@ class Verdict:
     numbers: pd.DataFrame
 
 
-def _above(found: Mapping, sign: int, floor: float = 0.0) -> bool:
+def _above(interval: Mapping, sign: int, floor: float = 0.0) -> bool:
     """Is sign · difference above `floor`, at 5%?"""
-    t = stats.t.ppf(1 - LEVEL, found["seeds"] - 1)
-    return bool(sign * found["mean"] - t * found["error"] > floor)
+    t = stats.t.ppf(1 - LEVEL, interval["seeds"] - 1)
+    return bool(sign * interval["mean"] - t * interval["error"] > floor)
 
 
-def _below(found: Mapping, sign: int, ceiling: float, tests: int = 1) -> bool:
+def _below(interval: Mapping, sign: int, ceiling: float, tests: int = 1) -> bool:
     """Is sign · difference below `ceiling`, at 5% divided by the number of `tests`?"""
-    t = stats.t.ppf(1 - LEVEL / tests, found["seeds"] - 1)
-    return bool(sign * found["mean"] + t * found["error"] < ceiling)
+    t = stats.t.ppf(1 - LEVEL / tests, interval["seeds"] - 1)
+    return bool(sign * interval["mean"] + t * interval["error"] < ceiling)
 
 
 def _answer(finished: bool, shown: bool, refuted: bool) -> str:
@@ -65,11 +65,11 @@ def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3,
     Holds: one-sided t test at 5%, and the probe's difference agrees. Does not hold: the difference
     is shown to be less than `margin`, and the probe's is.
     """
-    found = compare(ours, theirs, statistic)
-    shown = _above(found, sign, floor) and (probe is None or sign * probe > floor)
-    refuted = _below(found, sign, margin) and (probe is None or sign * probe < margin)
-    answer = _answer(found["seeds"] >= seeds, shown, refuted)
-    return Verdict(answer, pd.DataFrame({"difference": found}).T)
+    interval = compare(ours, theirs, statistic)
+    shown = _above(interval, sign, floor) and (probe is None or sign * probe > floor)
+    refuted = _below(interval, sign, margin) and (probe is None or sign * probe < margin)
+    answer = _answer(interval["seeds"] >= seeds, shown, refuted)
+    return Verdict(answer, pd.DataFrame({"difference": interval}).T)
 
 
 def keeps_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
@@ -84,12 +84,12 @@ def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) ->
     within the margin, or on the same side.
     """
     by_seed, shared = differences(ours, theirs, statistic)
-    found = paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)
+    interval = paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)
     equal = equivalent(by_seed, margin, shared)
     shown = equal == "equivalent" and (probe is None or abs(probe) < margin)
-    refuted = equal == "not equivalent" and (probe is None or probe * found["mean"] > 0)
-    answer = _answer(found["seeds"] >= seeds, shown, refuted)
-    return Verdict(answer, pd.DataFrame({"difference": found}).T)
+    refuted = equal == "not equivalent" and (probe is None or probe * interval["mean"] > 0)
+    answer = _answer(interval["seeds"] >= seeds, shown, refuted)
+    return Verdict(answer, pd.DataFrame({"difference": interval}).T)
 
 
 def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Verdict:
@@ -99,20 +99,20 @@ def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Ver
     Does not hold: one of the three is refuted at 5%/3: an early lead or a late lag less than
     `margin`, or a gain that is not smaller.
     """
-    found = {
+    parts = {
         "early": compare(ours, theirs, early),
         "late": compare(ours, theirs, partial(late, epochs=epochs)),
         "gain": compare(ours, theirs, partial(gain, epochs=epochs)),
     }
     signs = {"early": 1, "late": -1, "gain": -1}
-    shown = all(_above(found[part], sign) for part, sign in signs.items())
-    no_lead = _below(found["early"], 1, margin, tests=3)
-    no_lag = _below(found["late"], -1, margin, tests=3) and (probe is None or probe > -margin)
-    no_stall = _below(found["gain"], -1, 0.0, tests=3)
-    finished = min(part["seeds"] for part in found.values()) >= seeds
+    shown = all(_above(parts[part], sign) for part, sign in signs.items())
+    no_lead = _below(parts["early"], 1, margin, tests=3)
+    no_lag = _below(parts["late"], -1, margin, tests=3) and (probe is None or probe > -margin)
+    no_stall = _below(parts["gain"], -1, 0.0, tests=3)
+    finished = min(part["seeds"] for part in parts.values()) >= seeds
     behind = probe is None or probe < 0
     answer = _answer(finished, shown and behind, no_lead or no_lag or no_stall)
-    return Verdict(answer, pd.DataFrame(found).T)
+    return Verdict(answer, pd.DataFrame(parts).T)
 
 
 # --- Two measures -----------------------------------------------------------------------------
@@ -146,16 +146,16 @@ def collapsed(branch, trunk, rank, start=20, epochs=40, least=4.0) -> pd.Series:
     return (risen < 0) | (late(rank, epochs) < least)
 
 
-def _branch(found: dict, collapse: bool, probe: float | None, margin: float, count: int) -> dict:
+def _branch(interval: dict, collapse: bool, probe: float | None, margin: float, count: int) -> dict:
     """What `helps` asks of one of `count` branches: its p-value, and whether it is refuted."""
     if collapse:
         return {"p": 1.0, "refuted": True, "refutes_all": True}
-    agrees = found["seeds"] > 1 and (probe is None or probe > 0)
+    agrees = interval["seeds"] > 1 and (probe is None or probe > 0)
     small = probe is None or probe < margin
     return {
-        "p": p_value(found) if agrees else 1.0,
-        "refuted": small and _below(found, 1, margin),
-        "refutes_all": small and _below(found, 1, margin, tests=count),
+        "p": p_value(interval) if agrees else 1.0,
+        "refuted": small and _below(interval, 1, margin),
+        "refutes_all": small and _below(interval, 1, margin, tests=count),
     }
 
 
@@ -173,10 +173,10 @@ def helps(branches, trunk, collapses=(), probes=None, epochs=40, margin=1.0, see
     probes = probes or {}
     rows = {}
     for beta, branch in branches.items():
-        found = compare(settled(branch), settled(trunk), partial(late, epochs=epochs))
+        interval = compare(settled(branch), settled(trunk), partial(late, epochs=epochs))
         collapse = beta in collapses
-        asked = _branch(found, collapse, probes.get(beta), margin, len(branches))
-        rows[beta] = found | asked | {"finished": collapse or found["seeds"] >= seeds}
+        asked = _branch(interval, collapse, probes.get(beta), margin, len(branches))
+        rows[beta] = interval | asked | {"finished": collapse or interval["seeds"] >= seeds}
     numbers = pd.DataFrame.from_dict(rows, orient="index")
     numbers["p_holm"] = pd.Series(holm(numbers.p.to_dict()))
     helped = numbers.p_holm < LEVEL
@@ -191,9 +191,9 @@ def helps(branches, trunk, collapses=(), probes=None, epochs=40, margin=1.0, see
     return {name: Verdict(answer, table) for name, answer in answers.items()}
 
 
-def p_value(found: Mapping, sign: int = 1) -> float:
+def p_value(interval: Mapping, sign: int = 1) -> float:
     """That of the one-sided test whether a difference as of `compare` has this sign."""
-    return float(stats.t.sf(sign * found["mean"] / found["error"], found["seeds"] - 1))
+    return float(stats.t.sf(sign * interval["mean"] / interval["error"], interval["seeds"] - 1))
 
 
 def holm(p_values: Mapping) -> dict:
@@ -221,12 +221,12 @@ def effects(cells: pd.DataFrame) -> pd.DataFrame:
     for name in names:
         levels = cells.columns.get_level_values(name)
         signs[name] = np.where(levels == levels.max(), 1, -1)
-    found = {}
+    results = {}
     for size in range(1, len(names) + 1):
         for chosen in combinations(names, size):
             sign = np.prod([signs[name] for name in chosen], axis=0)
-            found[" × ".join(chosen)] = 2 * (cells * sign).mean(axis=1, skipna=False)
-    return pd.DataFrame(found)
+            results[" × ".join(chosen)] = 2 * (cells * sign).mean(axis=1, skipna=False)
+    return pd.DataFrame(results)
 
 
 def offset(ours: tuple, theirs: tuple, points: int = 50) -> pd.Series:
