@@ -35,6 +35,9 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> Any:
         network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, stride, 1, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
         network.maxpool = nn.Identity()
+    else:
+        network.act1 = _LateReLU(inplace=True)
+        network.maxpool = nn.Sequential(network.maxpool, nn.ReLU(inplace=True))
     for module in network.modules():
         if type(module) is nn.Conv2d:
             module.__class__ = _Conv2d  # timm takes no layer of one's own for a ResNet
@@ -64,6 +67,17 @@ def _timm(name: str, **options: Any) -> Any:
     import timm  # which takes seconds
 
     return timm.create_model(name, num_classes=0, **options)
+
+
+class _LateReLU(nn.ReLU):
+    """The stem's ReLU: before max-pooling for who looks at its maps, after it while training.
+
+    Values and gradients are the same in either order; behind the pooling there is a quarter of the
+    pixels.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input if self.training else super().forward(input)
 
 
 class _Conv2d(nn.Conv2d):
