@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infomax_nb.data.glyphs import MAX_CLASSES
 from infomax_nb.errors import ParameterError, not_allowed, one_line
 from infomax_nb.files import data_folder, runs_folder
 from infomax_nb.objective import KAPPA, KAPPA_MAX
 from infomax_nb.parsing import as_list, at_least, is_none, meant, rising
+from infomax_nb.symbols import MAX_CLASSES
 from infomax_nb.views.recipes import check_patches, check_views, same_as_own
 
 # Pixels that images are scaled to where they differ in size, or are larger than 32.

@@ -23,8 +23,8 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> Any:
             ViT's features are its CLS token; views of another size than `size` get interpolated
             position embeddings.
         stem: of the ResNets: `imagenet`, 7x7 with stride 2 and max-pooling; or `small`, for images
-            near 32 pixels: 3x3 without pooling, with stride 1 (stride 2 for `resnet_small`, whose
-            cost it bounds).
+            near 32 pixels: 3x3 without pooling, with stride 1 (stride 2 for `resnet_small`,
+            whose cost it bounds).
         size: pixels of the images (of the global views), H = W.
     """
     if name.startswith("vit"):

@@ -24,6 +24,23 @@ from infomax_nb.files import atomic_write, project_root
 PACKAGES = ("infomax_nb", "pipeline")
 SWEEPS = 8  # in which rooms find their places
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+# Modules that are no room of their own. The losses, and what they are made of, are one; so are the
+# modules that each hold one small thing which is used everywhere.
+SHARED_ROOMS = {"losses": "objective", "small_maps": "models", "infomax_nb": "small things"}
+SHARED_ROOMS |= dict.fromkeys(
+    (
+        "device",
+        "distributed",
+        "errors",
+        "files",
+        "notebook",
+        "parsing",
+        "seeds",
+        "symbols",
+        "threads",
+    ),
+    "small things",
+)
 GREY = "#777777"
 RED = "#c0392b"
 Graph = dict[str, set[str]]  # what each name imports
@@ -88,7 +105,8 @@ def room_of(module: str) -> str:
     ('data', 'pipeline')
     """
     parts = module.split(".")
-    return parts[1] if parts[0] == "infomax_nb" and len(parts) > 1 else parts[0]
+    room = parts[1] if parts[0] == "infomax_nb" and len(parts) > 1 else parts[0]
+    return SHARED_ROOMS.get(room, room)
 
 
 def room_graph(modules: Graph) -> Graph:

@@ -5,17 +5,15 @@ Groups of symbols are the coarse classes, symbols the fine ones. The generator i
 holds a hash of its pixels, and results in `reports/` depend on it.
 """
 
-import json
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-GROUPS: dict[str, str] = json.loads(Path(__file__).with_name("glyphs.json").read_text("utf-8"))
-MAX_CLASSES = sum(map(len, GROUPS.values()))
+from infomax_nb.symbols import GROUPS, MAX_CLASSES
+
 PER_CLASS = {"train": 100, "test": 50}
 _SPLIT_SEED = {"train": 11, "test": 12}
 _FINE = 4  # symbols are drawn this many times as large, then reduced

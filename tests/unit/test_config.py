@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.errors import ParameterError
 from infomax_nb.files import project_root
-from infomax_nb.notebook import notebook_parameters
+from infomax_nb.parameters import notebook_parameters
 
 
 def from_notebook(namespace, extra=()):

@@ -15,7 +15,15 @@ from papermill.translators import PythonTranslator
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
-from infomax_nb.notebook import LISTS, NUMBERS, SIZES, TABLES, TEXTS, notebook_parameters, own_value
+from infomax_nb.parameters import (
+    LISTS,
+    NUMBERS,
+    SIZES,
+    TABLES,
+    TEXTS,
+    notebook_parameters,
+    own_value,
+)
 
 
 def from_notebook(namespace, extra=()):

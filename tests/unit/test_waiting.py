@@ -45,7 +45,7 @@ def python(*arguments, **variables) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     "command",
     [
-        ("-c", "from infomax_nb.notebook import notebook_parameters; import torch"),
+        ("-c", "from infomax_nb.parameters import notebook_parameters; import torch"),
         ("-m", "infomax_nb.train", "--help"),
     ],
     ids=["notebooks", "files"],
