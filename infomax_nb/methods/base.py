@@ -115,9 +115,10 @@ class MomentumMethod(Method):
         """Move the teacher, then project the V views (B, 3, S, S) with it: V tensors (B, D)."""
         from lightly.models.utils import update_momentum
 
-        momentum = teacher_momentum(self.epoch, self.config.epochs)
+        progress = (self.epoch, self.config.epochs)
         if self.config.momentum_schedule == "steps":
-            momentum = teacher_momentum(self.step, self.steps)
+            progress = (self.step, self.steps)
+        momentum = teacher_momentum(*progress)
         student = nn.ModuleList([self.backbone, self.projector])
         update_momentum(student, self.teacher, momentum)
         return self.project(views, self.teacher)

@@ -125,8 +125,15 @@ def test_how_small_a_map_must_be_depends_on_the_precision():
     assert not is_small(x[..., :0], **layer, dtype=torch.float32)
 
 
+def relu_before_pooling(net: nn.Module) -> None:
+    net.act1 = nn.ReLU()
+    if isinstance(net.maxpool, nn.Sequential):
+        net.maxpool = net.maxpool[0]
+
+
 def stock(net: nn.Module) -> nn.Module:
     """The network with the layers as timm has them, in float64."""
+    relu_before_pooling(net)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             module.__class__ = nn.Conv2d
@@ -168,6 +175,22 @@ def test_names_of_weights_are_timms():
     theirs = timm.create_model("resnet18", num_classes=0).state_dict()
     assert mine.keys() == theirs.keys()
     assert all(mine[name].shape == theirs[name].shape for name in mine)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_relu_after_pooling_changes_no_bit(training):
+    torch.manual_seed(0)
+    net = backbone("resnet_small").train(training)
+    images = torch.randn(8, 3, 32, 32)
+    results = []
+    for late in (True, False):
+        net.zero_grad()
+        if not late:
+            relu_before_pooling(net)
+        features = net(images)
+        features.square().sum().backward()
+        results.append([features.detach(), *(p.grad.clone() for p in net.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_the_stems_layer_is_seen_after_its_relu():
