@@ -165,8 +165,9 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
         n_total: views of all images, more than that.
 
     Returns:
-        mi_written: H_global - H_local as the paper writes them, 1/(N-1) in both: never positive.
-        mi_density: with 1/|P| in Eq. 3, the density of one image's views; at most log((N-1)/|P|).
+        Two numbers by name. `mi_written` is H_global - H_local as the paper writes them, 1/(N-1) in
+        both: never positive. `mi_density` has 1/|P| in Eq. 3, the density of one image's views: at
+        most log((N-1)/|P|).
 
     Raises:
         ValueError: n_views or n_total is not as said.

@@ -15,10 +15,10 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
     """What the objective sees in one batch of V projections (B, D).
 
     Returns:
-        nn_positive: the share of views whose nearest neighbour is a view of the same image.
-        grad_over_kappa: the norm of the loss' gradient with respect to the N x D unit vectors
-            (its component along the sphere), over kappa. It tends to zero where the objective has
-            nothing left to ask for.
+        Two numbers by name. `nn_positive` is the share of views whose nearest neighbour is a view
+        of the same image. `grad_over_kappa` is the norm of the loss' gradient with respect to the
+        N x D unit vectors (its component along the sphere), over kappa. It tends to zero where the
+        objective has nothing left to ask for.
     """
     check_views(views)
     with torch.enable_grad():

@@ -34,6 +34,7 @@ class Stage:
         if place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()  # pages may link to each other
         if path.suffix == ".md":
             place.write_text(self.relinked(path.read_text("utf-8"), path.parent), "utf-8")
         elif path.suffix == ".ipynb":
