@@ -5,7 +5,7 @@ import itertools
 import math
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 
 import mpmath
 import numpy as np
@@ -45,9 +45,11 @@ def double_loop(rows: np.ndarray, ids, kappa: float) -> tuple[float, float]:
     every = []
     own = []
     for i in range(n):
-        exponents = {j: kappa * float(rows[i] @ rows[j]) for j in range(n) if j != i}
-        every.append(log_sum(list(exponents.values())))
-        own.append(log_sum([exponents[j] for j in exponents if ids[j] == ids[i]]))
+        others = [j for j in range(n) if j != i]
+        exponents = {j: kappa * float(rows[i] @ rows[j]) for j in others}
+        every.append(log_sum([*exponents.values()]))
+        views = [j for j in others if ids[j] == ids[i]]
+        own.append(log_sum([exponents[j] for j in views]))
     constant = math.log(n - 1) - float(log_c(dim, kappa))
     return constant - math.fsum(every) / n, constant - math.fsum(own) / n
 
@@ -55,7 +57,8 @@ def double_loop(rows: np.ndarray, ids, kappa: float) -> tuple[float, float]:
 def log_sum(exponents: list[float]) -> float:
     """log of the sum of their exponentials."""
     top = max(exponents)
-    return top + math.log(math.fsum(math.exp(exponent - top) for exponent in exponents))
+    terms = [math.exp(exponent - top) for exponent in exponents]
+    return top + math.log(math.fsum(terms))
 
 
 def unit(x: Tensor) -> np.ndarray:
@@ -63,15 +66,27 @@ def unit(x: Tensor) -> np.ndarray:
     return x / np.sqrt((x * x).sum(-1, keepdims=True))
 
 
+def random_unit(n: int, dim: int, seed: int) -> Tensor:
+    """Rows of length one in float64, a leaf of the graph."""
+    x = torch.randn(n, dim, generator=seeded(seed), dtype=torch.float64)
+    return (x / x.norm(dim=1, keepdim=True)).requires_grad_()
+
+
 def random_views(
     n_views: int, images: int, dim: int, seed: int = 0, spread: float = 0.7, dtype=torch.float32
 ):
     """Views of one image lie around a common direction, with lengths far from one."""
-    generator = seeded(seed)
-    centre = torch.randn(images, dim, generator=generator, dtype=torch.float64)
-    noise = torch.randn(n_views, images, dim, generator=generator, dtype=torch.float64)
-    length = torch.rand(n_views, images, 1, generator=generator, dtype=torch.float64) * 5 + 0.1
-    return list(((centre + spread * noise) * length).to(dtype).unbind())
+    options = {"generator": seeded(seed), "dtype": torch.float64}
+    centre = torch.randn(images, dim, **options)
+    noise = torch.randn(n_views, images, dim, **options)
+    length = torch.rand(n_views, images, 1, **options) * 5 + 0.1
+    views = (centre + spread * noise) * length
+    return list(views.to(dtype).unbind())
+
+
+def leaves(views: list[Tensor]) -> list[Tensor]:
+    """The views, of which a loss has gradients."""
+    return [v.requires_grad_() for v in views]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -90,7 +105,9 @@ def dense_loss(views, kappa: float, alpha: float, beta: float) -> Tensor:
     itself = torch.eye(len(z), dtype=torch.bool)
     s = (kappa * z @ z.T).masked_fill(itself, -torch.inf)
     own = s.masked_fill(ids[:, None] != ids, -torch.inf)
-    return alpha * s.logsumexp(1).mean() - beta * own.logsumexp(1).mean()
+    every_mean = s.logsumexp(1).mean()
+    own_mean = own.logsumexp(1).mean()
+    return alpha * every_mean - beta * own_mean
 
 
 # --- Eq. 1's normaliser ---------------------------------------------------------------------------
@@ -110,12 +127,18 @@ def test_kernel_on_the_ordinary_sphere_has_mass_one(kappa):
     """D = 3 in closed form, kappa / (4 pi sinh kappa): the one dimension where no Bessel function
     is needed."""
     log_sinh = kappa + math.log1p(-math.exp(-2 * kappa)) - LN2
-    assert log_vmf_normalizer(3, kappa) == pytest.approx(
-        math.log(kappa / (4 * math.pi)) - log_sinh, abs=1e-11
-    )
+    reference = math.log(kappa / (4 * math.pi)) - log_sinh
+    assert log_vmf_normalizer(3, kappa) == pytest.approx(reference, abs=1e-11)
 
 
 # --- Eq. 2 to 4 -----------------------------------------------------------------------------------
+
+
+def assert_near(value: Tensor, reference: float, kappa: float) -> None:
+    """Above kappa = 10 a float32 cosine's rounding, times kappa, shows in so small a batch."""
+    assert value.ndim == 0
+    scale = max(1, abs(reference), kappa / 10)
+    assert abs(value.item() - reference) <= 1e-6 * scale
 
 
 @pytest.mark.parametrize("kappa", PAPER_KAPPAS)
@@ -127,22 +150,19 @@ def test_entropies_and_loss_equal_a_double_loop(n_views, images, dim, kappa):
     rows = unit(torch.cat(views))
     h_global, h_local = double_loop(rows, ids.tolist(), kappa)
 
-    def close(got: Tensor, reference: float):
-        # Above kappa = 10 a float32 cosine's rounding, times kappa, shows in so small a batch.
-        assert got.ndim == 0
-        assert abs(got.item() - reference) <= 1e-6 * max(1, abs(reference), kappa / 10)
-
     z = torch.from_numpy(rows).float()
-    close(global_entropy(z, kappa), h_global)
-    close(local_entropy(z, ids, kappa), h_local)
+    assert_near(global_entropy(z, kappa), h_global, kappa)
+    assert_near(local_entropy(z, ids, kappa), h_local, kappa)
     shuffle = torch.randperm(len(z), generator=seeded(0))
-    close(local_entropy(z[shuffle], ids[shuffle] * 3 - 7, kappa), h_local)  # any ids in any order
-    for got, reference in zip(
-        InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True
-    ):
-        close(got, reference)
+    any_ids = ids[shuffle] * 3 - 7
+    assert_near(local_entropy(z[shuffle], any_ids, kappa), h_local, kappa)
+
+    entropies = InfoMaxLoss(kappa).entropies(views)
+    assert_near(entropies[0], h_global, kappa)
+    assert_near(entropies[1], h_local, kappa)
     for alpha, beta in [(1, 1), (1, 0.1), (0.75, 1), (2, 0), (0, 1.5)]:
-        close(InfoMaxLoss(kappa, alpha, beta)(views), -(alpha * h_global - beta * h_local))
+        loss = InfoMaxLoss(kappa, alpha, beta)(views)
+        assert_near(loss, -(alpha * h_global - beta * h_local), kappa)
 
 
 @pytest.mark.parametrize("kappa", [39.9, 40.1, 100.0, 1e4])
@@ -150,11 +170,12 @@ def test_sharp_kernels_equal_a_double_loop(kappa):
     """Here a cosine's float32 rounding, times kappa, is what limits the digits."""
     views = random_views(4, 10, 16, spread=0.3)
     rows = unit(torch.cat(views))
-    h_global, h_local = double_loop(rows, image_ids(4, 10).tolist(), kappa)
-    for got, reference in zip(
-        InfoMaxLoss(kappa).entropies(views), (h_global, h_local), strict=True
-    ):
-        assert abs(got.item() - reference) <= 2e-7 * max(kappa, abs(reference))
+    ids = image_ids(4, 10)
+    references = double_loop(rows, ids.tolist(), kappa)
+    entropies = InfoMaxLoss(kappa).entropies(views)
+    for entropy, reference in zip(entropies, references, strict=True):
+        scale = max(kappa, abs(reference))
+        assert abs(entropy.item() - reference) <= 2e-7 * scale
 
 
 @pytest.mark.parametrize("kappa", [10.0, 60.0])
@@ -180,7 +201,7 @@ def test_local_entropy_of_one_image_with_more_views_than_a_tile_has_rows(kappa):
 
 @pytest.mark.parametrize("kappa", [0.5, 10.0, 60.0])
 def test_gradients_agree_with_finite_differences(kappa):
-    views = [v.requires_grad_() for v in random_views(3, 5, 4, spread=0.4, dtype=torch.float64)]
+    views = leaves(random_views(3, 5, 4, spread=0.4, dtype=torch.float64))
     loss = InfoMaxLoss(kappa, alpha=0.8, beta=1.3)
     assert torch.autograd.gradcheck(lambda *views: loss(views), views, atol=1e-7)
 
@@ -188,48 +209,42 @@ def test_gradients_agree_with_finite_differences(kappa):
     unequal = torch.tensor([0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 0, 1, 2, 2, 0])
     assert torch.autograd.gradcheck(lambda z: global_entropy(z, kappa), z, atol=1e-7)
     for ids in (image_ids(3, 5), unequal):
-        assert torch.autograd.gradcheck(
-            lambda z, ids=ids: local_entropy(z, ids, kappa), z, atol=1e-7
-        )
+        of_images = partial(local_entropy, image_ids=ids, kappa=kappa)
+        assert torch.autograd.gradcheck(of_images, z, atol=1e-7)
 
 
 @pytest.mark.parametrize("images", [5, 400])
 @pytest.mark.parametrize("kappa", [0.5, 10.0, 60.0])
 def test_gradients_are_the_dense_formulas(kappa, images):
     """In one tile, and in three of 512 rows, the last one ragged."""
-    views = random_views(3, images, 4, spread=0.4, dtype=torch.float64)
-    views = [v.requires_grad_() for v in views]
+    views = leaves(random_views(3, images, 4, spread=0.4, dtype=torch.float64))
     loss = InfoMaxLoss(kappa, alpha=0.8, beta=1.3)(views)
     gradients = torch.autograd.grad(loss, views)
     dense = torch.autograd.grad(dense_loss(views, kappa, 0.8, 1.3), views)
-    for mine, theirs in zip(gradients, dense, strict=True):
-        assert theirs.abs().max() * images > 5e-3
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
+    assert all(gradient.abs().max() * images > 5e-3 for gradient in dense)
+    torch.testing.assert_close(gradients, dense, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("kappa", [10.0, 60.0])
 def test_rows_among_more_columns(kappa):
     """As one process of several has them: its own rows begin at `offset`, and pair with no self."""
-    rows = torch.randn(600, 5, generator=seeded(3), dtype=torch.float64)
-    columns = torch.randn(1100, 5, generator=seeded(4), dtype=torch.float64)
-    rows = (rows / rows.norm(dim=1, keepdim=True)).requires_grad_()
-    columns = (columns / columns.norm(dim=1, keepdim=True)).requires_grad_()
+    rows = random_unit(600, 5, seed=3)
+    columns = random_unit(1100, 5, seed=4)
     log_sums = log_sum_exp(rows, kappa, columns, offset=70)
     itself = torch.arange(1100) == torch.arange(600)[:, None] + 70
-    dense = (kappa * rows @ columns.T).masked_fill(itself, -torch.inf).logsumexp(1)
+    exponents = kappa * rows @ columns.T
+    dense = exponents.masked_fill(itself, -torch.inf).logsumexp(1)
     torch.testing.assert_close(log_sums, dense, rtol=1e-12, atol=0)
     weights = torch.rand(600, generator=seeded(5), dtype=torch.float64)
     gradients = torch.autograd.grad(log_sums @ weights, (rows, columns))
     wanted = torch.autograd.grad(dense @ weights, (rows, columns))
-    for mine, theirs in zip(gradients, wanted, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
+    torch.testing.assert_close(gradients, wanted, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("kappa", [10.0, 60.0])
 def test_gradients_of_more_pairs_than_are_kept(kappa):
     """At N = 6,000 backward computes the last tiles anew. Some rows' gradients, written out."""
-    z = torch.randn(6000, 4, generator=seeded(6), dtype=torch.float64)
-    z = (z / z.norm(dim=1, keepdim=True)).requires_grad_()
+    z = random_unit(6000, 4, seed=6)
     weights = torch.rand(6000, generator=seeded(7), dtype=torch.float64)
     log_sums = log_sum_exp(z, kappa)
     (gradient,) = torch.autograd.grad(log_sums @ weights, z)
@@ -237,7 +252,8 @@ def test_gradients_of_more_pairs_than_are_kept(kappa):
         for i in (0, 511, 512, 3000, 5999):
             s = kappa * z @ z[i]
             s[i] = -torch.inf
-            assert log_sums[i].item() == pytest.approx(s.logsumexp(0).item(), rel=1e-12)
+            wanted = s.logsumexp(0).item()
+            assert log_sums[i].item() == pytest.approx(wanted, rel=1e-12)
             of_its_sum = weights[i] * (s - log_sums[i]).exp()
             of_the_others = weights * (s - log_sums).exp()
             pull = kappa * (of_its_sum + of_the_others) @ z
@@ -249,15 +265,15 @@ def test_gradients_of_more_pairs_than_are_kept(kappa):
 def test_two_views_are_lightlys_ntxent(kappa, dim):
     from lightly.loss import NTXentLoss
 
-    ours = [v.requires_grad_() for v in random_views(2, 24, dim)]
-    theirs = [v.detach().clone().requires_grad_() for v in ours]
+    ours = leaves(random_views(2, 24, dim))
+    theirs = leaves(random_views(2, 24, dim))
     loss = InfoMaxLoss(kappa)(ours)
     peer = NTXentLoss(temperature=1 / kappa)(*theirs)
     assert loss.item() == pytest.approx(peer.item(), abs=1e-5)
     loss.backward()
     peer.backward()
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+    gradients = [v.grad for v in ours]
+    torch.testing.assert_close(gradients, [v.grad for v in theirs], rtol=1e-4, atol=1e-5)
 
 
 # --- Edges of the range ---------------------------------------------------------------------------
@@ -271,7 +287,8 @@ def test_exact_duplicates(kappa, dtype):
     views = [row.repeat(6, 1).requires_grad_() for _ in range(4)]
     loss = InfoMaxLoss(kappa)(views)
     loss.backward()
-    assert loss.item() == pytest.approx(math.log(23 / 3), abs=1e-5 + 4e-7 * kappa)
+    rounding = 1e-5 + 4e-7 * kappa
+    assert loss.item() == pytest.approx(math.log(23 / 3), abs=rounding)
     for v in views:
         assert v.grad.dtype == dtype
         assert v.grad.abs().max() <= 1e-6 + 1e-6 * kappa  # a NaN is not <=
@@ -280,24 +297,22 @@ def test_exact_duplicates(kappa, dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("kappa", [10.0, 1e4])
 def test_half_precision_is_accumulated_in_float32(kappa, dtype):
-    views = [
-        v.requires_grad_()
-        for v in random_views(3, 40, 32, spread=1.0 if kappa == 10 else 3.0, dtype=dtype)
-    ]
-    same = [v.detach().double().requires_grad_() for v in views]
+    spread = 1.0 if kappa == 10 else 3.0
+    views = leaves(random_views(3, 40, 32, spread=spread, dtype=dtype))
+    same = leaves([v.detach().double() for v in views])
     reference = InfoMaxLoss(kappa)(same)
     reference.backward()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = InfoMaxLoss(kappa)(views)
     loss.backward()
-    assert loss.item() == pytest.approx(
-        reference.item(), abs=1e-6 * max(kappa, abs(reference.item()))
-    )
+    scale = max(kappa, abs(reference.item()))
+    assert loss.item() == pytest.approx(reference.item(), abs=1e-6 * scale)
     eps = max(torch.finfo(dtype).eps, 1e-6 * kappa)
     for v, w in zip(views, same, strict=True):
         assert v.grad.dtype == dtype
         largest = w.grad.abs().max().item()
-        torch.testing.assert_close(v.grad.double(), w.grad, rtol=eps, atol=eps * largest)
+        gradient = v.grad.double()
+        torch.testing.assert_close(gradient, w.grad, rtol=eps, atol=eps * largest)
 
 
 @pytest.mark.parametrize("kappa", [10.0, 1e4])
@@ -305,23 +320,23 @@ def test_half_precision_is_accumulated_in_float32(kappa, dtype):
 def test_zero_vector_gets_zero_gradient(kappa, dtype):
     views = random_views(3, 6, 8, dtype=dtype)
     views[1][2] = 0
-    views = [v.requires_grad_() for v in views]
-    loss = InfoMaxLoss(kappa)(views)
+    loss = InfoMaxLoss(kappa)(leaves(views))
     loss.backward()
     assert torch.isfinite(loss)
     assert views[1].grad[2].tolist() == [0] * 8
     gradients = torch.stack([v.grad for v in views]).float()
     others = gradients.abs().sum(-1).flatten()
     assert torch.isfinite(others).all()
-    assert (others > 0).sum() >= 17 if kappa == 10 else (others > 0).any()
+    at_least = 17 if kappa == 10 else 1
+    assert (others > 0).sum() >= at_least
 
 
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
 def test_lengths_do_not_matter(factor):
     views = random_views(2, 12, 16)
-    assert InfoMaxLoss()([v * factor for v in views]).item() == pytest.approx(
-        InfoMaxLoss()(views).item(), abs=1e-5
-    )
+    scaled = [v * factor for v in views]
+    loss = InfoMaxLoss()(scaled).item()
+    assert loss == pytest.approx(InfoMaxLoss()(views).item(), abs=1e-5)
 
 
 # --- What a run logs ------------------------------------------------------------------------------
@@ -343,11 +358,13 @@ def test_mutual_information_in_both_normalisations():
     assert got == pytest.approx({"mi_written": written, "mi_density": density})
     assert got["mi_written"] < 0
 
-    # Views that coincide, of images that are orthogonal: nothing is left to gain, and the bound is
-    # reached.
-    apart = InfoMaxLoss(100.0).entropies([torch.eye(6, dtype=torch.float64)] * 4)
-    got = mutual_information(*apart, n_views=4, n_total=24)
-    assert got == pytest.approx({"mi_written": 0, "mi_density": math.log(23 / 3)}, abs=1e-12)
+
+def test_mutual_information_of_coinciding_views_of_orthogonal_images_reaches_its_bound():
+    views = [torch.eye(6, dtype=torch.float64)] * 4
+    entropies = InfoMaxLoss(100.0).entropies(views)
+    got = mutual_information(*entropies, n_views=4, n_total=24)
+    bound = {"mi_written": 0, "mi_density": math.log(23 / 3)}
+    assert got == pytest.approx(bound, abs=1e-12)
 
 
 @pytest.mark.parametrize("kappa", [10.0, 60.0])
@@ -368,18 +385,20 @@ def test_diagnostics(images, kappa):
     along = gradient - (gradient * z).sum(1, keepdim=True) * z
     with torch.no_grad():
         got = diagnostics(views, InfoMaxLoss(kappa, alpha=0.9, beta=1.2))
+    slope = along.norm().item() / kappa
     assert got["nn_positive"] == pytest.approx(positive, abs=1e-6)
-    assert got["grad_over_kappa"] == pytest.approx(along.norm().item() / kappa, rel=1e-9)
+    assert got["grad_over_kappa"] == pytest.approx(slope, rel=1e-9)
 
 
 def test_the_last_calls_entropies_stay_with_the_loss():
     """What a run records, without computing it twice; in float64, and free of the graph."""
-    views = [v.requires_grad_() for v in random_views(3, 8, 6)]
+    views = leaves(random_views(3, 8, 6))
     loss = InfoMaxLoss(10.0, alpha=0.7, beta=1.1)
     value = loss(views)
     h_global, h_local = loss.entropies(views)
     assert (loss.h_global, loss.h_local) == (h_global, h_local)
-    assert loss.h_global.dtype == torch.float64 and not loss.h_global.requires_grad
+    assert loss.h_global.dtype == torch.float64
+    assert not loss.h_global.requires_grad
     wanted = 1.1 * h_local - 0.7 * h_global
     assert value.item() == pytest.approx(wanted.item(), rel=1e-6)
 
@@ -387,6 +406,12 @@ def test_the_last_calls_entropies_stay_with_the_loss():
 # --- Bad inputs -----------------------------------------------------------------------------------
 
 ONES = torch.ones(4, 3)
+# Two views each, of one size.
+ONE_NUMBER = [torch.ones(4, 1)] * 2
+NO_NUMBERS = [torch.ones(4, 0)] * 2
+NO_IMAGES = [torch.ones(0, 3)] * 2
+ONE_IMAGE = [torch.ones(1, 3)] * 2
+VECTORS = [torch.ones(4)] * 2
 PAIRS = torch.tensor([0, 0, 1, 1])  # two views of two images
 
 
@@ -442,10 +467,10 @@ def test_bad_dim(bad):
         ([ONES], ["1 tensors", "(4, 3)", "at least two"]),
         ([ONES, torch.ones(5, 3)], ["(4, 3)", "(5, 3)", "one shape"]),
         ([ONES, torch.ones(4, 2)], ["(4, 3)", "(4, 2)", "one shape"]),
-        ([torch.ones(4, 0), torch.ones(4, 0)], ["(4, 0)", "D >= 2"]),
-        ([torch.ones(4, 1), torch.ones(4, 1)], ["(4, 1)", "D >= 2"]),
-        ([torch.ones(4), torch.ones(4)], ["(4,)", "(B, D)"]),
-        ([torch.ones(0, 3), torch.ones(0, 3)], ["(0, 3)"]),
+        (NO_NUMBERS, ["(4, 0)", "D >= 2"]),
+        (ONE_NUMBER, ["(4, 1)", "D >= 2"]),
+        (VECTORS, ["(4,)", "(B, D)"]),
+        (NO_IMAGES, ["(0, 3)"]),
         (torch.ones(4, 2, 3), ["one tensor", "(4, 2, 3)", "list", "unbind(1)"]),  # SupCon's layout
         (torch.ones(2, 4), ["one tensor", "(2, 4)", "list"]),
         (torch.nn.Parameter(torch.ones(4, 2, 3)), ["one tensor", "list"]),
@@ -465,15 +490,17 @@ def test_bad_dim(bad):
             ["torch.float32", "torch.float64", "one floating dtype"],
         ),
         ([ONES, ONES.to("meta")], ["cpu", "meta", "one device"]),
-        ([torch.ones(1, 3), torch.ones(1, 3)], ["one image", "B = 1", "two images"]),
+        (ONE_IMAGE, ["one image", "B = 1", "two images"]),
     ],
 )
 def test_bad_views(views, words):
-    for call in (InfoMaxLoss(), InfoMaxLoss().entropies, lambda v: diagnostics(v, InfoMaxLoss())):
+    loss = InfoMaxLoss()
+    for call in (loss, loss.entropies, partial(diagnostics, loss=loss)):
         with pytest.raises(ValueError) as error:
             call(views)
         said = str(error.value)
-        assert all(word in said for word in ["views", *words]) and len(said.splitlines()) == 1
+        assert all(word in said for word in ["views", *words])
+        assert len(said.splitlines()) == 1
 
 
 def test_supcons_layout_as_the_refusal_says():
@@ -482,7 +509,8 @@ def test_supcons_layout_as_the_refusal_says():
     with pytest.raises(ValueError, match="unbind"):
         InfoMaxLoss(10.0)(z)
     views = list(z.unbind(1))
-    h_global, h_local = double_loop(unit(torch.cat(views)), image_ids(2, 24).tolist(), 10.0)
+    rows = unit(torch.cat(views))
+    h_global, h_local = double_loop(rows, image_ids(2, 24).tolist(), 10.0)
     loss = InfoMaxLoss(10.0)(views)
     assert loss.item() == pytest.approx(h_local - h_global, abs=1e-5)
 
@@ -497,9 +525,8 @@ def test_what_has_diverged_shows_in_the_loss(bad):
 
 @pytest.mark.parametrize(("n_views", "n_total"), [(1, 8), (0, 8), (8, 8), (2, 1)])
 def test_bad_numbers_of_views(n_views, n_total):
-    with pytest.raises(
-        ValueError, match=f"n_views = {n_views} of n_total = {n_total} is not allowed"
-    ):
+    sentence = f"n_views = {n_views} of n_total = {n_total} is not allowed"
+    with pytest.raises(ValueError, match=sentence):
         mutual_information(1.0, 0.5, n_views, n_total)
 
 
@@ -507,32 +534,43 @@ def test_bad_numbers_of_views(n_views, n_total):
     "bad", [torch.eye(4).long(), torch.eye(4).bool(), torch.eye(4) + 0j, np.eye(4), [[1.0, 0.0]]]
 )
 def test_rows_that_are_no_floating_tensor(bad):
-    for call in (
-        lambda z: global_entropy(z, 10),
-        lambda z: local_entropy(z, PAIRS, 10),
-    ):
-        with pytest.raises(
-            ValueError, match=r"z is of .*: it must be a tensor \(N, D\) of floating-point numbers"
-        ):
-            call(bad)
+    sentence = r"z is of .*: it must be a tensor \(N, D\) of floating-point numbers"
+    with pytest.raises(ValueError, match=sentence):
+        global_entropy(bad, 10)
+    with pytest.raises(ValueError, match=sentence):
+        local_entropy(bad, PAIRS, 10)
 
 
-def test_bad_rows():
-    eye = torch.eye(4)
-    for call in (lambda z: global_entropy(z, 10), lambda z: local_entropy(z, PAIRS, 10)):
-        with pytest.raises(ValueError, match=r"length 1; lengths go from 2 to 2"):
-            call(2 * eye)
-        with pytest.raises(ValueError, match="length 1"):
-            call(torch.full((4, 4), torch.nan))
-    for few in (eye[:1], eye[0]):
-        with pytest.raises(ValueError) as error:
-            global_entropy(few, 10)
-        assert str(tuple(few.shape)) in str(error.value)
-        assert "(N, D) with N >= 2" in str(error.value)
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (2 * torch.eye(4), "length 1; lengths go from 2 to 2"),
+        (torch.full((4, 4), torch.nan), "length 1"),
+    ],
+)
+def test_rows_that_are_not_of_length_one(bad, words):
+    with pytest.raises(ValueError, match=words):
+        global_entropy(bad, 10)
+    with pytest.raises(ValueError, match=words):
+        local_entropy(bad, PAIRS, 10)
+
+
+@pytest.mark.parametrize("few", [torch.eye(4)[:1], torch.eye(4)[0]])
+def test_rows_that_are_not_two(few):
+    with pytest.raises(ValueError) as error:
+        global_entropy(few, 10)
+    assert str(tuple(few.shape)) in str(error.value)
+    assert "(N, D) with N >= 2" in str(error.value)
+
+
+def test_an_image_of_one_view_has_no_local_entropy():
     with pytest.raises(ValueError, match=r"image 7 has one view"):
-        local_entropy(eye, torch.tensor([3, 3, 3, 7]), 10)
+        local_entropy(torch.eye(4), torch.tensor([3, 3, 3, 7]), 10)
+
+
+def test_local_entropy_takes_an_id_for_each_row():
     with pytest.raises(ValueError, match=r"image_ids has shape \(3,\).*\(4,\)"):
-        local_entropy(eye, PAIRS[:3], 10)
+        local_entropy(torch.eye(4), PAIRS[:3], 10)
 
 
 # --- Several processes ----------------------------------------------------------------------------
@@ -556,9 +594,11 @@ def _one_of_two(rank: int, folder: str) -> None:
         views = random_views(3, sum(share), 6, dtype=torch.float64)
         mine = [v.split(share)[rank] for v in views]
         # One forward pass and the split after it: DDP expects one for each backward pass.
-        loss = InfoMaxLoss(kappa, alpha=0.7, beta=1.1)(model(torch.cat(mine)).chunk(3))
+        projections = model(torch.cat(mine)).chunk(3)
+        loss = InfoMaxLoss(kappa, alpha=0.7, beta=1.1)(projections)
         loss.backward()
-        results.append((loss.item(), [p.grad.clone() for p in model.parameters()]))
+        gradients = [p.grad.clone() for p in model.parameters()]
+        results.append((loss.item(), gradients))
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -575,8 +615,9 @@ def two_processes(tmp_path_factory):
 def test_two_processes_equal_one_with_the_whole_batch(two_processes, case):
     share, kappa = case
     model = projection()
-    views = [model(v) for v in random_views(3, sum(share), 6, dtype=torch.float64)]
-    loss = InfoMaxLoss(kappa, alpha=0.7, beta=1.1)(views)
+    views = random_views(3, sum(share), 6, dtype=torch.float64)
+    projections = [model(v) for v in views]
+    loss = InfoMaxLoss(kappa, alpha=0.7, beta=1.1)(projections)
     loss.backward()
     for results in two_processes:
         value, gradients = results[case]
@@ -619,10 +660,9 @@ print(peak_mb())
 def test_memory_grows_linearly(kappa):
     """The peak of forward and backward at N = 4,096, 8,192, 16,384, where the N x N matrix has
     1,024 MB."""
-    out = subprocess.run(
-        [sys.executable, "-c", _MEMORY, str(kappa)], capture_output=True, text=True, check=True
-    ).stdout
-    base, *peaks, with_matrix = map(float, out.split())
+    command = [sys.executable, "-c", _MEMORY, str(kappa)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    base, *peaks, with_matrix = map(float, done.stdout.split())
     first, second = np.diff(peaks)
     slack = 8  # MB; what the allocator rounds
     assert second < 3 * first + slack

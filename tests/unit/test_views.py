@@ -49,9 +49,12 @@ def photographs(width: int, height: int, count: int) -> torch.Tensor:
     for k in range(count):
         left = k * 30
         top = k * 10
-        part = whole[k % 2].crop((left, top, left + 300, top + 300))
-        small.append(np.asarray(part.resize((width, height), Image.Resampling.BICUBIC)))
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
+        box = (left, top, left + 300, top + 300)
+        part = whole[k % 2].crop(box)
+        resized = part.resize((width, height), Image.Resampling.BICUBIC)
+        small.append(np.asarray(resized))
+    images = torch.from_numpy(np.stack(small))
+    return images.permute(0, 3, 1, 2).contiguous()
 
 
 def with_pillow(image: Image.Image, d: dict, size: int) -> Image.Image:
@@ -74,14 +77,20 @@ def pixels_of(view: torch.Tensor) -> np.ndarray:
     """A normalised view (B, 3, S, S) as pixels (B, S, S, 3), 0 to 255."""
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
-    return ((view * std + mean) * 255).permute(0, 2, 3, 1).numpy()
+    pixels = (view * std + mean) * 255
+    return pixels.permute(0, 2, 3, 1).numpy()
+
+
+def numbers_of(numbers: dict[str, torch.Tensor], member: int) -> dict[str, torch.Tensor]:
+    """What was drawn for one view, or for one image of a view."""
+    return {name: x[member] for name, x in numbers.items()}
 
 
 def off_from_pillow(view: torch.Tensor, images: torch.Tensor, numbers: dict, with_pillow):
     """How far the pixels of a view are from Pillow's; `numbers`: (B,), what was drawn for it."""
     off = []
     for b, pixels in enumerate(pixels_of(view)):
-        own = {name: x[b].item() for name, x in numbers.items()}
+        own = {name: x.item() for name, x in numbers_of(numbers, b).items()}
         reference = with_pillow(vision.to_pil_image(images[b]), own)
         off.append(np.abs(pixels - np.asarray(reference)).ravel())
     return np.concatenate(off)
@@ -102,9 +111,9 @@ def test_pixels_equal_torchvisions_on_pillow_images(width, height, count):
     for members in ((0, 1), range(2, 8)):
         off = []
         for v in members:
-            own = {name: x[v] for name, x in numbers.items()}
-            side = specs[v].size
-            off.append(off_from_pillow(views[v], images, own, partial(with_pillow, size=side)))
+            own = numbers_of(numbers, v)
+            pillows = partial(with_pillow, size=specs[v].size)
+            off.append(off_from_pillow(views[v], images, own, pillows))
         assert (np.concatenate(off) < 2.01).mean() >= 0.999
 
 
@@ -116,13 +125,14 @@ def off_on_noise(images: torch.Tensor, box: dict[str, torch.Tensor], kernel: str
     """How far 16 pixels of crops of the images are from Pillow's."""
     one_view = {name: x[None].float() for name, x in box.items()}
     one_view["flip"] = one_view["flip"] > 0
-    crops = crop(images, one_view, 16, kernel)
-    crops = crops[:, 0].permute(1, 2, 3, 0).numpy()
+    crops = crop(images, one_view, 16, kernel)[:, 0]
+    crops = crops.permute(1, 2, 3, 0).numpy()
     off = []
     for k, image in enumerate(images):
         own = [int(box[name][k]) for name in BOX]
         mode = InterpolationMode(kernel)
-        reference = vision.resized_crop(vision.to_pil_image(image), *own, [16, 16], mode)
+        picture = vision.to_pil_image(image)
+        reference = vision.resized_crop(picture, *own, [16, 16], mode)
         reference = vision.hflip(reference) if box["flip"][k] else reference
         off.append(crops[k] - np.asarray(reference, float))
     return np.stack(off)
@@ -203,7 +213,8 @@ def test_defaults_are_lightlys():
             low, high = getattr(jitter, name)
             assert low == pytest.approx(max(0, 1 - strength))
             assert high == pytest.approx(1 + strength)
-        assert tuple(jitter.hue) == pytest.approx((-view.jitter[3], view.jitter[3]))
+        hue = view.jitter[3]
+        assert tuple(jitter.hue) == pytest.approx((-hue, hue))
         assert peer["RandomGrayscale"].p == view.gray_p
         assert peer["GaussianBlur"].prob == view.blur_p
         assert tuple(peer["GaussianBlur"].sigmas) == view.sigma
@@ -240,7 +251,7 @@ def test_crops_are_distributed_as_lightlys(drawn, side, view):
     image = Image.new("RGB", (side, side))
     torch.manual_seed(0)
     top, left, height, width = peer_boxes(image, crop.scale, crop.ratio)
-    mine = {name: drawn[side][name][view].numpy() for name in BOX}
+    mine = {name: x.numpy() for name, x in numbers_of(drawn[side], view).items()}
     same_distribution(mine["height"] * mine["width"], height * width)
     same_distribution(mine["width"] / mine["height"], width / height)
     for name, theirs in (("top", top), ("left", left)):
@@ -280,7 +291,7 @@ def test_chances_are_lightlys(drawn, view):
 @pytest.mark.parametrize("view", [0, 1, 4])
 def test_jitter_and_blur_are_distributed_as_lightlys(drawn, view):
     peer = steps(view)
-    mine = {name: x[view].numpy() for name, x in drawn[224].items()}
+    mine = {name: x.numpy() for name, x in numbers_of(drawn[224], view).items()}
     jitter = peer["RandomApply"].transforms[0]
     torch.manual_seed(2)
     ranges = [tuple(getattr(jitter, name)) for name in FACTORS]
@@ -304,7 +315,7 @@ def test_jitter_and_blur_are_distributed_as_lightlys(drawn, view):
 def test_draws_are_independent(drawn):
     """Between the views of an image, between its parameters, and between images."""
     names = ("flip", "jitter", "gray", "solarize", "sigma", "order", *FACTORS)
-    columns = np.concatenate([drawn[96][name].double().numpy() for name in names])
+    columns = torch.cat([drawn[96][name].double() for name in names]).numpy()
     columns = columns[columns.std(1) > 0]
     neighbours = np.concatenate([columns[:, 1:], columns[:, :-1]])
     correlations = np.corrcoef(neighbours) - np.eye(len(neighbours))
@@ -321,7 +332,8 @@ def test_shapes_and_layout(size, local):
     views = MultiView(dino_views(size))(images, seeded())
     assert [v.shape[-1] for v in views] == [size] * 2 + [local] * 6
     for v in views:
-        assert v.shape == (3, 3, v.shape[-1], v.shape[-1])
+        side = v.shape[-1]
+        assert v.shape == (3, 3, side, side)
         assert v.dtype == torch.float32
         assert v.is_contiguous(memory_format=torch.channels_last)
         assert torch.isfinite(v).all()
@@ -346,13 +358,19 @@ def test_an_image_gets_the_views_that_its_numbers_say_whoever_is_beside_it():
 def test_an_epochs_numbers_come_in_blocks():
     """Of 65,536 images: each block's numbers are those that the generator gives after the last
     one's."""
-    whole = draw(dino_views(32)[:1], 2**16 + 100, 32, 32, seeded(8))
+    view = dino_views(32)[:1]
+    whole = draw(view, 2**16 + 100, 32, 32, seeded(8))
     generator = seeded(8)
-    first = draw(dino_views(32)[:1], 2**16, 32, 32, generator)
-    second = draw(dino_views(32)[:1], 100, 32, 32, generator)
+    first = draw(view, 2**16, 32, 32, generator)
+    second = draw(view, 100, 32, 32, generator)
     for name, numbers in whole.items():
-        assert torch.equal(numbers, torch.cat([first[name], second[name]], 1)), name
+        blocks = torch.cat([first[name], second[name]], 1)
+        assert torch.equal(numbers, blocks), name
     assert not torch.equal(first["hue"][:, :100], second["hue"])
+
+
+def equal(views: list[torch.Tensor], others: list[torch.Tensor]) -> list[bool]:
+    return [torch.equal(a, b) for a, b in zip(views, others, strict=True)]
 
 
 def test_views_differ_and_repeat_with_the_seed():
@@ -363,12 +381,18 @@ def test_views_differ_and_repeat_with_the_seed():
     again = transform(one, seeded(1))
     other = transform(one, seeded(2))
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
+    assert all(equal(made, again))
     for group in (made[:2], made[2:]):
         flat = torch.cat(group).flatten(1)
         distance = torch.cdist(flat, flat) + torch.eye(len(flat)) * 1e9
         assert distance.min() > 0.5  # no two views of the image, in one row or in two, are the same
-    assert not any(torch.equal(a, b) for a, b in zip(made, other, strict=True))
+    assert not any(equal(made, other))
+
+
+def standardised(images: torch.Tensor) -> torch.Tensor:
+    """What a network takes, of images uint8 (B, 3, H, W)."""
+    channels_first = images.transpose(0, 1).float()
+    return standardise(channels_first).transpose(0, 1)
 
 
 def test_without_augmentation_a_view_is_the_normalised_image():
@@ -379,13 +403,12 @@ def test_without_augmentation_a_view_is_the_normalised_image():
     peer = steps(0)["Normalize"]
     reference = vision.normalize(images.float() / 255, peer.mean, peer.std)
     torch.testing.assert_close(made, reference, rtol=0, atol=2e-6)
-    channels_first = standardise(images.transpose(0, 1).float())
-    torch.testing.assert_close(channels_first.transpose(0, 1), reference, rtol=0, atol=2e-6)
+    torch.testing.assert_close(standardised(images), reference, rtol=0, atol=2e-6)
 
 
 def test_an_image_comes_back_from_what_a_network_takes():
     images = photographs(16, 16, 2)
-    view = standardise(images.transpose(0, 1).float()).transpose(0, 1)
+    view = standardised(images)
     enlarged = images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     off = unstandardise(view, 32).int() - enlarged.int()
     assert off.abs().max() <= 1
