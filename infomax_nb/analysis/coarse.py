@@ -2,7 +2,8 @@
 
 Features that tell groups of classes apart, but not the classes in a group, serve a classifier well
 for classes that lie far apart in a known tree and badly for near ones. `paths` are those of
-`centroids.hierarchy`.
+`centroids.hierarchy`: for each class the nodes from the root down to it. A node is the tuple of
+names down to it, the beginning of the paths below it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ SCALES = {"accuracy": "points", "log_odds": "log-odds"}  # of a gap, by the colu
 
 
 def _is_below(path: tuple, node: tuple) -> bool:
+    """Whether a class or node is the node, or below it."""
     return path[: len(node)] == node
 
 
@@ -52,7 +54,7 @@ def superclasses(paths: list[tuple], share: float = 0.25) -> Tensor:
     tops = []
     for path in paths:
         above = (k for k, node in enumerate(nodes + paths) if _is_below(path, node))
-        tops.append(next(above))  # parents come before children
+        tops.append(next(above))  # the highest: parents come before children, classes last
     return torch.tensor(tops).unique(return_inverse=True)[1]
 
 
@@ -84,7 +86,7 @@ def draws(paths: list[tuple], size: int, n: int = 20, seed: int = 0) -> pd.DataF
     smallest = [a for a in large if not any(_is_below(b, a) for b in large if a != b)]
     order = rng.permutation(len(smallest))
     rows = []
-    for draw, turn in enumerate(np.resize(order, n)):
+    for draw, turn in enumerate(np.resize(order, n)):  # which begins again at the end
         node = smallest[turn]
         classes = np.sort(rng.choice(below[node], size, replace=False))
         rows.append(("near", draw, node[-1], classes))
@@ -109,8 +111,8 @@ def neighbours(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     Returns:
         Classes by falling score, (M, classes).
     """
-    images = labels.unique(return_counts=True)[1]
-    return knn(train, labels, test, int(labels.max()) + 1, min(200, int(images.min())))
+    counts = labels.unique(return_counts=True)[1]
+    return knn(train, labels, test, int(labels.max()) + 1, min(200, int(counts.min())))
 
 
 def reprobe(
@@ -139,10 +141,10 @@ def reprobe(
     for name, (train, test) in represented.items():
         for subset in subsets.to_dict("records"):
             classes = torch.as_tensor(subset["classes"])
-            known = torch.isin(train_labels, classes)
-            asked = torch.isin(test_labels, classes)
-            ranked = probe(train[known], train_labels[known], test[asked])
-            measured = mistakes(test_labels[asked], ranked[:, 0], heights)
+            fitted = torch.isin(train_labels, classes)
+            tested = torch.isin(test_labels, classes)
+            ranked = probe(train[fitted], train_labels[fitted], test[tested])
+            measured = mistakes(test_labels[tested], ranked[:, 0], heights)
             rows.append({"representation": name, **subset, **measured})
     return pd.DataFrame(rows)
 
@@ -153,7 +155,8 @@ def mistakes(truth: Tensor, predicted: Tensor, heights: np.ndarray) -> dict[str,
     Args:
         truth: classes (M,).
         predicted: classes (M,).
-        heights: (classes, classes), those of the lowest common ancestor of two classes.
+        heights: (classes, classes), those of the lowest common ancestor of two classes; 0 of a
+            class and itself.
 
     Returns:
         `accuracy` in percent; its `log_odds`, with half an image added to right and wrong; the
@@ -161,13 +164,15 @@ def mistakes(truth: Tensor, predicted: Tensor, heights: np.ndarray) -> dict[str,
         the height expected if the wrong predictions were `shuffled` among the mistakes (those that
         would then be right left out).
     """
-    cells = truth * len(heights) + predicted
+    cells = truth * len(heights) + predicted  # of the confusion matrix, row by row
     confusion = cells.bincount(minlength=heights.size).view(heights.shape)
     wrong = confusion.fill_diagonal_(0).numpy()
     n_wrong = wrong.sum()
     n_right = len(truth) - n_wrong
     of_true = wrong.sum(1)
     of_predicted = wrong.sum(0)
+    # Of all pairs of a mistake's true class with a mistake's prediction; those that are right have
+    # no height.
     pairs_still_wrong = n_wrong**2 - of_true @ of_predicted
     return {
         "accuracy": 100 * n_right / len(truth),
@@ -223,14 +228,20 @@ def gap(
     far = differences("far")
     near = differences("near")
     rng = np.random.default_rng(0)
-    seeds = rng.integers(len(far), size=(10_000, len(far), 1))
-    gaps = _resampled_means(far, seeds, rng) - _resampled_means(near, seeds, rng)
+    drawn = rng.integers(len(far), size=(10_000, len(far), 1))  # the same seeds for far and near
+    gaps = _resampled_means(far, drawn, rng) - _resampled_means(near, drawn, rng)
     low, high = np.quantile(gaps, [0.025, 0.975])
     return {"gap": far.mean() - near.mean(), "low": low, "high": high}
 
 
 def _resampled_means(values: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Means of values (seeds, units) over the drawn seeds and over as many units, drawn anew."""
+    """Means of values (seeds, units) over each draw of seeds, (draws,).
+
+    Args:
+        values: a row for each seed.
+        seeds: the numbers of the seeds of each draw, (draws, seeds, 1).
+        rng: draws as many units as there are, for each draw of seeds.
+    """
     n_units = values.shape[1]
     units = rng.integers(n_units, size=(len(seeds), 1, n_units))
     return values[seeds, units].mean((1, 2))
@@ -258,7 +269,7 @@ def agreed(words: Sequence[str]) -> str:
 
 
 def verdicts(scores: pd.DataFrame) -> pd.DataFrame:
-    """Ours' gap less another representation's, with the verdict, by subtrees and by draws.
+    """InfoMax's gap less another representation's, with the verdict, by subtrees and by draws.
 
     Args:
         scores: rows of `reprobe`, with columns `seed` and `probe`.

@@ -21,9 +21,8 @@ from tqdm import tqdm
 from infomax_nb.config import TrainConfig
 from infomax_nb.data import glyphs
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.data.readers import READERS
+from infomax_nb.data.readers import READERS, packed_files
 from infomax_nb.data.readers.listing import Listing
-from infomax_nb.data.readers.packed import packed_files
 from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.files import atomic_write, data_folder, runs_folder
 from infomax_nb.notebook import is_interactive

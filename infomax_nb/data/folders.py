@@ -17,21 +17,22 @@ from infomax_nb.errors import ParameterError, printable
 FORMATS = (*IMG_EXTENSIONS, ".gif", ".jfif")
 
 _NAMES = json.loads(Path(__file__).with_name("folder_names.json").read_text("utf-8"))
-# What file servers, Macs, cameras and editors leave beside images: copies, previews, bins. In any
-# case of letters.
+# What file servers, Macs, cameras and editors leave beside images: copies, previews, bins. In
+# small letters here, in any on the disk.
 COMPANIONS = frozenset(_NAMES["companions"])
 _KINDS = {word: kind for kind, words in _NAMES["parts"].items() for word in words}
-# Words that say nothing here.
+# Words that say nothing about which part of a data set a folder is.
 _FILLER = r"(?:seg|sets?|data|dataset|images?|imgs?|pictures?|pics?|photos?|folder|split|part)"
 _WORD = "|".join(sorted(_KINDS, key=len, reverse=True))
 _GLUED = re.compile(rf"{_FILLER}?({_WORD}){_FILLER}?")  # trainset, testimages
-_WRAPPER = re.compile(rf"[\W\d_]*{_FILLER}[\W\d_]*")
-Named = dict[str, dict[str, list[Path]]]  # rest of a part's name -> kind -> folders
+_WRAPPER = re.compile(rf"[\W\d_]*{_FILLER}[\W\d_]*")  # images, _data_2
+# Folders by what `part_of` finds in their names: the rest of the name, then the kind of part.
+Named = dict[str, dict[str, list[Path]]]
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder of this name is none of its owner's own: a dot in front, or one of
-    `COMPANIONS`."""
+    """Whether it was not the owner who made a file or folder of this name: it has a dot in front,
+    or is one of `COMPANIONS` or Lightroom's previews."""
     plain = name.casefold()
     return plain.startswith(".") or plain in COMPANIONS or plain.endswith(".lrdata")
 
@@ -52,7 +53,7 @@ def subfolders(folder: Path) -> list[Path]:
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders in a folder; a link into another one of them is a second name of what is
     there already."""
-    names: dict[str, str] = {}
+    names: dict[str, str] = {}  # by the folders' real paths
     for path in sorted(subfolders(folder), key=Path.is_symlink):  # links last
         if not path.is_symlink() or names.keys().isdisjoint(_with_parents(path)):
             names[os.path.realpath(path)] = path.name
@@ -89,7 +90,8 @@ def images_below(roots: Sequence[Path]) -> list[list[str]]:
 class _Walk:
     """Images below the roots, each with its root's number, as they are found.
 
-    First come those that no link leads to, then those that one leads to, then two, ...
+    First come those on whose way there is no link, then those behind one link, then two, ...: the
+    links that are met wait in `ahead` until all folders before them are done.
     """
 
     def __init__(self, roots: Sequence[Path]):
@@ -126,7 +128,7 @@ class _Walk:
                 if os.path.islink(below):
                     if os.path.realpath(below) not in self.above | _with_parents(real):
                         self.ahead.append((root, below))
-                elif self._is_new(below, os.path.join(real, name)):
+                elif self._is_new(below, os.path.join(real, name)):  # no folder: walked into later
                     yield root, below
 
     def _is_new(self, path: str, real: str) -> bool:
@@ -149,7 +151,8 @@ def _raise(error: OSError) -> None:
 def part_of(name: str) -> tuple[str, str] | None:
     """(kind, rest) of a folder called like a part of a data set, None for other names.
 
-    Kinds are train, test, val and more.
+    Kinds are train, test, val and more; the rest are the words that name neither a kind nor
+    something that every data set has.
 
     >>> part_of("Seg_Train"), part_of("cats-val"), part_of("trains")
     (('train', ''), ('val', 'cats'), None)
@@ -217,28 +220,28 @@ def _parts_in(root: Path) -> dict[str, Path]:
     inside = subfolders(root)
     named = _by_name(inside)
     # "test tube" is a class, unless there is a "train tube" too.
-    sets = {}
+    candidates = {}
     for rest, kinds in named.items():
         if len(_splits(kinds)) >= (2 if rest else 1):
-            sets[rest] = kinds
-    if not sets:
+            candidates[rest] = kinds
+    if not candidates:
         _refuse_rests_that_differ(root, inside, named)
         return {}
-    chosen = sets.get("") or next(iter(sets.values()))
+    chosen = candidates.get("") or next(iter(candidates.values()))
     own = [path for paths in chosen.values() for path in paths]
     others = [path for path in inside if path not in own and _holds_images(path)]
-    if others and not any(map(_holds_images, own)):
+    if others and not any(map(_holds_images, own)):  # an empty "train" beside classes
         return {}
-    found = _splits(chosen)
-    is_single = all(len(paths) == 1 for paths in found.values())
-    folders = [paths[0] for paths in found.values()]
-    if not is_single or others and not _same_classes(folders):
+    splits = _splits(chosen)
+    one_each = all(len(paths) == 1 for paths in splits.values())
+    folders = [paths[0] for paths in splits.values()]
+    if not one_each or others and not _same_classes(folders):
         raise _either(root, own, others)
-    return dict(zip(found, folders, strict=True))
+    return dict(zip(splits, folders, strict=True))
 
 
 def _by_name(folders: list[Path]) -> Named:
-    """The folders that are called like parts."""
+    """The folders that are called like parts of a data set."""
     named: Named = {}
     for path in folders:
         part = part_of(path.name)
@@ -249,7 +252,8 @@ def _by_name(folders: list[Path]) -> Named:
 
 
 def _splits(kinds: dict[str, list[Path]]) -> dict[str, list[Path]]:
-    """The folders of train and test, if there are any; a val stands in for a test."""
+    """Of folders by kind those of train and of test, if there are any; a val stands in for a
+    test."""
     test = kinds.get("test") or kinds.get("val")
     splits = {"train": kinds.get("train"), "test": test}
     return {split: paths for split, paths in splits.items() if paths}

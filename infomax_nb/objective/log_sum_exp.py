@@ -37,7 +37,7 @@ def log_sum_exp(rows: Tensor, kappa: float, columns: Tensor | None = None, offse
 
 def log_sum_exp_of_groups(groups: Tensor, kappa: float) -> Tensor:
     """As `log_sum_exp`, over the other rows of the same group: (B, V) for groups (B, V, D)."""
-    if groups.shape[1] == 2:
+    if groups.shape[1] == 2:  # a sum of one term
         return kappa * (groups[:, 0] * groups[:, 1]).sum(-1)[:, None].expand(-1, 2)
     s = _Product.apply(kappa * groups, groups)
     itself = torch.eye(s.shape[-1], dtype=torch.bool, device=s.device)
@@ -65,13 +65,17 @@ def _tiles(rows: Tensor, columns: Tensor | None, kappa: float, offset: int, skip
         right = others[b : b + size]
         out = buffer[: len(left) * len(right)].view(len(left), len(right))
         s = torch.mm(left, right.T, out=out)
-        s.diagonal(offset + a - b).fill_(-torch.inf)  # j != i
+        s.diagonal(offset + a - b).fill_(-torch.inf)  # row i is column i + offset: j != i
         mirrored = columns is None and b > a
         yield _Tile(slice(a, a + size), slice(b, b + size), s, mirrored)
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Up to kappa = 40 from plain exponentials; above, these would leave the range of floats."""
+    """Up to kappa = 40 from plain exponentials; above, these would leave the range of floats.
+
+    Backward multiplies each tile's `forces`, the gradient with respect to its kappa s_ij, by the
+    rows and columns that the tile was made from.
+    """
 
     @staticmethod
     @exact()
@@ -98,9 +102,10 @@ class _LogSumExp(torch.autograd.Function):
         grad_others = grad_rows if symmetric else torch.zeros_like(others)
         tiles = _tiles(rows, columns, ctx.kappa, ctx.offset, skip=len(ctx.kept))
         if ctx.kappa <= _PLAIN_EXP_MAX:
-            weights = grad * (-log_sums).exp()
-            across = weights if symmetric else weights.new_zeros(len(others))
-            forces = _plain_forces(ctx.kept, tiles, weights, across)
+            row_weights = grad * (-log_sums).exp()
+            # s_ij is in row i's sum and, where rows are compared with themselves, in row j's, too.
+            column_weights = row_weights if symmetric else row_weights.new_zeros(len(others))
+            forces = _plain_forces(ctx.kept, tiles, row_weights, column_weights)
         else:
             forces = _running_forces(tiles, log_sums, grad, symmetric)
         for tile, force in forces:
@@ -112,7 +117,10 @@ class _LogSumExp(torch.autograd.Function):
 
 
 def _plain_sums(tiles: Iterator[_Tile], sums: Tensor, kept: list[_Tile], room: int) -> Tensor:
-    """Their logarithms. The first tiles' exponentials are kept, as far as there is room."""
+    """log sum_j exp(kappa s_ij) for each row i, in the place of `sums`, which begin at 0.
+
+    The first tiles' exponentials go into `kept`, as long as there is room for so many numbers.
+    """
     for tile in tiles:
         room -= tile.values.numel()
         if room >= 0:
@@ -126,31 +134,34 @@ def _plain_sums(tiles: Iterator[_Tile], sums: Tensor, kept: list[_Tile], room: i
     return sums.log_()
 
 
-def _plain_forces(kept: list[_Tile], tiles: Iterator[_Tile], weights: Tensor, across: Tensor):
-    """Yield each tile with the gradient by its kappa s_ij, in one buffer."""
-    again = (tile._replace(values=tile.values.exp_()) for tile in tiles)
-    buffer = weights.new_empty(0)
-    for tile in chain(kept, again):
+def _plain_forces(
+    kept: list[_Tile], tiles: Iterator[_Tile], row_weights: Tensor, column_weights: Tensor
+):
+    """Yield each tile with its forces, in one buffer: what is kept stays for another backward."""
+    computed_anew = (tile._replace(values=tile.values.exp_()) for tile in tiles)
+    buffer = row_weights.new_empty(0)
+    for tile in chain(kept, computed_anew):
         out = buffer.resize_(tile.values.shape)
-        force = torch.add(weights[tile.rows, None], across[tile.columns], out=out)
+        force = torch.add(row_weights[tile.rows, None], column_weights[tile.columns], out=out)
         yield tile, force.mul_(tile.values)
 
 
 def _running_sums(tiles: Iterator[_Tile], log_sums: Tensor) -> Tensor:
-    """The sums' logarithms throughout, so that nothing overflows."""
-    for i, j, s, mirrored in tiles:
-        log_sums[i] = torch.logaddexp(log_sums[i], s.logsumexp(1))
+    """As `_plain_sums`, but logarithms throughout, from -inf on, so that nothing overflows."""
+    for rows, columns, s, mirrored in tiles:
+        log_sums[rows] = torch.logaddexp(log_sums[rows], s.logsumexp(1))
         if mirrored:
-            log_sums[j] = torch.logaddexp(log_sums[j], s.logsumexp(0))
+            log_sums[columns] = torch.logaddexp(log_sums[columns], s.logsumexp(0))
     return log_sums
 
 
 def _running_forces(tiles: Iterator[_Tile], log_sums: Tensor, grad: Tensor, symmetric: bool):
     """As `_plain_forces`, from each exponential's share of a sum, which is at most 1."""
     for tile in tiles:
-        i, j, s, _ = tile
-        down = torch.exp(s - log_sums[j]).mul_(grad[j]) if symmetric else 0
-        yield tile, s.sub_(log_sums[i, None]).exp_().mul_(grad[i, None]).add_(down)
+        rows, columns, s, _ = tile
+        of_columns = torch.exp(s - log_sums[columns]).mul_(grad[columns]) if symmetric else 0
+        of_rows = s.sub_(log_sums[rows, None]).exp_().mul_(grad[rows, None])
+        yield tile, of_rows.add_(of_columns)
 
 
 class _Product(torch.autograd.Function):

@@ -20,8 +20,8 @@ class Recorder(pl.callbacks.Checkpoint):
     """After each epoch: evaluate, then write the metrics and, by the clock, a checkpoint.
 
     A checkpoint is written after the first epoch, after each that ends `interval` seconds or more
-    after the last one was written, and after the last epoch. A kill costs the epoch that it falls
-    into, and whole ones before it only as far as all of them took less than the interval.
+    after the last one was written, and after the last epoch. So a kill costs the epoch that it
+    falls into, and less than an interval of whole epochs before it.
 
     The history is part of the checkpoint, where Lightning keeps it under the name of this class.
     `metrics.csv` may be ahead of it, but is cut to it when the run goes on, and ends the same.
@@ -39,9 +39,11 @@ class Recorder(pl.callbacks.Checkpoint):
         self.history: list[dict] = []
         self.seconds: list[list[float]] = []  # of training and of evaluation, for each epoch
         self.epoch_start = time.perf_counter()
-        self.last_save = -math.inf
+        self.last_save = -math.inf  # never: a checkpoint is due
 
     def state_dict(self) -> dict:
+        # What an epoch that SIGTERM ends in its midst has taken so far; a resumed one goes on
+        # without `on_train_epoch_start`.
         spent = time.perf_counter() - self.epoch_start
         state = {"history": self.history, "seconds": self.seconds, "spent": spent}
         return {**state, "evaluation": self.evaluation.state_dict()}
@@ -70,11 +72,11 @@ class Recorder(pl.callbacks.Checkpoint):
         for name, total in module.totals().items():
             row[name] = float(total) / trainer.num_training_batches
         _refuse_nan_and_infinity(row, module)
-        trained = time.perf_counter()
+        middle = time.perf_counter()
         row |= self._measured(row, module)
-        evaluated = time.perf_counter()
+        end = time.perf_counter()
         self.history.append(row)
-        self.seconds.append([round(trained - self.epoch_start, 3), round(evaluated - trained, 3)])
+        self.seconds.append([round(middle - self.epoch_start, 3), round(end - middle, 3)])
         self._write_metrics(trainer)
         self._save_when_due(trainer, module.config)
 
@@ -83,22 +85,26 @@ class Recorder(pl.callbacks.Checkpoint):
             self._save(trainer, self.run.checkpoint)
 
     def _measured(self, row: dict, module) -> dict[str, float]:
-        """The row's other numbers: of the last batch's projections, and of the backbone."""
+        """What an epoch's row gets beside its losses.
+
+        Where these hold the paper's entropies, mutual information and the diagnostics of the last
+        batch's projections; when an evaluation is due, its measures of the backbone.
+        """
         config = module.config
         epoch = row["epoch"]
         measured: dict[str, float] = {}
         if "h_global" in row:
             views = [gathered(rows) for rows in module.projections]
-            count = config.batch_size * len(views)
-            measured |= mutual_information(row["h_global"], row["h_local"], len(views), count)
+            n_total = config.batch_size * len(views)
+            measured |= mutual_information(row["h_global"], row["h_local"], len(views), n_total)
             measured |= diagnostics(views, module.method.objective)
-        usual = epoch % config.eval_every == 0 or epoch <= config.eval_first
-        if usual or epoch == config.epochs:
+        is_due = epoch % config.eval_every == 0 or epoch <= config.eval_first
+        if is_due or epoch == config.epochs:
             measured |= self.evaluation(module.method.backbone, epoch)
         return measured
 
     def _write_metrics(self, trainer) -> None:
-        """Write the history and what was predicted; there is none without a whole epoch."""
+        """Write the history and what was predicted; no files before the first whole epoch."""
         if not trainer.is_global_zero:
             return
         self.evaluation.write(self.run.path / "predictions.npz")
@@ -110,11 +116,11 @@ class Recorder(pl.callbacks.Checkpoint):
     def _save_when_due(self, trainer, config) -> None:
         epoch = trainer.current_epoch + 1
         keep = epoch in (config.keep_epochs or ())
-        overdue = time.monotonic() - self.last_save >= self.interval
-        if keep:  # first, or a run that is killed in between would go on after this epoch
+        is_due = time.monotonic() - self.last_save >= self.interval
+        if keep:  # before the other: killed in between, the run trains this epoch again
             self._save(trainer, self.run.kept_checkpoint(epoch))
-        # All processes save, or none.
-        if trainer.strategy.broadcast(keep or overdue or epoch == config.epochs):
+        # All processes save, or none: the first one's clock decides.
+        if trainer.strategy.broadcast(keep or is_due or epoch == config.epochs):
             self._save(trainer, self.run.checkpoint)
 
     def _save(self, trainer, path: Path) -> None:
@@ -129,8 +135,9 @@ class Recorder(pl.callbacks.Checkpoint):
 def _refuse_nan_and_infinity(row: dict, module) -> None:
     """Raise FloatingPointError for a loss, or a weight after the last step, that is no number."""
     weights = module.method.state_dict().values()
-    spoilt = not all(value.isfinite().all() for value in weights)
-    for name, value in {**row, "weights": math.nan if spoilt else 0.0}.items():
+    are_finite = all(value.isfinite().all() for value in weights)
+    checked = {**row, "weights": 0.0 if are_finite else math.nan}  # one number for all of them
+    for name, value in checked.items():
         if not math.isfinite(value):
             became = "NaN" if math.isnan(value) else "infinite"
             run = f"{module.config.name} (lr {module.config.lr:g})"

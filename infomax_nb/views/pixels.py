@@ -1,7 +1,8 @@
 """Pixel arithmetic of the views, a batch at a time, to Pillow's last digit.
 
-Crop and resize, jitter, grey, blur; and what networks take. Which views there are is decided in
-`recipes`; what is random about them is drawn in `drawing`.
+Crop and resize, jitter, grey, blur, solarise; and what networks take. Which views there are is
+decided in `recipes`; what is random about them is drawn in `drawing`: the `numbers` here. Between
+the steps pixels are whole numbers 0..255, as float32, channels first: (3, ..., S, S).
 """
 
 import math
@@ -42,29 +43,34 @@ def crop(images: Tensor, numbers: dict[str, Tensor], size: int, kernel="bicubic"
     batch, _, height, width = images.shape
     device = images.device
     box = {name: numbers[name].to(device, non_blocking=True) for name in _BOX}
+    # (V, B, size, width) and (V, B, size, height)
     across = _resize_weights(box["left"], box["width"], size, width, kernel, box["flip"])
     down = _resize_weights(box["top"], box["height"], size, height, kernel)
     pixels = images.float()
-    # Each pass is one batched product; both leave the axis that they resized in the last place.
+    # First each row of pixels is resized, then each column, by one batched product over the images
+    # and one over their views.
     to_width = across.transpose(0, 1).reshape(batch, n_views * size, width)
     to_height = down.transpose(0, 1).reshape(batch * n_views, size, height)
-    columns = pixels.permute(0, 3, 1, 2).reshape(batch, width, 3 * height)
-    rows = _whole(torch.bmm(to_width, columns)).view(batch * n_views, size * 3, height)
-    out = torch.bmm(rows, to_height.mT).view(batch, n_views, size, 3, size)
+    width_first = pixels.permute(0, 3, 1, 2).reshape(batch, width, 3 * height)
+    of_new_width = _whole(torch.bmm(to_width, width_first)).view(batch * n_views, size * 3, height)
+    out = torch.bmm(of_new_width, to_height.mT).view(batch, n_views, size, 3, size)
     out = out.permute(3, 1, 0, 4, 2).contiguous()
     # Pillow goes along the columns first where that shrinks more.
     shrinks_more = 2 * numbers["width"] < numbers["height"] + size
     columns_first = (numbers["height"] > size) & shrinks_more
     if columns_first.any():
         view, image = [index.to(device) for index in columns_first.nonzero(as_tuple=True)]
-        columns = _whole(down[view, image, None] @ pixels[image])
-        resized = columns @ across[view, image, None].mT
+        of_new_height = _whole(down[view, image, None] @ pixels[image])
+        resized = of_new_height @ across[view, image, None].mT
         out[:, view, image] = resized.transpose(0, 1)
     return _whole(out)
 
 
 def _resize_weights(start, length, size, pixels, kernel, flip=None):
-    """(..., size, pixels): rows are Pillow's weights that resize a crop of `length` pixels."""
+    """Pillow's weights that resize a crop along an axis, (..., size, pixels): a row a new pixel.
+
+    The crop has `length` pixels from `start` on, of the image's `pixels`; `flip` turns it round.
+    """
     scale = (length / size)[..., None]
     centre = (torch.arange(size, device=start.device, dtype=torch.float32) + 0.5) * scale
     if flip is not None:
@@ -72,8 +78,8 @@ def _resize_weights(start, length, size, pixels, kernel, flip=None):
     tap = torch.arange(pixels, device=start.device) - start[..., None]
     inside = (tap >= 0) & (tap < length[..., None])
     distance = tap[..., None, :] + 0.5 - centre[..., None]
-    unit = scale.clamp(min=1)[..., None]
-    x = (distance / unit).abs_()
+    stretch = scale.clamp(min=1)[..., None]  # of the kernel, against aliasing where it shrinks
+    x = (distance / stretch).abs_()
     weights = (1 - x).clamp_(min=0)
     if kernel == "bicubic":
         weights = _keys_cubic(x, weights)
@@ -82,7 +88,11 @@ def _resize_weights(start, length, size, pixels, kernel, flip=None):
 
 
 def _keys_cubic(x, near):
-    """Keys' cubic with a = -0.5, both pieces at once; `near` is 1 - x, at least 0. In place."""
+    """Keys' cubic with a = -0.5 at distances x >= 0, in place.
+
+    It is (2 - x)^2 (1 - x) / 2 up to x = 2, plus `near`^2 (2x - 1), where `near` is 1 - x, at least
+    0. Their sum is the usual polynomial below 1.
+    """
     far = (2 - x).clamp_(min=0)
     outer = far.mul_(far).mul_(1 - x).mul_(0.5)
     inner = near.mul_(near).mul_(x.mul_(2).sub_(1))
@@ -118,6 +128,7 @@ def colour(x: Tensor, numbers: dict[str, Tensor], softest: float, solarize_first
 
 
 def _chosen(flag, x):
+    """The numbers of the samples for which the flag (n,) is set, on x's device."""
     return flag.nonzero()[:, 0].to(x.device, non_blocking=True)
 
 
@@ -128,10 +139,10 @@ def _jitter(x, numbers):
         return
     order = numbers["order"][rows].long()
     counts = order.bincount(minlength=len(ORDERS)).tolist()
-    alike = rows[order.argsort(stable=True)].split(counts)
+    rows_by_order = rows[order.argsort(stable=True)].split(counts)
     device = x.device
     factors = [numbers[name].to(device, non_blocking=True)[:, None, None] for name in JITTER]
-    for steps, members in zip(ORDERS, alike, strict=True):
+    for steps, members in zip(ORDERS, rows_by_order, strict=True):
         members = members.to(device, non_blocking=True)
         part = x.index_select(1, members)
         for k in steps:
@@ -140,6 +151,7 @@ def _jitter(x, numbers):
 
 
 def _grey(x):
+    """The grey values (n, S, S) of colours (3, n, S, S), one for all three channels."""
     red, green, blue = x
     grey = red * _LUMA[0]
     grey.add_(green, alpha=_LUMA[1])
@@ -183,11 +195,12 @@ def _hue(x, turns):
     # The lowest channel lies this far below the highest, after Pillow's rounding of the saturation.
     saturation = chroma.mul_(255).div_(value.clamp(min=1)).floor_()
     depth = saturation.div_(255).mul_(value)
-    # Each channel is at its lowest within a sixth of `far`, at its highest beyond two sixths,
-    # linear between.
+    # Each channel is at its lowest within a sixth of `far`, the hue opposite to it (cyan, magenta,
+    # yellow), at its highest beyond two sixths, linear between.
     far = torch.tensor([3.0, 5.0, 1.0], device=x.device)
     from_far = (sixths - far.view(3, *[1] * value.ndim)).abs_()
-    share = from_far.sub_(3).abs_().sub_(1).clamp_(0, 1)
+    to_own = from_far.sub_(3).abs_()  # the way round the circle to the channel's own hue
+    share = to_own.sub_(1).clamp_(0, 1)  # of the depth
     return torch.addcmul(value, share, depth, value=-1).add_(0.5).floor_()
 
 
@@ -221,6 +234,7 @@ def _box_blur(size, sigma, softest):
     Returns: (n, size, size) matrices.
     """
     radius = _radius(sigma)[:, None, None]
+    # Taps lie outside the image, too: there they see its first and its last pixel again.
     reach = math.ceil(float(_radius(torch.tensor(softest))))
     taps = torch.arange(-reach, size + reach, device=sigma.device)
     distance = (taps - torch.arange(size, device=sigma.device)[:, None]).abs()
@@ -232,7 +246,7 @@ def _box_blur(size, sigma, softest):
 
 
 def _radius(sigma):
-    """Of each of the three boxes, pixels, whole and part."""
+    """Of each of the three boxes, pixels, whole and part: Pillow's `_gaussian_blur_radius`."""
     variance = sigma**2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     excess = whole * (whole + 1) - 3 * variance

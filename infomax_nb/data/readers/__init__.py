@@ -14,6 +14,8 @@ from infomax_nb.data.readers.imagenet import read_imagenet, read_imagenet100
 from infomax_nb.data.readers.lc25000 import read_lc25000, read_lc25000_groups
 from infomax_nb.data.readers.listing import Listing
 from infomax_nb.data.readers.packed import (
+    fashion_files,
+    published_files,
     read_cifar10,
     read_cifar100,
     read_fashion_mnist,
@@ -33,3 +35,14 @@ READERS: dict[str, Callable[[Path, str], ImageSet | Listing]] = {
     "imagenet100": read_imagenet100,
     "lc25000_groups": read_lc25000_groups,
 }
+
+
+def packed_files(name: str, root: Path) -> list[Path]:
+    """The files that hold all images of a data set; none where each image is a file of its own.
+
+    Raises:
+        ParameterError: Fashion-MNIST is not there.
+    """
+    if name == "fashion_mnist":
+        return [*fashion_files(root, "train"), *fashion_files(root, "t10k")]
+    return published_files(name, root)

@@ -19,19 +19,6 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # dataset-fash
 PUBLISHED: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
 
 
-def packed_files(name: str, root: Path) -> list[Path]:
-    """The files that hold all images of a data set; none where each image is a file of its own.
-
-    Raises:
-        ParameterError: Fashion-MNIST is not there.
-    """
-    if name == "fashion_mnist":
-        return [*_fashion_files(root, "train"), *_fashion_files(root, "t10k")]
-    kind = PUBLISHED.get(name)
-    paths = [root / kind.base_folder / file for file in _check_sums(kind)] if kind else []
-    return [path for path in paths if path.exists()]
-
-
 # --- Fashion-MNIST --------------------------------------------------------------------------------
 
 
@@ -41,7 +28,7 @@ def read_fashion_mnist(root: Path, split: str, debian: Path = DEBIAN_FASHION_MNI
     The images get a black border, to 32 pixels, as is usual.
     """
     part = "train" if split == "train" else "t10k"
-    paths = _fashion_files(root, part, debian)
+    paths = fashion_files(root, part, debian)
     images, labels = (_idx(path) for path in paths)
     if len(images) != len(labels):
         counts = f"{len(images)} {part} images but {len(labels)} labels"
@@ -50,8 +37,12 @@ def read_fashion_mnist(root: Path, split: str, debian: Path = DEBIAN_FASHION_MNI
     return ImageSet(images, labels.long(), list(FashionMNIST.classes))
 
 
-def _fashion_files(root: Path, part: str, debian: Path = DEBIAN_FASHION_MNIST) -> list[Path]:
-    """The files of images and of labels, beside each other, of the part `train` or `t10k`."""
+def fashion_files(root: Path, part: str, debian: Path = DEBIAN_FASHION_MNIST) -> list[Path]:
+    """The files of images and of labels, beside each other, of the part `train` or `t10k`.
+
+    Raises:
+        ParameterError: they are not there.
+    """
     download = f"torchvision.datasets.FashionMNIST({str(root)!r}, download=True)"
     cure = f"{download} or Debian's dataset-fashion-mnist has it."
     places = [root / "FashionMNIST" / "raw", root, debian]
@@ -107,6 +98,13 @@ def read_stl10(root: Path, split: str) -> ImageSet:
     data = _published(STL10, root, split="train+unlabeled" if split == "unlabeled" else split)
     names = getattr(data, "classes", None) or [str(k) for k in range(10)]
     return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), names)
+
+
+def published_files(name: str, root: Path) -> list[Path]:
+    """Those of a data set's files that are there; none of a set that torchvision does not check."""
+    kind = PUBLISHED.get(name)
+    paths = [root / kind.base_folder / file for file in _check_sums(kind)] if kind else []
+    return [path for path in paths if path.exists()]
 
 
 def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
