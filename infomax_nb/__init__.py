@@ -1,5 +1,5 @@
-"""InfoMax representation learning on the hypersphere: the objective, its training and what is
-measured of it."""
+"""InfoMax representation learning on the hypersphere: the objective, its training and its
+measurements."""
 
 from importlib.metadata import version
 

@@ -17,7 +17,7 @@ from infomax_nb.parsing import as_list, at_least, is_none, meant, rising
 from infomax_nb.symbols import MAX_CLASSES
 from infomax_nb.views.recipes import check_patches, check_views, same_as_own
 
-# Pixels that images are scaled to where they differ in size, or are larger than 32.
+# The side in pixels to which images are scaled where they differ in size or are larger than 32.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96}
 SIZES |= {"imagenet": 224, "imagenet100": 224}
 Small = Literal[
@@ -28,55 +28,55 @@ SelfSupervised = Literal["infomax", "simclr", "vicreg", "barlow_twins", "byol", 
 Backbone = Literal["resnet_small", "resnet18", "resnet50", "vit_tiny", "vit_mini"]
 Recipe = Literal["dino", "simclr", "vicreg", "byol", "supervised"]
 PATCHES = {"vit_tiny": 16, "vit_mini": 4}  # pixels of a patch; a ViT's images are whole patches
-# What these fields mean in a run, a checkpoint or a network's record that does not name them.
+# The values of these fields in a run, a checkpoint or a network's record that does not name them.
 UNSAID = {"device": "cpu", "precision": "32", "recipe": 1}
 
 
 class TrainConfig(BaseModel):
     """Everything that decides a run's result. Frozen.
 
-    `data_root` and `runs_dir` say where, not what: they are no part of a run's identity, except
-    that the absolute path of `data_root` says which `folder` it is.
+    `data_root` and `runs_dir` are places, not part of a run's identity. The one exception is the
+    data set `folder`, which is identified by the absolute path of `data_root`.
 
     Args:
-        method: what trains the network.
-        dataset: which images.
-        data_root: the folder that holds them.
-        n_train: images of the training split, stratified, drawn by `seed`; None for all.
-        n_classes: classes of `glyphs`.
+        method: the method that trains the network.
+        dataset: the data set.
+        data_root: the folder that holds it.
+        n_train: number of training images, a stratified draw decided by `seed`; None for all.
+        n_classes: number of classes of `glyphs`.
         image_size: pixels of the square images; None for the data set's own.
-        damaged: image files that cannot be decoded are refused by name, or skipped.
+        damaged: whether image files that cannot be decoded are refused by name, or skipped.
         backbone: the network.
         stem: a ResNet's first layers: `imagenet`, or `small` for images near 32 pixels.
-        epochs: passes over the training images, from the first run's beginning on.
-        batch_size: images in a step.
+        epochs: passes over the training images; a branch counts its trunk's, too.
+        batch_size: images in each step.
         lr: AdamW's learning rate.
-        decay_epochs: last epochs in which `lr` falls to zero, by the same amount at each step.
+        decay_epochs: number of last epochs over which `lr` falls to zero, linearly by steps.
         weight_decay: AdamW's.
-        seed: of all random numbers.
+        seed: the seed of all random numbers.
         kappa: concentration of the kernel (Eq. 1).
         alpha: weight of the global entropy (Eq. 4).
         beta: weight of the local entropy (Eq. 4).
         proj_dim: dimension of the projections.
         eval_every: epochs between evaluations; the last epoch is always evaluated. Each evaluation
             trains the linear head further.
-        eval_first: first epochs that are evaluated, too.
-        augmentation: recipe of the views, whatever the method (`dino`: the paper's, Section 3);
-            None is the method's own. So is the name of its own recipe, except for DINO, whose own
-            crops are narrower.
-        local_views: views of half the size beside the recipe's two (`supervised`: one); None is
-            the method's own number. So is that number itself, except for DINO.
-        momentum_schedule: a teacher's momentum rises from epoch to epoch, or from step to step.
-        start_from: name of a run in `runs_dir`, the trunk. This run, a branch, begins as the trunk
-            was after `start_epoch`: weights, optimiser, online head and history. It may have its
-            own epochs, rates, kappa, alpha, beta, momentum schedule and evaluations.
-        start_epoch: an epoch that the trunk has kept.
-        keep_epochs: epochs whose checkpoint stays, so that branches can start there. A finished
-            run is not trained anew for them.
+        eval_first: number of first epochs that are all evaluated.
+        augmentation: the recipe of the views, for any method (`dino` is the paper's, Section 3).
+            None is the method's own. Naming its own recipe means the same, except for DINO, whose
+            own crops are narrower.
+        local_views: number of half-size views added to the recipe's two (`supervised`: one). None
+            is the method's own number. Giving that number means the same, except for DINO.
+        momentum_schedule: whether a teacher's momentum rises by epochs or by steps.
+        start_from: name of a run in `runs_dir`, the trunk. This run is then a branch: it starts
+            with the trunk's weights, optimiser, online head and history after `start_epoch`. It
+            may have its own epochs, rates, kappa, alpha, beta, momentum schedule and evaluations.
+        start_epoch: an epoch whose checkpoint the trunk has kept.
+        keep_epochs: epochs whose checkpoints are kept, so that branches can start there. A finished
+            run is not retrained for them.
         device: where networks are trained.
         precision: `32` is float32, `bf16` trains networks under bfloat16 autocast; `auto` is
-            `bf16` on CUDA and `32` on the CPU. Both count as what a run really uses.
-        recipe: version of the views' drawing. Runs with an older one can be read, not trained.
+            `bf16` on CUDA and `32` on the CPU. What counts is what a run really uses.
+        recipe: version of how views are drawn. Runs of an older one can be read but not trained.
         runs_dir: the folder that holds the runs.
 
     Raises:
@@ -134,7 +134,7 @@ class TrainConfig(BaseModel):
         self._check_epochs()
 
     def _check_epochs(self) -> None:
-        """Refuse epochs to keep or to start at that this run cannot have."""
+        """Refuse a `start_epoch` or `keep_epochs` that this run cannot have."""
         name = self.start_from
         start = self.start_epoch
         if name is not None and (Path(name).name != name or name in (".", "..")):
@@ -158,10 +158,10 @@ class TrainConfig(BaseModel):
                 raise ParameterError(f"{kept} is not allowed: {epoch} in it must be {limit}.")
 
     def resolved(self) -> "TrainConfig":
-        """What the configuration means here, whoever reads it where.
+        """The configuration as it would be run on this machine.
 
-        `auto` is replaced by the device and the precision that a run uses if it starts here, the
-        path of a `folder` is absolute, and what asks for the method's own views is None.
+        `auto` is replaced by the device and the precision that a run uses if it starts here. The
+        path of a `folder` becomes absolute. What asks for the method's own views becomes None.
         """
         from infomax_nb.device import expected  # which imports torch
 
@@ -173,10 +173,10 @@ class TrainConfig(BaseModel):
         return self.replace(**changes, **dict.fromkeys(same))
 
     def identity(self) -> dict[str, Any]:
-        """What the result depends on: the fields, without places and what the method ignores.
+        """The fields that the result depends on, without places and what the method ignores.
 
-        `device` and `precision` are those that a run uses if it starts here. Float32 on the CPU
-        goes without saying.
+        `device` and `precision` are those that a run uses if it starts here. The CPU is left out,
+        and so is float32 on it.
         """
         here = self.resolved()
         ignored = {"runs_dir", "keep_epochs"}
@@ -201,7 +201,7 @@ class TrainConfig(BaseModel):
     def name(self) -> str:
         """The run directory's name: readable, and as unique as `identity()`.
 
-        Only what differs from a default counts, so a field that is added later renames no run.
+        Only values that differ from a default count, so a field added later renames no run.
         """
         unsaid = {name: field.default for name, field in type(self).model_fields.items()}
         unsaid["recipe"] = UNSAID["recipe"]
@@ -229,15 +229,15 @@ class TrainConfig(BaseModel):
 
 
 def common_size(dataset: str, image_size: int | None) -> int | None:
-    """Pixels of a side that images are scaled to: `image_size`, else what suits the data set.
+    """The side in pixels that images are scaled to: `image_size`, else the data set's usual one.
 
-    None where images keep the one size that they have.
+    None where all images have the same size and keep it.
     """
     return image_size or SIZES.get(dataset)
 
 
 def _as_meant(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as pydantic takes them: words for None, the epochs of a text, precision 32."""
+    """The values as pydantic takes them: words for None, epochs in a text and precision 32 read."""
     fields = TrainConfig.model_fields
     known = {}
     for name, value in values.items():
@@ -255,7 +255,7 @@ def _as_meant(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_where_text_is_meant(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields by name, as text where papermill or YAML made a number of it: a folder called 2024."""
+    """The fields, as text again where papermill or YAML read a number: a folder called 2024."""
     texts = {name for name, field in TrainConfig.model_fields.items() if field.annotation is str}
     read = dict(values)
     for name in texts & read.keys():
@@ -268,7 +268,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """A parameter file as a dictionary, read safely.
 
     Raises:
-        ParameterError: it cannot be read, or is no mapping of names to values.
+        ParameterError: it cannot be read, or is not a mapping of names to values.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -282,7 +282,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
-    """Raise ParameterError for the first of the names that is not allowed, with the nearest one."""
+    """Raise ParameterError for the first name that is not allowed, and suggest the nearest one."""
     for name in names:
         if name in allowed:
             continue

@@ -1,7 +1,7 @@
-"""The device and the precision of a computation: asked for, found when it starts, and recorded.
+"""The device and the precision of a computation: requested, resolved when it starts, recorded.
 
-Every objective, every measurement and the views' pixels are IEEE float32 wherever they run:
-`exact`. Networks are trained under bfloat16 autocast where `precision` says so.
+Every objective, every measurement and the views' pixels are computed in IEEE float32 on every
+device (see `exact`). Networks are trained under bfloat16 autocast where `precision` says so.
 """
 
 import ctypes
@@ -27,9 +27,9 @@ _M_MMAP_MAX = (-4, 0)
 _M_TRIM_THRESHOLD = (-1, 2**31 - 1)
 _M_TOP_PAD = (-2, 2**28)
 
-_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # where it is set, NVIDIA's libraries heed no program
+_TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # if set, NVIDIA's libraries ignore the program
 
-# How torch begins where there is no GPU: no fault of the machine, nothing to tell.
+# How torch's message begins where there is no GPU, which is no fault and not reported.
 _NO_DRIVER = ("Found no NVIDIA driver", "Torch not compiled with CUDA")
 _NO_GPU = (*_NO_DRIVER, "No CUDA GPUs are available", "No HIP GPUs")
 
@@ -47,14 +47,14 @@ def expected(device: str, precision: str) -> tuple[str, str]:
 
 
 def resolve(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
-    """As `expected`, when a computation starts.
+    """The same as `expected`, with the checks that are due when a computation starts.
 
-    A GPU that `auto` cannot use is named on stderr, once, and so is `bf16` on a CPU that has to
-    emulate it.
+    A message on stderr says once that `auto` cannot use the GPU that there is, or that the CPU has
+    to emulate `bf16`.
 
     Raises:
-        ParameterError: `cuda` where torch cannot compute on CUDA, or where float32 is TF32
-            whatever a program sets.
+        ParameterError: `cuda` is asked for, and torch cannot compute on CUDA, or float32 products
+            are TF32 whatever a program sets.
     """
     reason = obstacle() if device != "cpu" else None
     if device == "cuda" and reason:
@@ -78,14 +78,14 @@ def resolve(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
 def obstacle() -> str | None:
     """Why torch cannot compute on CUDA here, in one sentence; None where it can."""
     if not torch.cuda.is_initialized() and os.environ.get(_TF32_OVERRIDE, "0") != "0":
-        os.environ[_TF32_OVERRIDE] = "0"  # read when a library starts, which is later than here
+        os.environ[_TF32_OVERRIDE] = "0"  # in time: a library reads it when it starts
     try:
-        with warnings.catch_warnings(action="ignore"):  # the reason comes as a warning, too
+        with warnings.catch_warnings(action="ignore"):  # the reason also comes as a warning
             torch.cuda.init()
             # The GPU may be too old for the kernels that torch was built with.
             torch.ones(2, device=own_gpu()).sum().item()
     except torch.OutOfMemoryError:
-        return None  # a run says so in its own words
+        return None  # a run reports that itself
     except (RuntimeError, AssertionError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         return re.split(r"(?<=\.) ", first_line)[0].rstrip(".") + "."
@@ -93,13 +93,13 @@ def obstacle() -> str | None:
 
 
 def own_gpu() -> torch.device:
-    """The GPU of this process among those that train together on this machine."""
+    """The GPU of this process, one of those that train together on this machine."""
     number = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
     return torch.device("cuda", number % max(1, torch.cuda.device_count()))
 
 
 def has_bfloat16() -> bool:
-    """Whether the CPU has instructions for bfloat16 products, or torch is too old to say."""
+    """Whether the CPU has instructions for bfloat16 products; True if torch is too old to say."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     able = ask() if ask else {"bf16": True}
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
@@ -108,9 +108,10 @@ def has_bfloat16() -> bool:
 def keep_memory() -> None:
     """Let this process keep the memory that it frees, for the next step (glibc on Linux only).
 
-    glibc gives large buffers back to the system and has each of their pages cleared when it is
-    used again, some percent of a training step. The price: the process stays as large as it once
-    was, and its peak is some 6% higher (the small ResNet: 1,320 MB where it was 1,240).
+    By default glibc gives large buffers back to the system. Each of their pages is then cleared
+    when it is used again, which takes a few percent of a training step. The price of keeping them:
+    the process never shrinks, and its peak is some 6% higher (1,320 MB instead of 1,240 MB for the
+    small ResNet).
     """
     if sys.platform != "linux":
         return
@@ -138,17 +139,17 @@ def _products_are_float32() -> bool:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """IEEE float32 in here, in products and convolutions: no autocast, TF32 or bfloat16.
+    """Compute products and convolutions in IEEE float32: no autocast, TF32 or bfloat16.
 
-    Whatever torch's flags and `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE` say; afterwards they are as
-    before. `NVIDIA_TF32_OVERRIDE` acts below torch: `resolve` turns it off or refuses it. A
-    backward pass runs when it is called, not where its forward pass stood: it needs a context of
-    its own.
+    This holds whatever torch's flags and `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE` say; afterwards they
+    are as before. `NVIDIA_TF32_OVERRIDE` acts below torch: `resolve` turns it off or refuses it. A
+    backward pass runs when it is called, so it needs its own `exact`, wherever its forward pass
+    was.
     """
     new_flags = _precision_flags()
     new_before = [flag.fp32_precision for flag in new_flags]
     products, convolutions = _old_settings()
-    # The old flags first, so that who asks by them in here is told the same: they set new ones.
+    # The old flags come first, as they set new ones. They are set so that both give one answer.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     for flag in new_flags:
@@ -173,7 +174,7 @@ def _precision_flags() -> list[Any]:
 
 
 def _old_settings() -> tuple[str, bool]:
-    """torch's older flags; their defaults where new flags say otherwise, which count then."""
+    """torch's older flags, or their defaults where the new flags contradict them and count."""
     products = "highest"
     convolutions = True
     with suppress(RuntimeError):
@@ -184,7 +185,7 @@ def _old_settings() -> tuple[str, bool]:
 
 
 def hardware(device: str, precision: str) -> dict:
-    """What a run on `device` (`cpu`, `cuda`) used, as its record says it.
+    """What a run on `device` (`cpu`, `cuda`) used, as entries of its record.
 
     Returns:
         `device`, `precision`, `cpu`, `cores`, `threads`, and `gpu`, `driver`, `cuda`, `cudnn`,

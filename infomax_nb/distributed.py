@@ -21,8 +21,8 @@ class Processes:
     Args:
         launcher: who starts them: `torchrun`, `srun`, or `own` (Lightning, on this machine).
         devices: processes on each node, one for each device.
-        num_nodes: nodes.
-        rank: this process' number, from 0.
+        num_nodes: number of nodes.
+        rank: this process's number, from 0.
     """
 
     launcher: Literal["torchrun", "srun", "own"]
@@ -42,18 +42,18 @@ class Processes:
             raise ParameterError(f"devices = {self.devices} is not allowed {here}.")
 
     def recorded(self) -> dict[str, int]:
-        """What a run's record says of them."""
+        """The entries about them in a run's record."""
         return {"devices": self.devices, "num_nodes": self.num_nodes}
 
 
 def processes(devices: int | None = None) -> Processes:
     """The processes that torchrun or srun started, or that are to be started on this machine.
 
-    One task of SLURM, or an allocation without srun, is a machine like any other: the step's
-    number of tasks counts, not the allocation's.
+    A single SLURM task, or an allocation without srun, is treated like any other machine: the
+    step's number of tasks counts, not the allocation's.
 
     Args:
-        devices: how many were asked for; None takes what there is, or one.
+        devices: the number that was asked for; None takes those that were started, or one.
 
     Raises:
         ParameterError: the number is not allowed, or not what torchrun or srun started.
@@ -74,7 +74,7 @@ def processes(devices: int | None = None) -> Processes:
 
 
 def check_startable(there: Processes, batch_size: int) -> None:
-    """Refuse a batch without equal shares, and a session that cannot be started a second time."""
+    """Refuse a batch without equal shares, and a session that cannot start copies of itself."""
     if batch_size % there.world:
         allowed = f"a multiple of {there.world}, the number of devices"
         raise not_allowed("batch_size", batch_size, allowed)
@@ -108,9 +108,9 @@ def _by_srun() -> Processes:
 
 
 def _by_lightning(devices: int | None) -> Processes:
-    """On this machine.
+    """The processes that Lightning starts on this machine.
 
-    Lightning leaves its variables to the processes that it starts, and to the one that did.
+    Lightning sets its variables in the processes that it starts, and in the one that starts them.
     """
     if not os.environ.keys() >= STARTED_BY_LIGHTNING:
         return Processes("own", devices or 1, 1, rank=0)
@@ -128,7 +128,7 @@ def _even(launcher: str, tasks: int, per: int) -> int:
 
 
 def _number(name: str, default: int = 0) -> int:
-    """An environment variable, which must be a whole number."""
+    """The value of an environment variable, which must be a whole number."""
     text = os.environ.get(name) or str(default)
     if not text.isdigit():
         allowed = "in the environment is not allowed: it must be a whole number"
@@ -143,7 +143,7 @@ def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
         rows: (n, D), of this process; others may have another n.
 
     Returns:
-        All rows (N, D), the number of the first own one, and N.
+        All rows (N, D), the index of this process's first one, and N.
     """
     counts = [int(n) for n in gather(torch.tensor(len(rows), device=rows.device))]
     padded = gather(torch.nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows))))
@@ -152,5 +152,5 @@ def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows (B, D) of all processes, equally many of each, with gradient."""
+    """The rows (B, D) of all processes, the same number of each, with gradient."""
     return rows if world_size() == 1 else torch.cat(gather(rows))

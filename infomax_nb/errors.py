@@ -10,11 +10,11 @@ from typing import Any
 
 
 class ParameterError(ValueError):
-    """A parameter that is not allowed. Notebooks show its one sentence instead of a traceback.
+    """A parameter is not allowed. Notebooks show this one sentence instead of a traceback.
 
     Args:
         sentence: what is wrong, with the name, the value and what is allowed.
-        data_missing: whether it is about a data set that is not where it was looked for.
+        data_missing: whether the reason is a data set that was not found.
     """
 
     def __init__(self, sentence: str, data_missing: bool = False):
@@ -26,7 +26,7 @@ class ParameterError(ValueError):
 
 
 class RunError(RuntimeError):
-    """What a run met on its way: a full disk, a damaged file, too little memory."""
+    """A run failed on its way: a full disk, a damaged file, too little memory."""
 
     _render_traceback_ = ParameterError._render_traceback_
 
@@ -42,7 +42,7 @@ def not_allowed(name: str, value: Any, allowed: str) -> ParameterError:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks."""
+    """An error's message without line breaks."""
     return " ".join(str(error).split())
 
 
@@ -50,13 +50,13 @@ def one_line(error: BaseException) -> str:
 def file_errors(
     path: str | Path, what="data_root", kind: type[Exception] = ParameterError, cure=""
 ) -> Iterator[None]:
-    """Turn whatever goes wrong with a file in here into one error that names it.
+    """Turn any error in this block into one that names the file.
 
     Args:
         path: the file.
-        what: the parameter that led to it; the sentence begins with it.
+        what: the parameter that led to the file; the sentence begins with it.
         kind: the class of the error, ParameterError or RunError.
-        cure: a last sentence, with a space in front.
+        cure: a last sentence, with a leading space.
     """
     try:
         yield
@@ -72,14 +72,14 @@ def file_errors(
 def printable(name: str) -> str:
     """A file's name as text that can be printed and saved anywhere.
 
-    Bytes that are no UTF-8 are read as Latin-1, control characters become escapes, and invisible
+    Bytes that are not UTF-8 are read as Latin-1, control characters become escapes, and invisible
     marks are left out.
     """
     return "".join(_visible(letter) for letter in name)
 
 
 def _visible(letter: str) -> str:
-    # Python's stand-in for a byte of a file's name that is no UTF-8
+    # Python's stand-in for a byte of a file's name that is not UTF-8
     if "\udc80" <= letter <= "\udcff":
         letter = chr(ord(letter) - 0xDC00)
     kind = unicodedata.category(letter)
@@ -91,7 +91,7 @@ def _visible(letter: str) -> str:
 def ran_out(error: BaseException) -> bool:
     """Whether memory ran out.
 
-    Beside torch's and Python's own errors there are two that come as a plain RuntimeError.
+    Besides torch's and Python's own errors, two cases come as a plain RuntimeError.
     """
     kinds = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory")
     by_words = isinstance(error, RuntimeError) and any(words in str(error) for words in kinds)
@@ -99,24 +99,24 @@ def ran_out(error: BaseException) -> bool:
 
 
 def device_failed(error: BaseException) -> bool:
-    """Whether the device failed, as by an illegal memory access.
+    """Whether the device failed, for example by an illegal memory access.
 
-    Such an error comes late, whatever is being done then.
+    Such an error is raised late, during whatever happens to be done then.
     """
     return _is_of_torch(error, "AcceleratorError") or str(error).startswith("CUDA error")
 
 
 def _is_of_torch(error: BaseException, kind: str) -> bool:
-    """Whether it is this error of torch, which cannot have raised one before it is imported."""
+    """Whether it is torch's error of this kind, which cannot occur before torch is imported."""
     return "torch" in sys.modules and isinstance(error, getattr(sys.modules["torch"], kind))
 
 
 @contextmanager
 def memory_errors(doing: str, cure: str) -> Iterator[None]:
-    """Turn memory that runs out in here into one RunError.
+    """Turn running out of memory in this block into one RunError.
 
     Args:
-        doing: what needed the memory, as in "neighbours were looked for".
+        doing: what needed the memory, such as "neighbours were looked for".
         cure: what to change.
     """
     try:

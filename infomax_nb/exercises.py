@@ -1,8 +1,7 @@
-"""`check("00-2", answer)` says whether an answer to a notebook's exercise is right, else hints.
+"""`check("00-2", answer)` says whether an answer to a notebook's exercise is right, or hints.
 
-`exercises.json` has what each exercise asks for, a hint, the answer and how far from it is right,
-too. What the answers mean and how they were obtained is on the instructors' page,
-`docs/instructors.md`.
+`exercises.json` holds what each exercise asks for, a hint, the answer and its tolerance. The
+instructors' page, `docs/instructors.md`, says what the answers mean and how they were obtained.
 """
 
 import json
@@ -17,7 +16,7 @@ from infomax_nb.errors import ParameterError, not_allowed
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """Whether an answer is `right` (it counts as true then), and the `text` for the student."""
+    """Whether an answer is `right`, which is also the truth value, and a `text` for the student."""
 
     right: bool
     text: str
@@ -33,8 +32,8 @@ class Verdict:
 class Exercise:
     """What an exercise `asks` for, a `hint`, and the `answer`, a list of numbers or of words.
 
-    `within`: the tolerance of each number, in its unit, 0 for what must be exact. `words`: what to
-    choose from.
+    `within`: the tolerance of each number, in its unit, 0 where it must be exact. `words`: the
+    words to choose from.
     """
 
     asks: str
@@ -51,7 +50,7 @@ class Exercise:
         return number and math.isfinite(item)
 
     def right(self, items: list) -> list[bool]:
-        """Whether each item is right, numbers up to the tolerance and the rounding of decimals."""
+        """Whether each item is right; numbers may differ by the tolerance and decimal rounding."""
         if self.words:
             return [item == word for item, word in zip(items, self.answer, strict=True)]
         tolerances = [within * (1 + 1e-9) for within in self.within]
@@ -66,12 +65,12 @@ EXERCISES = {name: Exercise(**each) for name, each in json.loads(_FILE.read_text
 
 
 def check(exercise: str, answer: Any) -> Verdict:
-    """Right, or not yet with a hint; of several numbers, how many are right.
+    """Check an answer. A wrong one gets a hint, and of several items the number that are right.
 
     Args:
-        exercise: the notebook's number and the exercise's, as "00-2".
-        answer: a number or a word, or as many of them in a list as the exercise asks for. Arrays
-            and tensors will do.
+        exercise: the notebook's number and the exercise's, such as "00-2".
+        answer: a number or a word, or a list of as many as the exercise asks for. Arrays and
+            tensors are allowed, too.
 
     Raises:
         ParameterError: there is no such exercise, or the answer is not of the kind asked for.
@@ -92,7 +91,7 @@ def check(exercise: str, answer: Any) -> Verdict:
 
 
 def _items(answer: Any) -> list:
-    """The answer as a list, words in small letters with single spaces."""
+    """The answer as a list, words in lower case with single spaces."""
     plain = answer.tolist() if hasattr(answer, "tolist") else answer  # of NumPy, PyTorch and pandas
     items = plain if isinstance(plain, list | tuple) else [plain]
     return [" ".join(item.lower().split()) if isinstance(item, str) else item for item in items]

@@ -1,4 +1,4 @@
-"""Where the project's folders are, and files that are whole or not there at all."""
+"""Find the project's folders, and write files whole or not at all."""
 
 import hashlib
 import os
@@ -24,19 +24,19 @@ def project_root() -> Path:
 
 
 def data_place(root: str | Path) -> Path:
-    """Where `data_root` is: seen from the working folder, else from the project's."""
+    """The path of `data_root`, seen from the working folder or else from the project's."""
     given = _at_home("data_root", root)
     seen_from_project = project_root() / given
     return seen_from_project if seen_from_project.is_dir() and not given.is_dir() else given
 
 
 def data_folder(root: str | Path) -> Path:
-    """Where `data_root` is, absolute and without links."""
+    """The path of `data_root`, absolute and without links."""
     return data_place(root).resolve()
 
 
 def runs_folder(runs_dir: str | Path) -> Path:
-    """Where `runs_dir` is; a relative one lies in the project's folder."""
+    """The path of `runs_dir`; a relative one lies in the project's folder."""
     return project_root() / _at_home("runs_dir", runs_dir)
 
 
@@ -52,7 +52,7 @@ def _at_home(name: str, folder: str | Path) -> Path:
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there.
 
-    Whoever reads `path` sees all of it or nothing.
+    A reader of `path` sees the whole file or none.
 
     Raises:
         RunError: the disk is full or may not be written to.
@@ -74,10 +74,10 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def load_weights(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote to `path`, on the CPU. Nothing in it is executed.
+    """Load what `torch.save` wrote to `path`, to the CPU. Nothing in it is executed.
 
     Raises:
-        RunError: the file is damaged, or holds other things than tensors and plain values.
+        RunError: the file is damaged, or holds anything but tensors and plain values.
     """
     import torch
 

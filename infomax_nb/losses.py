@@ -41,7 +41,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
     Returns: a scalar with gradient; memory grows linearly in N.
 
     Raises:
-        ValueError: one of them is not as said.
+        ValueError: an argument is not as described.
     """
     z = check_rows(z)
     kappa = check_positive("kappa", kappa)
@@ -55,7 +55,7 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     H_local = -1/N sum_i log( 1/(N-1) sum_{j in P(i)} C_D(kappa) exp(kappa s_ij) )
 
     The factor is 1/(N-1), as in the paper. With 1/|P(i)| it would be an entropy of the views of
-    one image: subtract log((N-1)/|P|), a constant, to have that one.
+    one image: subtract the constant log((N-1)/|P|) to get that.
 
     Args:
         z: (N, D) unit rows.
@@ -63,7 +63,7 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
         kappa: concentration of the kernel, > 0.
 
     Raises:
-        ValueError: one of them is not as said.
+        ValueError: an argument is not as described.
     """
     z = check_rows(z)
     kappa = check_positive("kappa", kappa)
@@ -90,8 +90,8 @@ class InfoMaxLoss(torch.nn.Module):
     """-(alpha * H_global - beta * H_local), the negative of Eq. 4, in nats.
 
     At alpha = beta = 1 and two views this is NT-Xent at temperature 1/kappa. When several processes
-    train, the sums run over all their views; the gradient that DDP's averaging leaves is that of
-    one process with the whole batch, and so is the returned value.
+    train, the sums run over all their views. The returned value, and the gradient after DDP's
+    averaging, are those of one process with the whole batch.
 
     `h_global` and `h_local` are the entropies of the last call, without gradient: scalars in nats.
 
@@ -125,16 +125,16 @@ class InfoMaxLoss(torch.nn.Module):
     def entropies(self, views: Sequence[Tensor], alone: bool = False) -> tuple[Tensor, Tensor]:
         """(H_global, H_local) of Eq. 2 and 3, scalars in nats.
 
-        They come in float64: log C_D is 11,219 nats at D = 4,096, and their difference must not
-        inherit its rounding. All else is computed in float32 (float64 stays).
+        They are float64: log C_D is 11,219 nats at D = 4,096, and its rounding must not reach their
+        difference. Everything else is computed in float32 (float64 stays).
 
         Args:
             views: V >= 2 tensors (B, D) of un-normalised projections. Row b of each is a view of
                 image b; B >= 2, in all processes together. Any floating dtype.
-            alone: take these views only, not those of all processes.
+            alone: use only these views, not those of all processes.
 
         Raises:
-            ValueError: for anything else.
+            ValueError: the views are anything else.
         """
         check_views(views)
         with torch.autocast(views[0].device.type, enabled=False):
@@ -170,7 +170,7 @@ def mutual_information(h_global: float, h_local: float, n_views: int, n_total: i
         most log((N-1)/|P|).
 
     Raises:
-        ValueError: n_views or n_total is not as said.
+        ValueError: n_views or n_total is not as described.
 
     >>> mutual_information(h_global=1.0, h_local=2.0, n_views=2, n_total=8)["mi_written"]
     -1.0

@@ -1,4 +1,4 @@
-"""Backbones (timm) and projectors (lightly), by the names that `TrainConfig` admits."""
+"""Backbones (timm) and projectors (lightly), by the names that `TrainConfig` allows."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ from infomax_nb.config import PATCHES
 from infomax_nb.errors import not_allowed
 from infomax_nb.small_maps import is_small, of_points, on_small_map
 
-HIDDEN = 2048  # of the projectors; the paper varies only the output's width (Figure 3)
+HIDDEN = 2048  # width of the projectors; the paper varies only the output's width (Figure 3)
 
 
 def backbone(name: str, stem: str = "imagenet", size: int = 32) -> Any:
-    """A network without classifier, randomly initialised.
+    """A randomly initialised network without a classifier.
 
-    It takes images (B, 3, H, W) to pooled features (B, `num_features`).
+    It maps images (B, 3, H, W) to pooled features (B, `num_features`).
 
     Args:
-        name: `resnet18`, `resnet50` (timm's), `resnet_small`, four basic blocks of 32, 64, 128, 256
-            channels; `vit_tiny` (timm's ViT-Ti/16), `vit_mini`, patch 4, four blocks, width 128. A
-            ViT's features are its CLS token; views of another size than `size` get interpolated
-            position embeddings.
-        stem: of the ResNets: `imagenet`, 7x7 with stride 2 and max-pooling; or `small`, for images
-            near 32 pixels: 3x3 without pooling, with stride 1 (stride 2 for `resnet_small`,
-            whose cost it bounds).
-        size: pixels of the images (of the global views), H = W.
+        name: `resnet18` or `resnet50` (timm's); `resnet_small`, four basic blocks of 32, 64, 128
+            and 256 channels; `vit_tiny` (timm's ViT-Ti/16); `vit_mini`, with patch 4, four blocks
+            and width 128. A ViT's features are its CLS token. For views that are not of `size` its
+            position embeddings are interpolated.
+        stem: a ResNet's first layers. `imagenet` is 7x7 with stride 2 and max-pooling. `small`, for
+            images near 32 pixels, is 3x3 without pooling, with stride 1 (for `resnet_small`
+            stride 2, which limits its cost).
+        size: pixels of a side of the images (of the global views), H = W.
     """
     if name.startswith("vit"):
         return _vit(name, size)
@@ -40,7 +40,7 @@ def backbone(name: str, stem: str = "imagenet", size: int = 32) -> Any:
         network.maxpool = nn.Sequential(network.maxpool, nn.ReLU(inplace=True))
     for module in network.modules():
         if type(module) is nn.Conv2d:
-            module.__class__ = _Conv2d  # timm takes no layer of one's own for a ResNet
+            module.__class__ = _Conv2d  # timm does not let a ResNet have another layer class
     return network.to(memory_format=torch.channels_last)
 
 
@@ -70,10 +70,10 @@ def _timm(name: str, **options: Any) -> Any:
 
 
 class _LateReLU(nn.ReLU):
-    """The stem's ReLU: before max-pooling for who looks at its maps, after it while training.
+    """The stem's ReLU: after max-pooling in training, before it when others may look at its maps.
 
-    Values and gradients are the same in either order; behind the pooling there is a quarter of the
-    pixels.
+    Values and gradients are the same in either order, and after the pooling there is only a quarter
+    of the pixels.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -81,8 +81,10 @@ class _LateReLU(nn.ReLU):
 
 
 class _Conv2d(nn.Conv2d):
-    """A ResNet's convolution, by matrix products where these are faster: on small maps on the CPU,
-    and of single pixels."""
+    """A ResNet's convolution, as a matrix product where that is faster.
+
+    That is on the CPU, for small maps and for kernels of one pixel.
+    """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if input.device.type != "cpu":
@@ -91,7 +93,7 @@ class _Conv2d(nn.Conv2d):
             return of_points(input, weight, self.stride)
         half = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if half else weight.dtype
-        padding: Any = self.padding  # torch admits a word, too
+        padding: Any = self.padding  # torch also accepts a word
         if is_small(input, self.kernel_size, self.stride, padding, dtype):
             return on_small_map(input, weight, self.stride, padding)
         return super()._conv_forward(input, weight, bias)
@@ -106,11 +108,10 @@ def mlp(features: int, dim: int) -> nn.Module:
 
 
 def check_size(network: nn.Module, *sides: int) -> None:
-    """Refuse images with a side, in pixels, that the network does not take: a ViT's are whole
-    patches.
+    """Refuse sides of images, in pixels, that the network cannot take: a ViT needs whole patches.
 
     Raises:
-        ParameterError: one of the sides is no multiple of the patch.
+        ParameterError: one of the sides is not a multiple of the patch.
     """
     embedding: Any = getattr(network, "patch_embed", None)
     patch = embedding.patch_size[0] if embedding else 1

@@ -1,7 +1,7 @@
-"""Trained networks at hand: `reports/networks/<name>.pt`, each with its run's record.
+"""Trained networks to load: `reports/networks/<name>.pt`, each with its run's record.
 
-They are backbones in half precision, which show real features in seconds, without a data set or a
-training run: `pretrained("cifar10-infomax-resnet_small")`. `pipeline/networks.py` keeps them there.
+They are backbones in half precision. They give real features in seconds, without a data set or a
+training run: `pretrained("cifar10-infomax-resnet_small")`. `pipeline/networks.py` writes them.
 """
 
 import json
@@ -20,15 +20,16 @@ NETWORKS = project_root() / "reports" / "networks"
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network and what is known of it.
+    """A trained network and what is known about it.
 
     Args:
         backbone: in float32 and evaluation mode, on the CPU.
         centroids: (classes, D), mean of the training images' unit features for each class.
         classes: names of the data set's classes.
         config: the run's configuration.
-        record: the run's record, and `knn_top1` in percent, k-NN (k = 200) of this half-precision
-            network on the whole test split; `trained_on` and `measured_on` say on which images.
+        record: the run's record, with `knn_top1` in percent: the accuracy of k-NN (k = 200) on the
+            whole test split, with this half-precision network. `trained_on` and `measured_on` name
+            the images.
     """
 
     backbone: nn.Module
@@ -39,7 +40,7 @@ class Network:
 
 
 def available(folder: Path | None = None, **fixed) -> list[str]:
-    """Names of the networks whose configuration has these values, as `dataset="cifar10"`."""
+    """Names of the networks whose configuration has these values, such as `dataset="cifar10"`."""
     names = []
     for path in sorted((folder or NETWORKS).glob("*.json")):
         config = json.loads(path.read_text())["config"]
@@ -53,11 +54,11 @@ def pretrained(name: str, folder: Path | None = None) -> Network:
 
     Args:
         name: one of `available()`.
-        folder: where networks are; None is the project's `reports/networks`.
+        folder: where networks are; None means the project's `reports/networks`.
 
     Raises:
-        ParameterError: there is none of that name.
-        RunError: its weights are another's.
+        ParameterError: there is no network of that name.
+        RunError: the weights are not those that its record describes.
     """
     folder = folder or NETWORKS
     names = available(folder)

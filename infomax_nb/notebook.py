@@ -1,4 +1,4 @@
-"""Whether somebody looks at the notebook."""
+"""Find out whether a person is using the notebook."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A notebook's parameters: what its `parameters` cell holds and papermill puts there, validated."""
+"""A notebook's parameters, from its `parameters` cell and from papermill, validated."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ def _folder_name(text: str) -> str:
 _KNOWN = json.loads(Path(__file__).with_name("parameters.json").read_text("utf-8"))
 _KAPPA = single(float, Field(gt=0, le=KAPPA_MAX))
 
-# Values of a field to run in turn; None is the field's one value.
+# Lists of values of a field, to run in turn; None stands for the field's single value.
 LISTS = {name: several(_field(of)) for name, of in _KNOWN["lists of a field's values"].items()}
 TEXTS = dict.fromkeys(("photos", "network", "hierarchy_csv"), single(str))
 TEXTS["export"] = single(str, AfterValidator(_folder_name))
@@ -56,7 +56,7 @@ MAY_BE_NONE = (*LISTS, *TEXTS, "cut")
 
 @dataclass(frozen=True)
 class Parameters:
-    """`values`: the parameters by name, validated. `config`: the run that they describe."""
+    """Validated parameters by name (`values`), and the run that they describe (`config`)."""
 
     config: TrainConfig
     values: dict[str, Any]
@@ -68,15 +68,15 @@ def notebook_parameters(
     """The parameters of a notebook, validated.
 
     Args:
-        namespace: the notebook's `globals()`, after its `parameters` cell and what papermill put
-            behind it.
-        extra: names of the notebook's own parameters, beside the fields of `TrainConfig`. One that
-            this module does not know is taken as it is.
+        namespace: the notebook's `globals()`, after its `parameters` cell and the cell that
+            papermill inserts behind it.
+        extra: names of the notebook's own parameters, which are not fields of `TrainConfig`. The
+            value of one that this module does not know is taken as it is.
         fields: the fields of `TrainConfig` that the notebook reads; None for all.
 
     Raises:
-        ParameterError: a value is not allowed, or papermill was given a name that nobody reads
-            (it only warns).
+        ParameterError: a value is not allowed, or papermill was given a name that the notebook
+            does not read (papermill itself only warns).
     """
     extra = tuple(extra)
     fields = tuple(TrainConfig.model_fields if fields is None else fields)
@@ -89,12 +89,12 @@ def notebook_parameters(
 
 
 def own_value(name: str, value: Any) -> Any:
-    """The value of a notebook's own parameter that is meant by what was given.
+    """The validated value of a notebook's own parameter.
 
-    A list without what it names twice. A name that this module does not know keeps its value.
+    A list loses its duplicates. A parameter that this module does not know keeps its value.
 
     Raises:
-        ParameterError: nothing that is allowed can be meant.
+        ParameterError: the value cannot be read as an allowed one.
     """
     home_folder = (name, value) == ("photos", "~")
     if name in MAY_BE_NONE and is_none(value) and not home_folder:
@@ -107,7 +107,7 @@ def own_value(name: str, value: Any) -> Any:
 def _assigned(cells: list[str]) -> list[str]:
     """Names assigned in the newest block of cells that begin with '# Parameters'.
 
-    papermill's own cell begins so, too.
+    papermill's own cell begins like this, too.
     """
     blocks = groupby(reversed(cells), lambda source: source.lstrip().startswith("# Parameters"))
     newest = next((list(block) for marked, block in blocks if marked), [])

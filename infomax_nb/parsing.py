@@ -1,4 +1,4 @@
-"""What people give for a parameter, and what they mean by it.
+"""Read the value that is meant by what people give for a parameter.
 
 papermill hands over text (`-r`), a number or text (`-p`) or what YAML makes of it (`-y`, `-f`),
 where the keys of a mapping become text. So a list may come as a list, as a single value or as text,
@@ -24,7 +24,7 @@ from infomax_nb.errors import ParameterError
 
 
 def is_none(value: Any) -> bool:
-    """Whether a value means None: None itself, no text, or a word that a command line has for it.
+    """Whether a value means None: None itself, empty text, or a command line's word for it.
 
     >>> [is_none(value) for value in (None, "null", " ~ ", "0", 0)]
     [True, True, True, False, False]
@@ -34,10 +34,10 @@ def is_none(value: Any) -> bool:
 
 
 def as_list(value: Any) -> list:
-    """The list that is meant by a list, tuple, range or array, its text as YAML, or one value.
+    """The list that is meant by a list, tuple, range or array, by YAML text, or by one value.
 
-    Numbers in a text stay text, for YAML's 010 is 8 and its 1:30 is 90. A text that is no YAML is
-    a single value.
+    Numbers in text stay text, for YAML reads 010 as 8 and 1:30 as 90. Text that is not YAML is a
+    single value.
 
     >>> as_list("[1, 010]"), as_list(0.1), as_list(range(2))
     (['1', '010'], [0.1], [0, 1])
@@ -49,7 +49,7 @@ def as_list(value: Any) -> list:
 
 
 def _parsed(value: Any) -> Any:
-    """What YAML reads in a text, names and numbers left as text; any other value as it is."""
+    """Text read as YAML, with names and numbers left as text; any other value as it is."""
     try:
         return yaml.load(value, yaml.BaseLoader) if isinstance(value, str) else value
     except yaml.YAMLError:
@@ -76,7 +76,7 @@ def _no_boolean(value: Any) -> Any:
 
 
 def single(kind: Any, *limits: Any) -> Any:
-    """The type of one value of this kind, a boolean refused."""
+    """The type of one value of this kind; booleans are refused."""
     return Annotated[(kind, *limits, BeforeValidator(_no_boolean))]
 
 
@@ -86,7 +86,7 @@ def at_least(least: int) -> Any:
 
 
 def several(kind: Any) -> Any:
-    """The type of a list of such values, each kept once, at least one."""
+    """The type of a list with at least one such value, without duplicates."""
     return Annotated[list[kind], BeforeValidator(as_list), AfterValidator(_once_each)]
 
 
@@ -103,11 +103,11 @@ def by_dimension(kind: Any) -> Any:
 
 
 def meant(name: str, given: Any, kind: Any, may_be_none: bool = False) -> Any:
-    """The value of this kind that is meant by what was given for the parameter `name`.
+    """The value of this kind that was meant for the parameter `name`.
 
     Raises:
-        ParameterError: nothing of that kind can be meant. `may_be_none` lets the sentence say that
-            none is allowed, too.
+        ParameterError: what was given cannot be read as this kind. With `may_be_none` the sentence
+            says that none is allowed, too.
     """
     strict = ConfigDict(allow_inf_nan=False, coerce_numbers_to_str=True)  # folders called 2024
     try:

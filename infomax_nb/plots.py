@@ -1,7 +1,7 @@
-"""Figures that several notebooks share, and names as figures can show them.
+"""Figures that several notebooks share, and names in a form that figures can show.
 
-`gallery`, `overlay` and `curves` draw and return a matplotlib figure. The house's style is set when
-this module is imported.
+`gallery`, `overlay` and `curves` draw and return a matplotlib figure. Importing this module sets
+the project's style.
 """
 
 import json
@@ -28,15 +28,16 @@ plt.style.use(["seaborn-v0_8-whitegrid", "infomax_nb.figures"])
 
 
 def label(name: str, number: int | None = None, most: int = 24) -> str:
-    """A name as matplotlib shows it: as text, never as a formula, in letters that a font here has.
+    """A name for matplotlib to show: as text, never as a formula, in letters that a font here has.
 
-    Where the house's font lacks a letter, one of this machine's fonts that has it is added to
-    `font.family`. A label's label is itself.
+    If the usual font lacks a letter, one of this machine's fonts that has it is added to
+    `font.family`. The label of a label is that label.
 
     Args:
         name: any text.
-        number: what is shown where no font has a letter; None shows "?" for the letter.
-        most: letters; of a longer name the middle is left out.
+        number: shown instead of the name if no font has one of its letters. None shows "?" for
+            such a letter.
+        most: the most letters shown; a longer name loses its middle.
     """
     text = "\n".join(map(printable, name.replace(r"\$", "$").split("\n")))
     missing = _missing_letters(text)
@@ -51,14 +52,14 @@ def label(name: str, number: int | None = None, most: int = 24) -> str:
 
 
 def labels(names: Sequence[str], most: int = 24) -> list[str]:
-    """The `label` of each name, with its place in the list for its number; no two alike."""
+    """The `label` of each name, no two alike; a name's number is its place in the list."""
     texts = [label(name, place, most) for place, name in enumerate(names)]
     times = Counter(texts)
     return [f"{text} ({place})" if times[text] > 1 else text for place, text in enumerate(texts)]
 
 
 def _missing_letters(text: str) -> set[str]:
-    """The letters that no font here can draw, after a font that can draw the others was added."""
+    """The letters that cannot be drawn, after adding a font that can draw them, if there is one."""
     families = plt.rcParams["font.family"]
     used = [findfont(FontProperties(family=[family])) for family in families]
     missing = set(text) - {"\n"}
@@ -74,7 +75,7 @@ def _missing_letters(text: str) -> set[str]:
 def _fonts() -> list[tuple[str, str]]:
     """Name and file of each upright font of ordinary weight.
 
-    Without TeX's and those that show a stand-in for any letter.
+    TeX's fonts are left out, and those that draw a placeholder for any letter.
     """
     plain = {}
     for font in fontManager.ttflist:
@@ -86,7 +87,7 @@ def _fonts() -> list[tuple[str, str]]:
 
 @cache
 def _letters(path: str) -> frozenset[str]:
-    """The letters that a font's file has outlines of."""
+    """The letters for which a font's file has outlines."""
     try:
         font = FT2Font(path)
         return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
@@ -104,9 +105,9 @@ def gallery(
 
     Args:
         images: uint8 (N, 3, H, W).
-        titles: of all images, or none.
-        columns: of the grid.
-        wrong: whose titles are orange, between dashes.
+        titles: one for each image, or none.
+        columns: number of columns.
+        wrong: which titles are drawn in orange, between dashes.
     """
     rows = math.ceil(len(images) / columns)
     inches = (columns * 0.95, rows * (1.2 if titles else 0.97))
@@ -133,12 +134,12 @@ def overlay(
     rows: Mapping[str, Sequence[Tensor]],
     masks: Sequence[Tensor] | None = None,
 ) -> plt.Figure:
-    """Pictures, and below them a row for each set of maps: bright where a map is large.
+    """A row of pictures, and below it one for each set of maps, bright where a map is large.
 
     Args:
         pictures: each uint8 (3, H, W).
-        rows: by name a map (H, W) of each picture.
-        masks: (H, W) of each picture; their outlines are drawn over the maps.
+        rows: for each row's name, a map (H, W) of each picture.
+        masks: one (H, W) for each picture; their outlines are drawn over the maps.
     """
     inches = (1.35 * len(pictures) + 0.5, 1.4 * (len(rows) + 1))
     options: dict[str, Any] = {"figsize": inches, "layout": "constrained", "squeeze": False}
@@ -148,7 +149,7 @@ def overlay(
     for line, maps in zip(axes[1:], rows.values(), strict=True):
         for k, axis in enumerate(line):
             grey = pictures[k].float().mean(0)
-            axis.imshow(grey, cmap="gray", vmin=-255, vmax=255)  # pale: a dark spot is the map's
+            axis.imshow(grey, cmap="gray", vmin=-255, vmax=255)  # pale: dark spots are the map's
             axis.imshow(maps[k], cmap="inferno", alpha=0.65)
             if masks is not None:
                 axis.contour(masks[k], [0.5], colors="white", linewidths=1)
@@ -172,10 +173,10 @@ def curves(
 
     Args:
         metrics: rows of runs.
-        columns: what is drawn. Those that are not there (accuracies, without labels) make way for
-            the mutual information and the effective rank.
+        columns: the columns to draw. Missing ones (accuracies, where there are no labels) are
+            replaced by the mutual information and the effective rank.
         hue: the column that tells runs apart.
-        title: above all panels.
+        title: shown above all panels.
     """
     import seaborn as sns  # takes a second
 
@@ -187,7 +188,7 @@ def curves(
     if hue:
         numbers = pd.api.types.is_numeric_dtype(metrics[hue])
         style = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"}
-        if numbers:  # in their order, by name: seaborn takes names in the order that they come in
+        if numbers:  # sorted, then made text: seaborn keeps the order in which texts come
             metrics = metrics.sort_values(hue, kind="stable")
             metrics[hue] = metrics[hue].map("{:g}".format)
     for axis, column in zip(axes[0], shown, strict=True):

@@ -23,13 +23,13 @@ FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}
 def run_label(
     config: TrainConfig, images: str = "", stem: bool = False, seeds: Iterable[int] = ()
 ) -> str:
-    """What was trained on what, for the titles of figures and tables.
+    """A title for figures and tables that says what was trained on which data.
 
     Args:
         config: the run.
-        images: what is said of them; by default what `n_train` says.
-        stem: whether the stem is named.
-        seeds: those of all runs, each named once.
+        images: the training images in words; by default their number, `n_train`.
+        stem: whether to name the stem.
+        seeds: the seeds of all runs; each is named once.
 
     >>> run_label(TrainConfig(n_train=2400), seeds=[1, 0, 1])
     'glyphs, 2400 training images, 8 epochs, resnet_small; seeds 0, 1'
@@ -48,11 +48,11 @@ def export_runs(
     """Write `reports/<name>/`: runs' metrics, configurations and records, a figure, its caption.
 
     Args:
-        name: a folder's name of letters, digits and underscores.
+        name: the folder's name: letters, digits and underscores.
         metrics: what `train.siblings` or `train.collect` returned.
-        figure: what is shown.
-        caption: names data, number of images, epochs, network and seeds.
-        baselines: accuracies of what did not train, a table with a row for each.
+        figure: the figure to save.
+        caption: a text that names data, number of images, epochs, network and seeds.
+        baselines: accuracies of what was not trained, a table with one row for each.
 
     Returns:
         What was written where, as a sentence.
@@ -81,12 +81,12 @@ def export_tables(
     """Write `reports/<name>/`: tables as `<name>.csv`, a figure, its caption, `records.json`.
 
     Args:
-        name: a folder's name of letters, digits and underscores.
-        tables: with their index; one called `table` is what the report page shows.
-        figure: what is shown.
-        caption: names data, number of images, epochs, network and seeds.
+        name: the folder's name: letters, digits and underscores.
+        tables: by name, saved with their index. The report page shows the one called `table`.
+        figure: the figure to save.
+        caption: a text that names data, number of images, epochs, network and seeds.
         sources: the runs that the tables were computed from.
-        reports: the folder of all results; None is the project's.
+        reports: the folder of all results; None means the project's.
 
     Returns:
         What was written where, as a sentence.
@@ -115,7 +115,7 @@ def export_tables(
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracies after the last epoch in percent, mean ± standard deviation over seeds, as text.
 
-    A row for each of what else differs.
+    There is one row for each combination of the other settings that differ.
     """
     differing = ("method", "kappa", "beta", "proj_dim", "lr")
     by = [name for name in differing if name in metrics and metrics[name].nunique() > 1] or ["run"]
@@ -131,9 +131,9 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def committed(name: str, reports: Path | None = None) -> pd.DataFrame:
-    """What `reports/<name>` shows: its `table.csv`, or the summary of its runs.
+    """The table of `reports/<name>`: its `table.csv`, or the summary of its runs.
 
-    Below it stand the baselines, which did not train. `reports` is as of `export_tables`.
+    Baselines, which were not trained, are added below. `reports` is as in `export_tables`.
     """
     folder = (reports or project_root() / "reports") / name
     if (folder / "table.csv").exists():

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Use(IntEnum):
-    """What random numbers are used for. The numbers are part of every result: add, never change."""
+    """What random numbers are used for. Every result depends on these: add, never change."""
 
     ORDER = 0  # of the images in an epoch
     VIEWS = 1

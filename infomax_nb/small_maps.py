@@ -1,22 +1,21 @@
-"""Convolutions of small maps as matrix products on the CPU, where their library is slow.
+"""Convolutions of small maps as matrix products on the CPU, where the usual library is slow.
 
-On 2x2 pixels all places of a 3x3 kernel together are one dense matrix; on one pixel it is the
-kernel's centre alone. The library (oneDNN) computes with the padding, too, and needs three to
-thirty times as long, most of it for the weights' gradient; in bfloat16 it leaves some of that
-gradient unwritten.
+On 2x2 pixels a 3x3 kernel in all its places makes one dense matrix; on one pixel only the kernel's
+centre counts. The library (oneDNN) also computes with the padding and takes three to thirty times
+as long, mostly for the weights' gradient. In bfloat16 it leaves some of that gradient unwritten.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-# Pairs of an input's and an output's pixel, up to which the matrix is faster: 2x2 to 2x2 in
-# float32, 4x4 to 2x2 in bfloat16. Measured on one core with AVX-512 and AMX.
+# The number of pairs of an input and an output pixel up to which the matrix is faster: 2x2 to 2x2
+# in float32, 4x4 to 2x2 in bfloat16. Measured on one core with AVX-512 and AMX.
 PAIRS = {torch.float32: 16, torch.float64: 16, torch.bfloat16: 64}
 
 
 def is_small(x: Tensor, kernel: tuple, stride: tuple, padding: tuple, dtype: torch.dtype) -> bool:
-    """Whether `on_small_map` is the faster way, for maps (B, C, H, W) computed with in `dtype`."""
+    """Whether `on_small_map` is faster, for maps (B, C, H, W) and computation in `dtype`."""
     height, width = x.shape[-2:]
     down = len(_starts(height, kernel[0], stride[0], padding[0]))
     across = len(_starts(width, kernel[1], stride[1], padding[1]))
@@ -25,11 +24,11 @@ def is_small(x: Tensor, kernel: tuple, stride: tuple, padding: tuple, dtype: tor
 
 
 def on_small_map(x: Tensor, weight: Tensor, stride: tuple, padding: tuple) -> Tensor:
-    """The convolution of maps (B, C, H, W) by a kernel (O, C, h, w), zeros around them.
+    """The convolution of maps (B, C, H, W) with a kernel (O, C, h, w), padded with zeros.
 
-    Without dilation and groups. The kernel is laid on the map at each of its H' W' places, cut
-    where it juts out, with zeros where it does not reach. Weights that meet padding alone get a
-    gradient of zero.
+    There is no dilation and there are no groups. The kernel is laid on the map at each of its H' W'
+    places, cut where it juts out, with zeros where it does not reach. Weights that meet only
+    padding get a gradient of zero.
 
     Returns: (B, O, H', W').
     """
@@ -52,7 +51,7 @@ def on_small_map(x: Tensor, weight: Tensor, stride: tuple, padding: tuple) -> Te
 
 
 def of_points(x: Tensor, weight: Tensor, stride: tuple) -> Tensor:
-    """The convolution of maps (B, C, H, W) by one pixel, (O, C, 1, 1): (B, O, H', W')."""
+    """The convolution of maps (B, C, H, W) with one pixel, (O, C, 1, 1): (B, O, H', W')."""
     down, across = stride
     points = x.permute(0, 2, 3, 1)[:, ::down, ::across]
     return _channels_first(linear(points, weight.flatten(1)))
@@ -61,8 +60,8 @@ def of_points(x: Tensor, weight: Tensor, stride: tuple) -> Tensor:
 def _channels_first(x: Tensor) -> Tensor:
     """(B, H, W, C) as (B, C, H, W), in the same memory.
 
-    A map of one pixel has the strides that torch's BatchNorm gives its output: where input and
-    gradient differ in them, BatchNorm's backward pass takes seven times as long.
+    A map of one pixel gets the strides that torch's BatchNorm gives its output. Where input and
+    gradient have different strides, BatchNorm's backward pass takes seven times as long.
     """
     if x.shape[1] * x.shape[2] == 1:
         return x.flatten(1)[:, :, None, None]

@@ -1,8 +1,8 @@
-"""How torch's OpenMP threads wait for each other: asleep, so that a run gets on beside others.
+"""Let torch's OpenMP threads sleep while they wait, so that runs can share a machine.
 
-They wait at the end of every operation. Left alone, GNU's OpenMP library (libgomp) lets them keep
-their cores for 300,000 turns meanwhile. Where another process has the core of the thread that is
-waited for, that is most of the time. What is computed is the same, bit for bit.
+Threads wait for each other at the end of every operation. By default GNU's OpenMP library (libgomp)
+lets a waiting thread keep its core busy for 300,000 turns. When another process occupies the core
+of the thread that is waited for, this takes most of the time. Results are the same, bit for bit.
 """
 
 import os
@@ -11,12 +11,12 @@ import threading
 
 
 def wait_asleep() -> None:
-    """Let the threads of this process, and of those that it starts, wait asleep.
+    """Make the threads of this process, and of those that it starts, sleep while they wait.
 
-    Unless the environment says how: `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT` are read when the
-    library is loaded, which `import torch` does. Where that came first, on Linux, teams of threads
-    are kept asleep until there are more threads than cores: libgomp then waits for 1,000 turns,
-    some microseconds, before it sleeps (its manual, under `GOMP_SPINCOUNT`).
+    If the environment sets `OMP_WAIT_POLICY` or `GOMP_SPINCOUNT`, nothing is changed. The library
+    reads them when it is loaded, which `import torch` does. If torch was imported first, on Linux,
+    teams of threads are kept asleep until there are more threads than cores. libgomp then waits
+    only 1,000 turns, some microseconds, before it sleeps (its manual, under `GOMP_SPINCOUNT`).
     """
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         return
@@ -26,10 +26,10 @@ def wait_asleep() -> None:
 
 
 def _outnumber_cores() -> None:
-    """Keep as many teams asleep as make, with the team that computes, more threads than cores."""
+    """Keep enough teams asleep that, with the team that computes, threads outnumber cores."""
     import torch
 
-    helpers = torch.get_num_threads() - 1  # of a team, beside the thread that calls
+    helpers = torch.get_num_threads() - 1  # in a team, besides the calling thread
     teams = (len(os.sched_getaffinity(0)) - 1) // helpers if helpers else 0
     for _ in range(teams):
         ready = threading.Event()
@@ -38,7 +38,7 @@ def _outnumber_cores() -> None:
 
 
 def _keep_a_team(ready: threading.Event) -> None:
-    """Compute something that takes all threads, then keep this thread and its team for good."""
+    """Compute something that uses all threads, then keep this thread and its team alive."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""Class centroids (the paper's Figure 7, Appendix B), beside a known hierarchy of the classes.
+"""Compare class centroids (the paper's Figure 7, Appendix B) with a known class hierarchy.
 
 A hierarchy is a list with the path of each class: the names of the nodes from the root down to the
 class itself.
@@ -26,13 +26,13 @@ def hierarchy(
 ) -> list[tuple[str, ...]]:
     """The path of each class.
 
-    Of WordNet, `("entity (n00001740)", ..., "goldfish (n01443537)")`, if `csv` names a table; else
-    the class's superclass and itself, `("digits", "7")`.
+    If `csv` names a table, it is WordNet's, `("entity (n00001740)", ..., "goldfish (n01443537)")`;
+    else it is the class's superclass and the class itself, `("digits", "7")`.
 
     Args:
-        classes: their names; WordNet ids where there is a table.
-        csv: a table with columns wnid, name, hypernym_wnids, hypernym_names; the last two root
-            first, joined with "/".
+        classes: names of the classes; WordNet ids if there is a table.
+        csv: a table with columns wnid, name, hypernym_wnids, hypernym_names. The last two begin
+            with the root and are joined with "/".
         coarse: superclass of each class (classes,), as in an `ImageSet`.
         coarse_names: names of the superclasses.
 
@@ -70,9 +70,9 @@ def _climb(paths: list[tuple]) -> np.ndarray:
 
 
 def tree_distance(paths: list[tuple]) -> np.ndarray:
-    """Edges (C, C) from class to class over their lowest common ancestor.
+    """Number of edges (C, C) from class to class via their lowest common ancestor.
 
-    Paths that share no node meet in a root.
+    Paths that share no node meet at a common root.
 
     >>> tree_distance([("a", "b", "x"), ("a", "y")]).tolist()
     [[0, 3], [3, 0]]
@@ -104,15 +104,15 @@ def centroids(features: Tensor, labels: Tensor) -> Tensor:
 def rank_correlation(
     similarity: np.ndarray, distance: np.ndarray, permutations: int = 9999
 ) -> dict[str, Any]:
-    """Spearman's ρ over the C(C - 1)/2 pairs of classes, of 1 - similarity and distance.
+    """Spearman's ρ of 1 - similarity and distance, over the C(C - 1)/2 pairs of classes.
 
-    Pairs that share a class are not independent, so classes, not pairs, are what is permuted and
-    what is left out.
+    Pairs that share a class are not independent, so it is classes, not pairs, that are permuted and
+    left out.
 
     Args:
         similarity: of classes, (C, C).
         distance: in a hierarchy, (C, C).
-        permutations: random relabellings; all C! of them if that is no more.
+        permutations: number of random relabellings; all C! of them if there are no more.
 
     Returns:
         `rho`; `p`, one-sided, from relabelling the classes (Mantel 1967): the share of the

@@ -1,7 +1,8 @@
-"""What Eq. 2 and Eq. 4 should find where the truth is known, and other estimators (notebook 10).
+"""A model in which the truth for Eq. 2 and 4 is known, and other estimators (notebook 10).
 
-The model: x uniform on the sphere S^{D-1}; of each x, V views y | x ~ vMF(x, kappa0), independent
-of each other. Entropies and informations are in nats. A_D = I_{D/2} / I_{D/2-1} is the mean cosine.
+In the model, x is uniform on the sphere S^{D-1}. Each x has V views y | x ~ vMF(x, kappa0),
+independent of each other. Entropies and informations are in nats. A_D = I_{D/2} / I_{D/2-1} is the
+mean cosine.
 """
 
 import math
@@ -22,9 +23,9 @@ from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
 
 
 def vmf_entropy(dim: int, kappa: float) -> float:
-    """-log C_D(kappa) - kappa A_D(kappa), in nats (Mardia and Jupp 2000, 9.3).
+    """The entropy -log C_D(kappa) - kappa A_D(kappa), in nats (Mardia and Jupp 2000, 9.3).
 
-    A_D is taken from the normalisers of D and D + 2 in log space, where neither Bessel function
+    A_D is computed from the normalisers of D and D + 2 in log space, where neither Bessel function
     underflows: kappa / (2 pi) C_D / C_{D+2}.
     """
     log_c = log_vmf_normalizer(dim, kappa)
@@ -34,7 +35,7 @@ def vmf_entropy(dim: int, kappa: float) -> float:
 
 
 def vmf_mutual_information(dim: int, kappa0: float) -> float:
-    """I(X;Y) = H(Y) - H(Y|X) of the model in nats, where Y is uniform like X."""
+    """I(X;Y) = H(Y) - H(Y|X) of the model, in nats; Y is uniform like X."""
     return log_area(dim) - vmf_entropy(dim, kappa0)
 
 
@@ -58,11 +59,11 @@ def vmf_views(
 
 
 def views_information(views: Tensor, kappa0: float) -> float:
-    """I(Y_1; Y_2..Y_V) in nats, what the other views tell about one, from `views` (V, N, D).
+    """I(Y_1; Y_2..Y_V) in nats: what the other views tell about one. `views` is (V, N, D).
 
     It is a mean of closed-form log-ratios. With x integrated out,
     p(y_1..y_V) = C_D(kappa0)^V / (|S^{D-1}| C_D(kappa0 |y_1 + .. + y_V|)).
-    It grows with V towards I(X;Y), as many views give x away.
+    It grows with V towards I(X;Y), because many views reveal x.
     """
     dim = views.shape[2]
 
@@ -77,7 +78,7 @@ def views_information(views: Tensor, kappa0: float) -> float:
 
 
 def smoothed_information(dim: int, kappa0: float, kappa: float, nodes: int = 400) -> float:
-    """Eq. 4 (with 1/|P|) of endlessly many x with endlessly many views each, in nats.
+    """Eq. 4 (with 1/|P|) for infinitely many x with infinitely many views each, in nats.
 
     That is E log q(y|x) / q(y) with q = p * K_kappa, by Gauss-Legendre quadrature over the angle t
     between x and y. q(y) is uniform, and two vMF densities convolve to
@@ -87,7 +88,7 @@ def smoothed_information(dim: int, kappa0: float, kappa: float, nodes: int = 400
         dim: D.
         kappa0: concentration of the views.
         kappa: concentration of the kernel.
-        nodes: of the quadrature.
+        nodes: number of nodes of the quadrature.
     """
     # nodes and weights moved from -1..1 to 0..pi
     nodes_and_weights = np.stack(np.polynomial.legendre.leggauss(nodes))
@@ -106,7 +107,7 @@ def best_kappa(score: Callable[[float], float]) -> float:
     """The kappa between 0.1 and 10,000 with the highest score, to about 5%.
 
     Args:
-        score: of a kappa, with one maximum.
+        score: maps a kappa to a number and has one maximum.
     """
 
     def loss(log_kappa: float) -> float:
@@ -123,7 +124,7 @@ def best_kappa(score: Callable[[float], float]) -> float:
 def info_nce(scores: Tensor) -> Tensor:
     """mean_i log( e^f_ii / (1/N sum_j e^f_ij) ) <= log N (van den Oord et al. 2018, 2.3).
 
-    In nats, from scores f(x_i, y_j) (N, N).
+    It is in nats, from scores f(x_i, y_j) (N, N).
     """
     log_ratios = scores.diagonal() - scores.logsumexp(1)
     return log_ratios.mean() + math.log(len(scores))
@@ -132,7 +133,7 @@ def info_nce(scores: Tensor) -> Tensor:
 def nwj(scores: Tensor) -> Tensor:
     """mean_i f_ii - mean_{i != j} e^(f_ij - 1) (Nguyen et al. 2010, as in Poole et al. 2019).
 
-    In nats, from scores f(x_i, y_j) (N, N).
+    It is in nats, from scores f(x_i, y_j) (N, N).
     """
     own = scores.diagonal().mean()
     return own - (_log_mean_exp(scores) - 1).exp()
@@ -141,7 +142,7 @@ def nwj(scores: Tensor) -> Tensor:
 def mine(scores: Tensor) -> Tensor:
     """mean_i f_ii - log mean_{i != j} e^f_ij: Donsker and Varadhan's bound.
 
-    In nats, from scores f(x_i, y_j) (N, N) (Belghazi et al. 2018, Theorem 1).
+    It is in nats, from scores f(x_i, y_j) (N, N) (Belghazi et al. 2018, Theorem 1).
     """
     return scores.diagonal().mean() - _log_mean_exp(scores)
 
@@ -156,16 +157,16 @@ def _log_mean_exp(scores: Tensor) -> Tensor:
 def critic_bound(
     bound: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, bilinear: bool = False
 ) -> float:
-    """A bound of the information, of a critic that is fitted to maximise it.
+    """A bound on the information, with a critic that is fitted to maximise it.
 
-    The critic is f(x, y) = w x.y + b, or x'Wy + b if `bilinear`; no number beyond 10,000. Both
-    contain the model's log-ratio, kappa0 x.y + a constant, and being linear in their numbers they
-    make each bound concave. It is fitted to three eighths of the pairs, the next eighth says when
-    to stop, and the second half is what the bound is taken of. Where pairs are told apart without
-    error, NWJ and MINE have no maximum: the result is huge.
+    The critic is f(x, y) = w x.y + b, or x'Wy + b if `bilinear`; no parameter exceeds 10,000. Both
+    forms include the model's log-ratio, kappa0 x.y + a constant. They are linear in their
+    parameters, so each bound is concave. The critic is fitted to three eighths of the pairs, the
+    next eighth decides when to stop, and the bound is computed on the second half. Where pairs can
+    be told apart without error, NWJ and MINE have no maximum, and the result is huge.
 
     Args:
-        bound: maps scores (N, N) to nats.
+        bound: a function that maps scores (N, N) to nats.
         x: (N, D).
         y: (N, D).
         bilinear: whether the critic has a matrix W.
@@ -176,7 +177,7 @@ def critic_bound(
         x.float().tensor_split(ends), y.float().tensor_split(ends), strict=True
     )
     numbers = torch.zeros(1 + (dim**2 if bilinear else 1), requires_grad=True)
-    path = []  # of (bound that says when to stop, bound that is returned)
+    path = []  # pairs: the bound that decides when to stop, the bound to return
 
     def bound_of(x: Tensor, y: Tensor) -> Tensor:
         b, w = numbers.clamp(-KAPPA_MAX, KAPPA_MAX).split([1, len(numbers) - 1])
@@ -198,8 +199,8 @@ def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:
     """Mutual information in nats from N pairs (Kraskov, Stoegbauer and Grassberger 2004, Eq. 8).
 
     psi(k) + psi(N) - mean_i( psi(n_x + 1) + psi(n_y + 1) ), where n_x and n_y count the points
-    nearer to i in x and in y than its k-th neighbour in both is, by the larger of the two Euclidean
-    distances. Memory grows as N^2.
+    that are nearer to i, in x and in y, than its k-th neighbour. That neighbour is found by the
+    larger of the two Euclidean distances. Memory grows as N^2.
 
     Args:
         x: (N, D).

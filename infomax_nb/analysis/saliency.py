@@ -1,7 +1,8 @@
 """Where a network looks (the paper's Figures 1 and 2), and how much of that lies on the object.
 
-Images are uint8 (N, 3, H, W). Maps are float32 (N, H, W), nowhere negative; they are computed in
-float32 on `device`, `auto`, `cpu` or `cuda`, by a copy of the network, and come to the CPU.
+Images are uint8 (N, 3, H, W). Maps are float32 (N, H, W) and nowhere negative. A copy of the
+network computes them in float32 on `device` (`auto`, `cpu` or `cuda`); they are returned on the
+CPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,26 +48,26 @@ def smooth_grad_cam(
     """Maps of a convolutional network: the mean of grad-cam's `GradCAM` over noisy copies.
 
     No label is needed: the target is the un-normalised embedding's dot product with its own
-    detached copy. (The cosine in its place is 1 whatever the image: every gradient would be zero.)
-    grad-cam cuts negative values off, then stretches each map onto 0..1, from its minimum to its
-    maximum: its values have no unit, its zero no meaning.
+    detached copy. (Their cosine would be 1 for any image, and every gradient zero.) grad-cam cuts
+    off negative values, then stretches each map onto 0..1, from its minimum to its maximum. So the
+    values have no unit, and zero has no meaning.
 
     Args:
         net: the network.
         images: uint8 (N, 3, H, W).
-        layer: a stage of the network (timm's `feature_info`, else its direct children); None is the
-            deepest whose map is at least 8×8.
+        layer: a stage of the network (from timm's `feature_info`, else its direct children). None
+            is the deepest one whose map is at least 8×8.
         noise: standard deviation, as a share of the range of the input's values; SmoothGrad
             (Smilkov et al. 2017) recommends 0.1 to 0.2.
         copies: number of noisy copies of each image.
-        seed: of the noise, which is drawn on the CPU: the same everywhere.
+        seed: of the noise, which is drawn on the CPU, so that it is the same on every device.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
         Maps in 0..1, (N, H, W).
 
     Raises:
-        ParameterError: there is no such layer, or its map is a single point, thus constant.
+        ParameterError: there is no such layer, or its map is a single point and thus constant.
         RunError: memory runs out.
     """
     from pytorch_grad_cam import GradCAM  # takes a second
@@ -96,12 +97,12 @@ def _map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:
     """Height and width of each stage's map, in the network's order."""
     stages = [stage["module"] for stage in getattr(net, "feature_info", ())]
     stages = stages or [name for name, _ in net.named_children()]
-    outputs = AttentionExtract(deepcopy(net), stages, method="hook")(x)  # takes any module's
+    outputs = AttentionExtract(deepcopy(net), stages, method="hook")(x)  # works for any module
     return {stage: out.shape[2:] for stage, out in outputs.items() if out.ndim == 4}
 
 
 def _with_a_map(layer: str | None, sizes: Mapping[str, Sequence[int]]) -> str:
-    """The layer, for None the last of at least 8×8; ParameterError if its map is a single point."""
+    """The layer; None is the last of at least 8×8. ParameterError if its map is a single point."""
     large = [name for name, size in sizes.items() if min(size) >= 8]
     chosen = layer or (large[-1] if large else None)
     if chosen is None or max(sizes.get(chosen, [1])) == 1:
@@ -117,8 +118,8 @@ def _with_a_map(layer: str | None, sizes: Mapping[str, Sequence[int]]) -> str:
 def attention(net: Any, images: Tensor, device: str = "auto") -> Tensor:
     """The paper's Figure 2: attention of a ViT's CLS token to each patch, over heads and blocks.
 
-    Nothing but the mean is taken. Before the grid of patches is enlarged (bilinear), a map's sum is
-    1 less the attention that the CLS token pays to itself and to other prefix tokens.
+    It is the mean and nothing else. Before the grid of patches is enlarged (bilinear), a map's sum
+    is 1 less the attention that the CLS token pays to itself and to other prefix tokens.
 
     Args:
         net: one of timm's ViTs.
@@ -129,7 +130,7 @@ def attention(net: Any, images: Tensor, device: str = "auto") -> Tensor:
         Maps (N, H, W).
 
     Raises:
-        ParameterError: the image cannot be divided into patches, or is a single one.
+        ParameterError: the image cannot be divided into patches, or is a single patch.
         RunError: memory runs out.
     """
     size = images.shape[2:]
@@ -157,7 +158,7 @@ def coverage(boxes: Tensor, size: int) -> Tensor:
 
     Args:
         boxes: (N, 4), x0 y0 x1 y1 in pixels.
-        size: pixels of the square images.
+        size: side of the square images in pixels.
     """
     low, high = boxes.view(-1, 2, 2, 1).unbind(1)  # of x and y: (N, 2, 1)
     pixel = torch.arange(size)
@@ -175,8 +176,8 @@ def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
     Returns:
         `ratio`: the share of the map's sum inside the mask, over the mask's share of the area; 1
         for a uniform map. `hit`: the pointing game (Zhang et al. 2016, here without their tolerance
-        of 15 pixels), 100 if the map's maximum lies inside, 0 if not; of equal maxima the mean, so
-        a uniform map scores the area. `area`: the mask's share of the image, percent.
+        of 15 pixels), 100 if the map's maximum lies inside, 0 if not. Equal maxima score their
+        mean, so a uniform map scores the area. `area`: the mask's share of the image, percent.
     """
     values = maps.double().flatten(1)
     values = (values / values.amax(1, keepdim=True)).nan_to_num(1.0)
@@ -191,7 +192,7 @@ def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
 def interval(values: pd.DataFrame) -> pd.DataFrame:
     """Mean of each column with its 95% interval, `low` to `high`, over the rows (images).
 
-    A percentile bootstrap.
+    It is a percentile bootstrap.
     """
     options: dict[str, Any] = {"n_resamples": 2000, "method": "percentile", "random_state": 0}
     ends = bootstrap((values,), np.mean, batch=50, **options).confidence_interval
@@ -204,12 +205,12 @@ def interval(values: pd.DataFrame) -> pd.DataFrame:
 def ratio_gaps(
     measured: Mapping[str, Sequence[pd.DataFrame]], ours: str
 ) -> dict[str, list[pd.Series]]:
-    """What ours' ratio has more than its references', image by image.
+    """How much `ours`' ratio exceeds that of each reference, image by image.
 
     Args:
-        measured: for each name a table of `inside` by network, with a column `other`: the ratio on
-            another image's object. Of a reference that has fewer networks they take turns.
-        ours: the name of what is compared.
+        measured: for each name, tables of `inside`, one per network, with a column `other`: the
+            ratio on another image's object. If a reference has fewer networks, they take turns.
+        ours: the name that is compared with the references.
     """
     references = {
         "uniform": "a uniform map",
@@ -228,8 +229,8 @@ def ratio_gaps(
 def compared(gaps: Mapping[str, Sequence[pd.Series]]) -> pd.DataFrame:
     """Each gap's mean, its 95% interval, `low` to `high`, and the `word` that follows from it.
 
-    The interval is Student's t over networks, of one network a bootstrap over its images. Words are
-    `above`, `below` and `not told apart from`.
+    The interval is Student's t over networks, or for one network a bootstrap over its images. Words
+    are `above`, `below` and `not told apart from`.
     """
     by_network = pd.DataFrame({name: [gap.mean() for gap in each] for name, each in gaps.items()})
     if len(by_network) > 1:
@@ -242,7 +243,7 @@ def compared(gaps: Mapping[str, Sequence[pd.Series]]) -> pd.DataFrame:
 
 
 def conclusion(words: Mapping[str, str]) -> str:
-    """Whether “focuses on objects” is shown: ours is `above` everything but another method.
+    """A sentence on whether “focuses on objects” is shown: `above` all but another method.
 
     >>> conclusion({"a uniform map": "above", "simclr": "below"})
     '“Focuses on objects” is shown'

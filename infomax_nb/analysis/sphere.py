@@ -17,11 +17,11 @@ from torch import Tensor
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import log_vmf_normalizer
 
-LEVELS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # of a density over the uniform one, in pictures
+LEVELS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # contours: a density over the uniform one
 
 
 def log_area(dim: int) -> float:
-    """log of the surface of S^{D-1}, in nats: the uniform distribution's entropy, the largest.
+    """log of the surface of S^{D-1}, in nats: the uniform distribution's entropy, the maximum.
 
     >>> math.isclose(log_area(3), math.log(4 * math.pi))
     True
@@ -39,8 +39,8 @@ def on_circle(degrees: Tensor | list[float]) -> Tensor:
 def clustered_views(n_images: int, n_views: int, dim: int, degrees: float, seed: int = 0) -> Tensor:
     """Views (V, B, D), float64, each `degrees` away from its image's random centre.
 
-    The direction is random. At 0 degrees all views of an image coincide; at 90 they have nothing to
-    do with its centre.
+    The direction from the centre is random. At 0 degrees all views of an image coincide; at 90 they
+    have nothing to do with the centre.
     """
     generator = torch.Generator().manual_seed(seed)
     normal = partial(torch.randn, generator=generator, dtype=torch.float64)
@@ -53,11 +53,11 @@ def clustered_views(n_images: int, n_views: int, dim: int, degrees: float, seed:
 
 
 def kernel_density(points: Tensor, at: Tensor, kappa: float) -> Tensor:
-    """The density (...) that is estimated from points: the mean of their kernels (Eq. 1).
+    """The density (...) estimated from points: the mean of their kernels (Eq. 1).
 
     Args:
         points: unit rows (N, D).
-        at: unit rows (..., D) where it is asked for.
+        at: unit rows (..., D) where the density is wanted.
         kappa: concentration of the kernel.
     """
     log_c = log_vmf_normalizer(points.shape[1], kappa)
@@ -72,7 +72,7 @@ def draw_sphere(axes: Sequence[plt.Axes], points: Tensor, kappas: Sequence[float
 
     Args:
         axes: one for each kappa.
-        points: unit rows (N, 3); the near ones are drawn, too.
+        points: unit rows (N, 3); those on the near half are drawn, too.
         kappas: concentrations of the kernel.
     """
     line = torch.linspace(-1, 1, 400, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Images with labels: data sets, their readers, and the order in which a training sees them."""
+"""Images with labels: data sets, their readers, and the order in which training sees them."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""One image from one file, as a viewer shows it: upright, on white, 8 bits a channel."""
+"""Decode one image from a file, as a viewer shows it: upright, on white, 8 bits a channel."""
 
 import re
 import warnings
@@ -11,12 +11,12 @@ from PIL.ExifTags import Base
 
 from infomax_nb.errors import file_errors
 
-# Files are their owner's: Pillow's guards against hostile uploads would refuse large scans and long
-# captions.
+# Files are the user's own. Pillow's guards against hostile uploads would refuse large scans and
+# long captions.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**31 - 1
 
-# Grey TIFFs that Pillow decodes in the other byte order or with black as zero alone: `_grey` turns
+# Grey TIFFs that Pillow decodes only in the other byte order or with black as zero. `_grey` turns
 # them round.
 for _order in (b"II", b"MM"):
     for _zero in (0, 1):
@@ -31,32 +31,32 @@ def decode_image(
 ) -> Image.Image:
     """The image in a file, RGB, as a viewer shows it.
 
-    It is upright (EXIF), with white behind what is transparent; of several frames it is the first.
+    It is upright (EXIF), with white behind transparent parts. Of several frames it is the first.
     Grey values of 12 and 16 bits are scaled to 8. Colour profiles are not applied.
 
     Args:
         path: the file.
-        least: width and height in pixels. A larger JPEG may come at 1/2, 1/4 or 1/8 of its size,
-            not below `least`: that is fast.
-        parameter: what led to the file; errors begin with it.
+        least: width and height in pixels. A larger JPEG may be decoded at 1/2, 1/4 or 1/8 of its
+            size, which is fast, but not below `least`.
+        parameter: the parameter that led to the file; errors begin with it.
 
     Raises:
-        ParameterError: the file, which is named, is damaged, or has floats, signed or 32-bit
-            values, or is a TIFF of 16-bit colours in planes.
+        ParameterError: the file is damaged, or has floats, signed or 32-bit values, or is a
+            TIFF of 16-bit colours in planes. The error names it.
     """
     _silence_metadata()
     with file_errors(path, parameter, cure=" `damaged: skip` leaves it out."):
         with Image.open(path) as whole:
             whole.verify()  # decoding ignores a PNG's check sums
         with Image.open(path) as image:
-            # No memory map: Pillow's takes a turned TIFF's width for its height.
+            # Prevents a memory map: with one, Pillow takes a turned TIFF's width for its height.
             image.filename = ""
             _refuse_unknown_white(image)
             layout = str(image.tile[0].args) if image.format == "PNG" else ""  # gone after `load`
             image.draft(None, least)
             image.load()
             shown = _on_white(_with_alpha(image, layout))
-            shown.info.clear()  # EXIF, which may be damaged, with it
+            shown.info.clear()  # including EXIF, which may be damaged
             shown.getexif()[Base.Orientation] = _orientation(image)
             ImageOps.exif_transpose(shown, in_place=True)
             return shown
@@ -69,7 +69,7 @@ def _silence_metadata() -> None:
 
 
 def _refuse_unknown_white(image: ImageFile.ImageFile) -> None:
-    """Raise ValueError for values of which nobody can say which one is white."""
+    """Raise ValueError for values of which the white one is unknown."""
     sixteen_bit_pgm = image.mode == "I" and image.format == "PPM"
     if image.mode in ("F", "I") and not sixteen_bit_pgm:
         raise ValueError(f"it has mode {image.mode}, not 8 or 16 bits a channel")
@@ -83,9 +83,9 @@ def _refuse_unknown_white(image: ImageFile.ImageFile) -> None:
 
 
 def _with_alpha(image: ImageFile.ImageFile, layout: str) -> Image.Image:
-    """The decoded image with 8 bits a channel and the transparency that Pillow leaves aside.
+    """The decoded image with 8 bits a channel and the transparency that Pillow ignores.
 
-    layout: a PNG's, as Pillow calls it: "L;2", "RGB", ...
+    layout: a PNG's, in Pillow's words: "L;2", "RGB", ...
     """
     key = image.info.get("transparency")
     if image.mode.startswith("I"):
@@ -114,7 +114,7 @@ def _grey(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """RGB, white behind what is transparent."""
+    """The image in RGB, with white behind transparent parts."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -122,8 +122,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """1 to 8 as EXIF counts; 1, upright, where nothing readable is said."""
+    """EXIF's orientation, 1 to 8; 1, upright, if there is none that can be read."""
     try:
         return image.getexif().get(Base.Orientation, 1)
-    except Exception:  # a dozen kinds; damaged metadata is no damaged image
+    except Exception:  # a dozen kinds; damaged metadata does not make a damaged image
         return 1

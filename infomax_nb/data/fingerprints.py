@@ -1,7 +1,7 @@
-"""Which images a run saw: a digest of names, sizes and contents, compared before a run is reused.
+"""Identify the images that a run saw, by a digest that is compared before a run is reused.
 
-Contents are read once: as long as no file's size or time of change has changed, the digest is taken
-from a small cache in the folder of the runs.
+The digest covers names, sizes and contents. Contents are read once: while every file keeps its size
+and its time of change, the digest comes from a small cache in the folder of the runs.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from infomax_nb.files import atomic_write, data_folder, runs_folder
 from infomax_nb.notebook import is_interactive
 
 CACHE = ".fingerprints.json"
-CACHED = 100  # data sets that the cache holds, the newest ones
+CACHED = 100  # data sets in the cache, the newest ones
 ENTRY = {"digest", "files", "bytes"}
 
 # Test splits whose pixels are known, by `pixels_digest`.
@@ -39,7 +39,7 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
     """What identifies the configured data set.
 
     The digest covers each file's place below `data_root`, its size, its content, its split, class,
-    superclass and box, so a copy elsewhere has the same one. Of the drawn sets it covers the
+    superclass and box. So a copy elsewhere has the same digest. For the drawn sets it covers the
     symbols as this machine's font renders them.
 
     Returns:
@@ -72,8 +72,10 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
 
 
 def pixels_digest(data: ImageSet) -> str | None:
-    """A digest of the images' pixels (N, 3, H, W) and labels (N,), whatever their order and format;
-    None if they are in files."""
+    """A digest of the images' pixels (N, 3, H, W) and labels (N,); None if they are in files.
+
+    It does not depend on the images' order or file format.
+    """
     if not isinstance(data.images, torch.Tensor):
         return None
     rows = zip(data.images.cpu().numpy(), data.labels.cpu().numpy(), strict=True)
@@ -84,7 +86,7 @@ def pixels_digest(data: ImageSet) -> str | None:
 def described(data: dict[str, Any], test: ImageSet) -> dict[str, Any]:
     """A fingerprint as a run records it.
 
-    It gets `pixels`, a digest of the test split's, and its `name` where that digest is known.
+    It also gets `pixels`, the test split's `pixels_digest`, and the `name` of such images.
     """
     pixels = pixels_digest(test)
     if pixels is None:
@@ -93,16 +95,16 @@ def described(data: dict[str, Any], test: ImageSet) -> dict[str, Any]:
 
 
 def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> None:
-    """Refuse a data set that is not what the run was trained on.
+    """Refuse a data set that is not the one that the run was trained on.
 
     Args:
         run: the run's directory.
-        config: of the run.
-        then: the fingerprint that it recorded, None if it is older than fingerprints.
-        now: what `fingerprint` says today.
+        config: the run's configuration.
+        then: the fingerprint that the run recorded; None if the run is older than fingerprints.
+        now: what `fingerprint` returns now.
 
     Raises:
-        ParameterError: they differ.
+        ParameterError: the fingerprints differ.
     """
     same = config.dataset != "folder" if then is None else then["digest"] == now["digest"]
     if same:
@@ -124,7 +126,7 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
 
 
 def _roles(name: str, root: Path) -> list[tuple[str, str]]:
-    """Each file that the data set is read from, and its role there: place, split, class, box."""
+    """Each file that the data set is read from, with its role: place, split, class, box."""
     packed = packed_files(name, root)
     if packed:
         return [(str(path), path.name) for path in packed]
@@ -147,12 +149,12 @@ def _roles(name: str, root: Path) -> list[tuple[str, str]]:
 
 
 def _joined(roles: list[tuple[str, str]], more: list[str]) -> list[str]:
-    """Each file's role, and what else is known of it."""
+    """Each file's role, joined with what else is known about it."""
     return [f"{role}\0{each}" for (_, role), each in zip(roles, more, strict=True)]
 
 
 def _contents(roles: list[tuple[str, str]], skip: bool) -> list[str]:
-    """Digest of each file's content; with `skip`, of one that cannot be read, that it cannot."""
+    """Digest of each file's content; with `skip`, a note for a file that cannot be read."""
     quiet = not (is_interactive() or sys.stderr.isatty())
     with ThreadPoolExecutor() as pool:
         digests = pool.map(lambda role: _content(role[0], skip), roles)
@@ -181,7 +183,7 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 @contextmanager
 def _one_at_a_time(cache: Path) -> Iterator[None]:
-    """Let one process read the contents while others wait; where no lock can be had, each does."""
+    """Let one process read the contents while others wait; without a lock, each of them reads."""
     lock = FileLock(cache.with_suffix(".lock"))
     try:
         with suppress(OSError):
@@ -193,16 +195,16 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
 
 
 def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
-    """The cache, empty if there is none or it is damaged: it can be made anew."""
+    """The cache; empty if there is none or it is damaged, as it can be made again."""
     try:
         known = json.loads(path.read_bytes())
         return {key: entry for key, entry in known.items() if entry.keys() == ENTRY}
-    except (OSError, ValueError, AttributeError):  # AttributeError: no table of tables
+    except (OSError, ValueError, AttributeError):  # AttributeError: not a table of tables
         return {}
 
 
 def _write_cache(path: Path, known: dict[str, dict[str, Any]]) -> None:
-    """Keep what can be kept: runs may lie in a folder that is only read."""
+    """Write the cache if possible: the folder of the runs may be read-only."""
     newest = json.dumps(dict(list(known.items())[-CACHED:]), indent=1)
     with suppress(OSError, RunError):
         path.parent.mkdir(parents=True, exist_ok=True)

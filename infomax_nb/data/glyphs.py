@@ -1,8 +1,7 @@
-"""`glyphs`: images of symbols drawn from matplotlib's own DejaVu Sans, with masks and two levels of
-labels.
+"""`glyphs`: images of symbols in matplotlib's DejaVu Sans, with masks and two levels of labels.
 
 Groups of symbols are the coarse classes, symbols the fine ones. The generator is frozen: a test
-holds a hash of its pixels, and results in `reports/` depend on it.
+checks a hash of its pixels, and results in `reports/` depend on it.
 """
 
 from collections import Counter
@@ -16,12 +15,12 @@ from infomax_nb.symbols import GROUPS, MAX_CLASSES
 
 PER_CLASS = {"train": 100, "test": 50}
 _SPLIT_SEED = {"train": 11, "test": 12}
-_FINE = 4  # symbols are drawn this many times as large, then reduced
+_FINE = 4  # symbols are drawn this many times larger, then reduced
 _FONT_PIXELS = 160
 
 
 class Glyphs(NamedTuple):
-    """A split.
+    """A split: images, masks and labels.
 
     `images`: uint8 (M, 3, size, size); `masks`: bool (M, size, size), True on the symbol; `labels`:
     (M,), the number of the class.
@@ -35,15 +34,15 @@ class Glyphs(NamedTuple):
 def classes(n: int) -> list[tuple[str, str]]:
     """The n (group, symbol) pairs in use, groups together.
 
-    There are about six symbols a group at first (48 is 8 groups of 6), then the groups grow.
+    At first each group has about six symbols (48 is 8 groups of 6); then the groups grow.
 
     Raises:
-        ValueError: there are not so many symbols, or n is below 2.
+        ValueError: there are fewer than n symbols, or n is below 2.
     """
     if not 2 <= n <= MAX_CLASSES:
         raise ValueError(f"n_classes = {n} is not allowed: glyphs has 2 to {MAX_CLASSES} classes.")
     first = list(GROUPS)[: max(2, round(n / 6))]
-    # The group of each symbol that comes into use: one of each first group in turn, then others.
+    # The groups of the symbols in order of use: the first groups in turn, then the others.
     turns = [name for k in range(64) for name in first if k < len(GROUPS[name])]
     turns += [name for name in GROUPS if name not in first for _ in GROUPS[name]]
     used = Counter(turns[:n])
@@ -54,7 +53,7 @@ def classes(n: int) -> list[tuple[str, str]]:
 
 
 def stencils(n: int) -> list[bytes]:
-    """The n symbols as this machine draws them: what the images depend on beside this module."""
+    """The n symbols as this machine draws them, on which the images depend besides this module."""
     return [_stencil(symbol).tobytes() for _, symbol in classes(n)]
 
 
@@ -67,9 +66,9 @@ def make(split: str, n: int = 48, size: int = 32, seed: int = 0, textured: bool 
     Args:
         split: `train` or `test`.
         n: number of classes.
-        size: pixels of the square images.
-        seed: names another draw of the same distribution; 0 is the one that results refer to.
-        textured: a coloured texture of its own behind each symbol.
+        size: side of the square images in pixels.
+        seed: selects a draw from the same distribution; results refer to 0.
+        textured: whether each symbol has its own coloured texture behind it.
 
     Returns:
         Images (M, 3, size, size), masks (M, size, size) and labels (M,) in 0..n-1.
@@ -121,7 +120,7 @@ def _cover(symbol: str, size: int, extent: float, x: float, y: float, degrees: f
     sin = np.sin(np.radians(degrees)) * zoom
     x = x * _FINE
     y = y * _FINE
-    # PIL's affine map leads from a pixel of the result to one of the stencil.
+    # PIL's affine map goes from a pixel of the result to one of the stencil.
     matrix = (cos, sin, centre - cos * x - sin * y, -sin, cos, centre + sin * x - cos * y)
     square = (size * _FINE, size * _FINE)
     turned = stencil.transform(square, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)

@@ -15,17 +15,17 @@ from infomax_nb.errors import file_errors
 
 
 class ImageFiles:
-    """Images uint8 (N, 3, H, W) that stay in their files; those asked for are decoded by threads.
+    """Images uint8 (N, 3, H, W) that stay in their files until threads decode the ones needed.
 
     Indexing and `split` give tensors, as they do for a tensor of all images.
 
     Args:
         paths: the files (N,), an array of strings.
         size: pixels of a side. Images are scaled (bicubic, the short side) and cropped to their
-            central square; None takes them as they are, all as large as the first.
+            central square. None takes them as they are; all must be as large as the first.
 
     Raises:
-        ParameterError: a file cannot be read, here or when its image is asked for. It is named.
+        ParameterError: a file cannot be read, here or when its image is needed. The error names it.
     """
 
     device = torch.device("cpu")
@@ -42,7 +42,7 @@ class ImageFiles:
 
     def __getitem__(self, rows: Tensor | slice | int) -> Tensor:
         chosen = self.paths[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
-        paths = np.asarray(chosen, object)  # one row gives a string
+        paths = np.asarray(chosen, object)  # a single row gives a string
         images = np.empty((*paths.shape, *self.shape[1:]), np.uint8)
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._decode, paths.flat, images.reshape(-1, *self.shape[1:])))
@@ -53,7 +53,7 @@ class ImageFiles:
         return read_ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
 
     def to(self, device: torch.device | str) -> "ImageFiles":
-        """Itself: files stay where they are."""
+        """The same object: files stay where they are."""
         return self
 
     def _decode(self, path: str, pixels: np.ndarray) -> None:
@@ -68,7 +68,7 @@ class ImageFiles:
 
 
 def read_ahead(read: Callable, parts: Iterable) -> Iterator:
-    """`read(part)` of each part, by a thread, while the caller works on the one before."""
+    """`read(part)` for each part, in a thread, while the caller works on the one before."""
     with ThreadPoolExecutor(1) as reader:
         coming: deque[Future] = deque()
         for part in parts:
@@ -86,7 +86,7 @@ class ImageSet:
     Args:
         images: uint8 (N, 3, H, W), H and W in pixels; `ImageFiles` where a set is large.
         labels: int64 (N,), -1 where there is none.
-        classes: their names; [] without labels.
+        classes: names of the classes; [] without labels.
         coarse: (classes,), the superclass of each class.
         coarse_names: names of the superclasses.
         masks: bool (N, H, W), True on the object.

@@ -1,4 +1,4 @@
-"""`load`: a split of a data set as uint8 images, in memory or, where it is large, in its files."""
+"""`load`: a split of a data set as uint8 images, in memory or, if it is large, in its files."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from infomax_nb.data.sampling import stratified
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.files import data_place
 
-MEMORY = 2 * 2**30  # bytes that images decoded at once may take
+MEMORY = 2 * 2**30  # bytes that images may take if all are decoded at once
 
 
 @memory_errors("a data set was loaded", "take fewer images (n_train) or a smaller image_size")
@@ -39,25 +39,26 @@ def load(
 
     Args:
         name: `glyphs`, `glyphs_textured`, or one of `readers.READERS`.
-        root: the folder that holds the data; a relative one is looked for from here, then from the
-            project. Nothing is read for glyphs.
-        split: `train` or `test`; STL-10 has `unlabeled` (train + unlabeled, labels -1 there), too.
+        root: the folder that holds the data. A relative one is looked for in the working folder,
+            then in the project's. Nothing is read for glyphs.
+        split: `train` or `test`; for STL-10 also `unlabeled` (train + unlabeled, with labels -1 for
+            the latter).
         n: images to keep, the same number of each class as far as possible; None keeps all.
-        seed: of the choice of images.
+        seed: decides the choice of images.
         n_classes: number of classes of glyphs.
         image_size: pixels of a side; None keeps the data set's own size, or takes
             `config.common_size` where its images differ in size.
-        damaged: files that cannot be decoded: `refuse`, or `skip`, which decodes every file once
-            more and names those that are left out on stderr. A class must keep an image.
-        memory: bytes. Images in files of their own are decoded here if all of them take no more,
-            else when they are used.
+        damaged: what to do with files that cannot be decoded: `refuse`, or `skip`, which decodes
+            every file once more and names on stderr those left out. Each class must keep an image.
+        memory: bytes. Images in separate files are decoded here if all of them take no more than
+            this, else when they are used.
 
     Returns:
         The set, images (N, 3, H, W).
 
     Raises:
-        ParameterError: something is missing (it says where it was looked for and how to get it) or
-            damaged (it names the file), or `name`, `split` or `n` is not allowed.
+        ParameterError: data are missing (the error says where they were looked for and how to get
+            them) or damaged (it names the file), or `name`, `split` or `n` is not allowed.
         RunError: memory ran out.
     """
     splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
@@ -78,7 +79,7 @@ def load(
 def _read(
     name: str, root: str | Path, split: str, n_classes: int, size: int | None
 ) -> ImageSet | Listing:
-    """The split as it comes from its reader, or drawn."""
+    """The split as its reader returns it, or as it is drawn."""
     if name in READERS:
         return READERS[name](data_place(root), split)
     if name not in ("glyphs", "glyphs_textured"):

@@ -1,5 +1,4 @@
-"""Photographs to look at with a network: some that come with two of the packages, or a folder of
-one's own."""
+"""Photographs to show a network: some that come with two packages, or the user's own folder."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -24,8 +23,10 @@ SHIPPED = {
 
 @dataclass(frozen=True)
 class Photograph:
-    """`name`: of the file. `pixels`: uint8 (3, H, W), the whole image; its shorter side as long as
-    was asked for."""
+    """A photograph: its file's `name`, and its `pixels`, uint8 (3, H, W).
+
+    It is the whole image; its shorter side has the length that was asked for.
+    """
 
     name: str
     pixels: Tensor
@@ -33,8 +34,11 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Album:
-    """`shown`: the photographs. `found`: how many images there are. `damaged`: names of files that
-    were left out."""
+    """Photographs from one place.
+
+    `shown`: the photographs. `found`: the number of images there. `damaged`: names of files that
+    were left out.
+    """
 
     shown: list[Photograph]
     found: int
@@ -47,7 +51,7 @@ class Album:
         return torch.stack([center_crop(each.pixels, [side, side]) for each in self.shown])
 
     def in_words(self) -> str:
-        """Which of how many pictures are shown, by number and file name."""
+        """A sentence on which pictures are shown, and of how many, by number and file name."""
         names = ", ".join(f"{k} {photograph.name}" for k, photograph in enumerate(self.shown, 1))
         which = "the first by name"
         if len(self.shown) + len(self.damaged) == self.found:
@@ -66,15 +70,15 @@ def own(folder: str, damaged: str = "refuse", most: int = 8, size: int = 64) -> 
     """The first pictures by name in a folder, not in those below it.
 
     Args:
-        folder: a relative one is looked for from here, then from the project.
-        damaged: a file that cannot be decoded is refused, or, with `skip`, left out and the next
-            one taken.
-        most: how many are shown.
+        folder: a relative one is looked for in the working folder, then in the project's.
+        damaged: what to do with a file that cannot be decoded: `refuse` raises, `skip` leaves it
+            out and takes the next one.
+        most: the largest number to show.
         size: pixels of the shorter side.
 
     Raises:
-        ParameterError: the folder is none or holds no picture, or a picture, which is named, is
-            damaged.
+        ParameterError: there is no such folder, it holds no picture, or a picture is damaged. The
+            error names it.
     """
     paths = _images_in(folder)
     shown: list[Photograph] = []
@@ -105,10 +109,10 @@ def _images_in(folder: str) -> list[Path]:
 
 
 def _photograph(path: Path, size: int) -> Photograph:
-    """The image in a file with nothing cut off, the shorter side `size` pixels long.
+    """The image in a file with nothing cut off, its shorter side `size` pixels long.
 
-    Sides are multiples of 4, which is what a ViT's patches ask for; an image more than 16 times as
-    long as wide is compressed to that.
+    Sides are multiples of 4, as a ViT's patches require. An image more than 16 times as long as
+    wide is compressed to that ratio.
     """
     image = decode_image(path, (2 * size, 2 * size), "photos")
     scale = size / min(image.size)

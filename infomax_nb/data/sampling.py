@@ -12,9 +12,10 @@ from infomax_nb.seeds import Use, stream
 
 
 def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
-    """Indices (n,) of a subset in random order, the same number of each class up to rounding.
+    """Indices (n,) of a random subset in random order, with equal numbers of each class.
 
-    A class with too few images gives all that it has; the others fill up.
+    Numbers are equal up to rounding. A class with too few images gives all of them, and the other
+    classes make up the rest.
 
     Args:
         labels: (N,), the class of each image.
@@ -37,16 +38,16 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled batches of one epoch; an incomplete last one is dropped.
 
-    The order depends on `seed` and `epoch` alone. `ImageFiles` are decoded one batch ahead.
+    The order depends only on `seed` and `epoch`. `ImageFiles` are decoded one batch ahead.
 
     Args:
         data: the images.
         size: images in a batch of all processes together.
         seed: of the run.
-        epoch: its number.
+        epoch: number of the epoch.
         rank: number of this process.
         world: number of processes. Each takes its share of every batch, in the order of `rank`.
-        first: number of the batch to begin with.
+        first: index of the batch to begin with.
 
     Yields:
         Images uint8 (B, 3, H, W), H and W in pixels, and their labels (B,).

@@ -1,1 +1,1 @@
-"""What is measured on frozen features, and how far a few runs' results can be trusted."""
+"""Measurements on frozen features, and how far the results of a few runs can be trusted."""

@@ -1,4 +1,4 @@
-"""What training costs in floating-point operations, and methods compared at equal cost."""
+"""The cost of training in floating-point operations, and methods compared at equal cost."""
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,13 @@ from infomax_nb.methods import build
 def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
     """Floating-point operations of the networks for each image of a training step.
 
-    Forward and backward; a multiplication and an addition are two. torch counts matrix products
-    and convolutions of one batch on its device without data: as layers are defined, however a CPU
-    computes them. Views, loss, optimiser and evaluation are not in it.
+    They include the backward pass; a multiplication and an addition are two. torch counts the
+    matrix products and convolutions of one batch on its device without data. These are the layers
+    as defined, however a CPU computes them. Views, loss, optimiser and evaluation are not counted.
 
     Args:
         config: names the method, the network, the views and the batch.
-        n_classes: classes that a supervised head tells apart.
+        n_classes: number of classes of a supervised head.
     """
     with torch.random.fork_rng():
         method = build(config, n_classes).train().to("meta")
@@ -34,17 +34,17 @@ def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
 def at_equal_compute(
     metrics: pd.DataFrame, costs: dict[str, float], method: str, other: str
 ) -> tuple[int, np.ndarray]:
-    """A method when it has spent what another has spent in all epochs, or a little less.
+    """A method, stopped when it has cost what another costs in all epochs, or a little less.
 
     Args:
         metrics: rows with method, seed, epoch and linear_top1 (percent).
-        costs: those of an epoch for each method, in any unit.
+        costs: of an epoch, for each method, in any unit.
         method: the method that is stopped.
         other: the method that is trained to the end.
 
     Returns:
-        The method's last such epoch (0 if there is none), and the differences of its accuracies
-        there from the other's at the end (seeds,), in points.
+        The epoch at which the method is stopped (0 if there is none), and its accuracy there less
+        the other's at the end (seeds,), in points.
     """
     last = int(metrics.epoch.max())
     affordable = int(last * costs[other] / costs[method])

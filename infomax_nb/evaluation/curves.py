@@ -1,11 +1,11 @@
 """Statistics of training curves, and how two arms differ in them.
 
-The rules of `docs/plan.md` are made of these. A *table* has a row for each epoch and a column for
+The rules of `docs/plan.md` are built on these. A *table* has a row for each epoch and a column for
 each seed: accuracies in percent, NaN after epochs without an evaluation. Or it has a column for
 each (seed, image): 100 where the predicted class is right, 0 where it is wrong (`hits`). Every
-statistic of a curve is a weighted mean of its accuracies. So it is also the mean over images of the
-same statistic of each image: the second form gives what the first does, and the test images'
-variance besides.
+statistic of a curve is a weighted mean of its accuracies. So it is also the mean, over images, of
+the same statistic for each image. The second form thus gives the same result as the first, and also
+the variance due to the test images.
 
 `ours` and `theirs` are tables of two arms, paired by seed and by image.
 """
@@ -20,14 +20,14 @@ from infomax_nb.evaluation.verdicts import paired_interval
 
 LEVEL = 0.05  # of every one-sided test
 EARLY = 5  # epochs, from the first
-LATE = 5  # evaluations, the last ones
+LATE = 5  # evaluations, up to the last
 
 
 # --- Statistics of a curve --------------------------------------------------------------------
 
 
 def scheduled(epochs: int) -> list[int]:
-    """The epochs after which a run is evaluated: 1 to 6, then every second one.
+    """The epochs after which a run is evaluated: 1 to 6, then every other one.
 
     >>> scheduled(10)
     [1, 2, 3, 4, 5, 6, 8, 10]
@@ -36,12 +36,13 @@ def scheduled(epochs: int) -> list[int]:
 
 
 def hits(predicted: Mapping[int, ArrayLike], labels: ArrayLike, epochs: list[int]) -> pd.DataFrame:
-    """The table by image of runs' predicted classes.
+    """The table with a column for each (seed, image), from runs' predicted classes.
 
     Args:
-        predicted: by seed (evaluations, M). A run with fewer evaluations than epochs ended early.
-        labels: (M,).
-        epochs: those of a finished run's evaluations.
+        predicted: classes (evaluations, M) by seed. A run with fewer evaluations than `epochs`
+            ended early.
+        labels: true classes (M,).
+        epochs: the epochs of a finished run's evaluations.
     """
     tables = {}
     for seed, classes in predicted.items():
@@ -63,7 +64,8 @@ def early(table: pd.DataFrame) -> pd.Series:
 def late(table: pd.DataFrame, epochs: int = 60) -> pd.Series:
     """Mean of the last five evaluations of `epochs` epochs, percent, for each column.
 
-    NaN for a run that has not come that far. At equal compute `epochs` is smaller than the run's.
+    It is NaN for a run that has not got that far. At equal compute, `epochs` is less than the
+    run's.
     """
     return _mean_over(table, scheduled(epochs)[-LATE:])
 
@@ -74,7 +76,7 @@ def final(table: pd.DataFrame, epochs: int = 60) -> pd.Series:
 
 
 def gain(table: pd.DataFrame, last: int = 20, epochs: int = 60) -> pd.Series:
-    """`late` less what it was `last` epochs before, points, for each column."""
+    """`late` less its value `last` epochs earlier, points, for each column."""
     return late(table, epochs) - late(table, epochs - last)
 
 
@@ -82,14 +84,14 @@ def gain(table: pd.DataFrame, last: int = 20, epochs: int = 60) -> pd.Series:
 
 
 def shared_variance(differences: ArrayLike) -> float:
-    """Variance that a finite test set adds to the mean of differences (seeds, images), squared.
+    """Variance, in squared units, that a finite test set adds to a mean of differences.
 
-    A difference is d_si = δ + a_s + b_i + c_si, of seed s, of image i, and of both. Its mean over
-    n seeds and M images has the variance σ_a²/n + σ_c²/(nM) + σ_b²/M. The seeds' means differ
-    by a and c, so their variance over n estimates the first two terms. All seeds see the same
-    images, so nothing between them shows the third. σ_b² is the covariance over images of two
-    seeds' differences, here the mean over all pairs of seeds, and 0 if that is negative: the
-    image component of a two-way analysis of variance.
+    A difference (seeds, images) is d_si = δ + a_s + b_i + c_si, with parts for seed s, image i, and
+    both. Its mean over n seeds and M images has the variance σ_a²/n + σ_c²/(nM) + σ_b²/M. The
+    seeds' means differ by a and c, so their variance over n estimates the first two terms. All
+    seeds see the same images, so comparing seeds cannot show the third. σ_b² is the covariance,
+    over images, of two seeds' differences: here the mean over all pairs of seeds, or 0 if that is
+    negative. It is the image component of a two-way analysis of variance.
     """
     table = np.asarray(differences, float)
     n, images = table.shape
@@ -105,7 +107,7 @@ def differences(
 ) -> tuple[pd.Series, float]:
     """`statistic` of ours less theirs by seed, in points, and the variance that the seeds share.
 
-    Seeds that one of the two lacks, or has not finished, are left out.
+    Seeds that one of the two lacks or has not finished are left out.
     """
     each = (statistic(ours) - statistic(theirs)).dropna()
     if each.index.nlevels == 1:
@@ -115,6 +117,6 @@ def differences(
 
 
 def compare(ours: pd.DataFrame, theirs: pd.DataFrame, statistic: Callable = late) -> dict:
-    """`paired_interval` of `statistic`'s differences, 90%, with the test images' variance added."""
+    """The 90% `paired_interval` of `statistic`'s differences, with the test images' variance."""
     by_seed, shared = differences(ours, theirs, statistic)
     return paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)

@@ -23,7 +23,7 @@ def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
 
 
 def topk_accuracies(name: str, ranked: Tensor, labels: Tensor, n_classes: int) -> dict[str, float]:
-    """`<name>_top1` and, from five classes on, `<name>_top5`, in percent, as `topk_accuracy`.
+    """`topk_accuracy` in percent: `<name>_top1` and, from five classes on, `<name>_top5`.
 
     Args:
         name: what ranked the classes.
@@ -36,9 +36,9 @@ def topk_accuracies(name: str, ranked: Tensor, labels: Tensor, n_classes: int) -
 
 
 def usual_k(images: int) -> int:
-    """The k of k-NN with so many images in the bank: 200, or a fifth of fewer than 1,000.
+    """The k of k-NN with this many images in the bank: 200, or a fifth of fewer than 1,000.
 
-    Two hundred neighbours of 144 images would be all of them: a vote on which class is the largest.
+    Of 144 images, two hundred neighbours would be all: a vote for the largest class.
 
     >>> usual_k(60_000), usual_k(144)
     (200, 28)
@@ -56,9 +56,9 @@ def knn(
     k: int | None = None,
     temperature: float = 0.1,
 ) -> Tensor:
-    """The ranking of the classes by cosine k-NN, votes weighted by exp(similarity / temperature).
+    """Rank the classes by cosine k-NN, with votes weighted by exp(similarity / temperature).
 
-    lightly's `knn_predict`, in chunks of bounded memory.
+    This is lightly's `knn_predict`, in chunks of bounded memory.
 
     Args:
         bank: features (N, D).
@@ -66,7 +66,7 @@ def knn(
         queries: features (Q, D).
         n_classes: number of classes.
         k: number of neighbours, at most N; None is `usual_k`.
-        temperature: of the weights.
+        temperature: of the votes' weights.
 
     Returns:
         Classes by falling score, (Q, n_classes).

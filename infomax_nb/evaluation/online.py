@@ -1,8 +1,8 @@
-"""What is measured on frozen, pooled backbone features: the linear head, k-NN, effective rank.
+"""Measure frozen, pooled backbone features: by the linear head, by k-NN and by effective rank.
 
-All of it in IEEE float32, whatever the network was trained in. bfloat16 rounds features that lie
-around a common mean so that empty dimensions are filled, and a collapse would look like a rank of a
-hundred.
+All of it is in IEEE float32, in whatever precision the network was trained. Where features lie
+around a common mean, bfloat16's rounding fills empty dimensions, so that a collapse would look like
+a rank of a hundred.
 """
 
 from pathlib import Path
@@ -26,13 +26,13 @@ class OnlineEvaluation:
     """The paper's evaluation after an epoch, on cached features: a linear head and k-NN.
 
     The head is one `Linear` layer. Each evaluation trains it further: Adam at 1e-3, batches of 256,
-    two passes over the training features. What is predicted of each test image is kept, too.
+    two passes over the training features. The predicted class of each test image is kept, too.
 
     Args:
         train: the training images.
         test: the test images.
         n_features: the dimension D of features.
-        seed: of the head's initial weights and of the order of features.
+        seed: decides the head's initial weights and the order of features.
         device: where the head is.
     """
 
@@ -57,13 +57,13 @@ class OnlineEvaluation:
         Args:
             backbone: the network.
             epoch: the epoch after which it is measured.
-            passes: over the training features.
+            passes: number of passes over the training features.
 
         Returns:
             `linear_top1`, `linear_top5`, `knn_top1`, `knn_top5` on the test set, percent (top-5
-            from five classes on); `knn_few_top1` with k = images of the rarest class, where those
-            are fewer than 200; `effective_rank` of the test features, which is all there is
-            without labels.
+            from five classes on); `knn_few_top1`, where k is the number of images of the rarest
+            class, if that is below 200; `effective_rank` of the test features, which without labels
+            is the only entry.
 
         Raises:
             RunError: memory runs out.
@@ -112,9 +112,9 @@ class OnlineEvaluation:
         return classes.cpu().numpy().astype(np.min_scalar_type(self.n_classes - 1))
 
     def write(self, path: Path) -> None:
-        """Write what was predicted so far, the arrays of `train.Run.predictions`.
+        """Write the predictions so far, the arrays of `train.Run.predictions`.
 
-        Without labels there is no file.
+        Without labels no file is written.
 
         Raises:
             RunError: the disk is full.
@@ -126,13 +126,13 @@ class OnlineEvaluation:
         arrays["labels"] = self._in_few_bytes(self.test.labels)
 
         def save(part: Path) -> None:
-            with part.open("wb") as file:  # given a name, NumPy would add its own ending
+            with part.open("wb") as file:  # if given a name, NumPy would add an ending
                 np.savez_compressed(file, **arrays)
 
         atomic_write(path, save)
 
     def state_dict(self) -> dict[str, Any]:
-        """The head, its optimiser and what was predicted: a resumed run continues with them."""
+        """The head, its optimiser and the predictions, with which a resumed run continues."""
         return {
             "head": self.head.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -29,13 +29,14 @@ _CURE = "take a smaller image_size, or device = cpu"
 def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
     """The configuration's backbone as it is before training.
 
-    It has the initial weights of the run's seed, but for the residual branches' last BatchNorm.
-    That starts at zero for training's sake; at one, as here, the branches speak, and the reference
-    is the stronger one.
+    It has the initial weights of the run's seed, except in the residual branches' last BatchNorm.
+    Training starts that at zero. Here it is one, so that the branches contribute, which makes the
+    reference stronger.
 
     Args:
-        config: names the network, the seed and the device that takes BatchNorm's statistics.
-        train: the images that they are taken from, some 5,000 at most.
+        config: names the network, the seed, and the device on which BatchNorm's statistics are
+            taken.
+        train: the images from which they are taken, some 5,000 at most.
 
     Returns:
         The network, on the CPU.
@@ -58,12 +59,12 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
 def represent(
     backbones: dict[str, nn.Module | None], *sets: ImageSet, device: str = "auto"
 ) -> dict[str, list[Tensor]]:
-    """For each named backbone the features (N, D) of each set; None stands for raw pixels.
+    """The features (N, D) of each set, for each named backbone; None stands for raw pixels.
 
     Args:
         backbones: the networks, which stay where they are.
         sets: the image sets.
-        device: `auto`, `cpu` or `cuda`: where features are computed. They come to the CPU.
+        device: `auto`, `cpu` or `cuda`, where features are computed. They are returned on the CPU.
     """
     represented = {}
     for name, backbone in backbones.items():
@@ -73,7 +74,7 @@ def represent(
 
 
 def colour_statistics(images: Tensor) -> Tensor:
-    """Each image's colours in twelve numbers, (N, 12): four for each channel.
+    """Each image's colours in twelve numbers, (N, 12), four for each channel.
 
     They are the mean, the standard deviation and the 10% and 90% quantiles of uint8 images
     (N, 3, H, W).
@@ -88,10 +89,10 @@ def colour_statistics(images: Tensor) -> Tensor:
 
 @memory_errors("a probe was fitted", "take fewer images (n_train)")
 def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
-    """The ranking of the classes by logistic regression on standardised features.
+    """Rank the classes by logistic regression on standardised features.
 
-    scikit-learn's L-BFGS with its default L2 penalty (C = 1), run until it converges. A separate
-    figure from the linear head of `OnlineEvaluation`, which gets two passes an epoch and never
+    It is scikit-learn's L-BFGS with the default L2 penalty (C = 1), run until it converges. The
+    linear head of `OnlineEvaluation` is another measure: it gets two passes each epoch and never
     converges.
 
     Args:
@@ -111,7 +112,7 @@ def converged_probe(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     model = pipeline.make_pipeline(preprocessing.StandardScaler(), regression)
     model.fit(train.cpu().numpy(), labels.cpu().numpy())
     scores = model.decision_function(test.cpu().numpy())
-    if scores.ndim == 1:  # of two classes the second's
+    if scores.ndim == 1:  # with two classes, these are the second's
         scores = np.column_stack([-scores, scores])
     return torch.from_numpy(model.classes_[np.argsort(-scores, axis=1, kind="stable")])
 
@@ -122,7 +123,7 @@ def compare(
     """A row for each representation: how well its features tell the classes apart.
 
     Args:
-        represented: training and test features, (N, D) and (M, D), as of `represent`.
+        represented: training and test features, (N, D) and (M, D), as `represent` returns them.
         train_labels: (N,).
         test_labels: (M,).
 
@@ -149,14 +150,14 @@ def held_out_information(
 ) -> dict[str, float]:
     """Eq. 2, 3 and 4 of a method's projections on held-out images, at one kappa for all methods.
 
-    Eight views of each image, the paper's; the same images and views for every method.
+    Each image has eight views, the paper's. Images and views are the same for every method.
 
     Args:
         method: the trained method; a copy goes to the device.
-        test: two images or more.
+        test: a set of two images or more.
         kappa: concentration of the kernel, whatever the method was trained with.
-        batches: number of batches of 128 images (fewer images are one batch), so with N = 1,024
-            views in every sum. The results are means over batches.
+        batches: number of batches of 128 images, so that every sum has N = 1,024 views. Fewer
+            images make one batch. The results are means over batches.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:

@@ -32,13 +32,14 @@ def inputs(
 def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | None = None) -> Tensor:
     """The features of un-augmented images, with BatchNorm's running statistics.
 
-    With `nn.Flatten()` as the backbone they are raw pixels, standardised as a network's input is.
+    With `nn.Flatten()` as the backbone they are raw pixels, standardised like a network's input.
 
     Args:
         backbone: the network; its modules' training modes are left as they were.
         images: uint8 (N, 3, H, W).
-        device: `auto`, `cpu` or `cuda`: a copy of the network computes there, and the features
-            come to the CPU. None: the network computes where it is, and the features stay there.
+        device: `auto`, `cpu` or `cuda`: a copy of the network computes there, and the features are
+            returned on the CPU. None: the network computes where it is, and the features stay
+            there.
 
     Returns:
         float32 (N, D).
@@ -66,7 +67,7 @@ def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | Non
 
 
 def _own_share(images: Tensor | ImageFiles) -> Tensor | ImageFiles:
-    """This process's share. All are equally large: the last one wraps around to the first image."""
+    """This process's share. All have one size, so the last one wraps around to the first image."""
     if world_size() == 1:
         return images
     share = math.ceil(len(images) / world_size())
@@ -77,8 +78,8 @@ def _own_share(images: Tensor | ImageFiles) -> Tensor | ImageFiles:
 def effective_rank(x: Tensor) -> float:
     """The effective rank of features (N, D), from 1 to min(N, D).
 
-    It is exp of the entropy of the centred features' relative singular values (Roy and Vetterli
-    2007).
+    It is the exponential of the entropy of the centred features' relative singular values (Roy and
+    Vetterli 2007).
     """
     centred = (x - x.mean(0)).double()
     wide = len(x) < x.shape[1]

@@ -1,4 +1,4 @@
-"""What a few runs can say: intervals over runs, equivalence, correlations within groups.
+"""What a few runs can show: intervals over runs, equivalence, correlations within groups.
 
 The unit here is a run, that is, a seed. Runs of one seed share the images' order and the initial
 weights of what they have in common, so they are compared seed by seed. One seed has no interval.
@@ -13,9 +13,9 @@ from scipy import stats
 
 
 def by_seed(metrics: pd.DataFrame, key: str, column="linear_top1", epoch=None) -> pd.DataFrame:
-    """A column of runs' metrics after an epoch (None: the last), rows by seed, columns by `key`.
+    """One metric of the runs after an epoch (None: the last), rows by seed, columns by `key`.
 
-    Differences of two columns are paired by seed; where one of the two lacks it there is NaN.
+    Differences of two columns are paired by seed, and NaN where one of the two lacks the seed.
     """
     after = metrics[metrics.epoch == (metrics.epoch.max() if epoch is None else epoch)]
     after = after.assign(seed=after.get("seed", 0))  # tables of one seed have no such column
@@ -28,11 +28,11 @@ def paired_interval(
     """The mean of differences with Student's t interval.
 
     Args:
-        differences: (seeds,). NaN, a pair that is not there, is left out.
+        differences: (seeds,). NaN stands for a missing pair and is left out.
         level: the interval's probability.
-        shared: a variance of the mean that the seeds have in common, so that they cannot show it
-            (that of the test images, `curves.shared_variance`). It is added to the seeds' own, and
-            the degrees of freedom stay seeds - 1, which never makes the interval too narrow (Hájek
+        shared: a variance of the mean that all seeds share and so cannot show, such as that of the
+            test images (`curves.shared_variance`). It is added to the seeds' own variance. The
+            degrees of freedom stay seeds - 1, which never makes the interval too narrow (Hájek
             1962).
 
     Returns:
@@ -51,12 +51,12 @@ def paired_interval(
 
 
 def interval_text(differences: ArrayLike, digits: int = 1, count: bool = True) -> str:
-    """The mean of differences (seeds,) and its 95% t interval as text; of one seed the mean alone.
+    """The mean of differences (seeds,) and its 95% t interval as text; for one seed only the mean.
 
     Args:
         differences: (seeds,), in any unit.
-        digits: behind the decimal point.
-        count: whether the number of seeds is said.
+        digits: after the decimal point.
+        count: whether to add the number of seeds.
 
     >>> interval_text([1, 2, 3])
     '+2.0 [−0.5, +4.5] (3 seeds)'
@@ -70,13 +70,14 @@ def interval_text(differences: ArrayLike, digits: int = 1, count: bool = True) -
 
 
 def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0) -> str:
-    """Whether differences show that there is none beyond ± `margin`.
+    """Whether differences are shown to lie within ± `margin`.
 
-    Two one-sided t tests at 5% (Schuirmann 1987), paired by seed. Set the margin beforehand.
+    There are two one-sided t tests at 5% (Schuirmann 1987), paired by seed. Set the margin
+    beforehand.
 
     Args:
         differences: (seeds,).
-        margin: in their unit.
+        margin: in the differences' unit.
         shared: as in `paired_interval`.
 
     Returns:
@@ -94,15 +95,15 @@ def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0)
 
 
 def against_one(metrics: pd.DataFrame, column="linear_top1", digits: int = 1) -> pd.DataFrame:
-    """What each β has more than β = 1, of runs of the same κ, seed and epoch, as `interval_text`.
+    """How much each β exceeds β = 1, at the same κ, seed and epoch, as `interval_text`.
 
     Args:
         metrics: rows with kappa, seed, epoch, beta and the column.
-        column: what is compared, accuracies in percent for points.
-        digits: behind the decimal point.
+        column: what is compared; for accuracies in percent the result is in points.
+        digits: after the decimal point.
 
     Returns:
-        A row for each κ and epoch, a column for each other β.
+        A table with a row for each κ and epoch and a column for each other β.
     """
     condition = ["kappa", "seed", "epoch"]
     twins = metrics[metrics.beta == 1].set_index(condition)[column].rename("twin")
@@ -116,10 +117,10 @@ def against_one(metrics: pd.DataFrame, column="linear_top1", digits: int = 1) ->
 
 
 def spearman_within(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> float:
-    """Spearman's ρ of x (n,) and y (n,) after the mean over its group (n,) is taken from each.
+    """Spearman's ρ of x (n,) and y (n,), each less the mean of its group (n,).
 
-    What groups differ by can make a correlation over all that no group has, or hide one (Simpson's
-    paradox). NaN if nothing varies within any group.
+    Differences between groups can make an overall correlation that no group has, or hide one
+    (Simpson's paradox). The result is NaN if nothing varies within any group.
     """
     table = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)})
     rest = table - table.groupby(np.asarray(groups)).transform("mean")
@@ -129,12 +130,12 @@ def spearman_within(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> float:
 
 
 def condition_correlation(metrics: pd.DataFrame, column: str) -> str:
-    """Spearman's ρ of `mi_held_out` and a column over conditions, in words.
+    """Spearman's ρ of `mi_held_out` and a column over conditions, as text.
 
     Args:
-        metrics: a row for each run; a condition is a kappa and a beta, its value the mean over
-            seeds. Fewer than five conditions have no ρ.
-        column: what is compared with the information.
+        metrics: a row for each run. A condition is a kappa and a beta; its value is the mean over
+            seeds. For fewer than five conditions there is no ρ.
+        column: the column that is compared with the information.
     """
     conditions = metrics.groupby(["kappa", "beta"])[["mi_held_out", column]].mean()
     if len(conditions) < 5:
@@ -147,16 +148,16 @@ def condition_correlation(metrics: pd.DataFrame, column: str) -> str:
 
 
 def still_to_gain(metrics: pd.DataFrame) -> pd.Series:
-    """Points of linear top-1 that each run gains after each epoch; rows with kappa, seed, epoch."""
+    """Points of linear top-1 that a run gains after each epoch; rows have kappa, seed, epoch."""
     last = metrics[metrics.epoch == metrics.epoch.max()]
     end = last.set_index(["kappa", "seed"]).linear_top1.rename("end")
     return metrics.join(end, on=end.index.names).end - metrics.linear_top1
 
 
 def epochs_to_stall(accuracies: ArrayLike, share: float = 0.1) -> int:
-    """The first epoch, from 1, after which less is left than `share` of all gained since epoch 1.
+    """The first epoch, from 1, with less left to gain than `share` of all gained since epoch 1.
 
-    Relative, as a slow run has less to gain at every epoch.
+    The measure is relative because a slow run has less to gain at every epoch.
 
     Args:
         accuracies: (epochs,), in percent.
@@ -173,7 +174,7 @@ def epochs_to_stall(accuracies: ArrayLike, share: float = 0.1) -> int:
 
 
 def stalls(metrics: pd.DataFrame) -> pd.DataFrame:
-    """For each κ the epoch from which on its mean over seeds is stalled, and what is logged there.
+    """For each κ, the epoch from which its mean over seeds is stalled, and the metrics there.
 
     Columns are epoch, linear_top1 (percent), nn_positive and grad_over_kappa.
     """
@@ -186,7 +187,7 @@ def stalls(metrics: pd.DataFrame) -> pd.DataFrame:
 def stall_prediction(metrics: pd.DataFrame, column: str = "nn_positive") -> pd.DataFrame:
     """Spearman's ρ of a column and what a run has `still` to gain, at each epoch but the last two.
 
-    Rows are `over all runs` and `within κ`, where κ's mean is taken away; columns are epochs.
+    Rows are `over all runs` and `within κ`, where κ's mean is subtracted. Columns are epochs.
     """
     rho = {}
     for epoch, rows in metrics[metrics.epoch < metrics.epoch.max() - 1].groupby("epoch"):

@@ -1,4 +1,4 @@
-"""One file for each method, all of one shape, so that what differs is the method.
+"""The methods, one file each, all built alike, so that only the methods differ.
 
 The baselines' losses, heads, momentum updates and transforms are lightly's, with the settings of
 the evaluation code that the paper builds on (Kalapos and Gyires-Tóth 2024).

@@ -6,7 +6,7 @@ from infomax_nb.models import mlp
 
 
 class BarlowTwins(Method):
-    """BYOL's two views; the cross-correlation of their projections is drawn to the identity.
+    """BYOL's two views; the cross-correlation of their projections is driven to the identity.
 
     Lambda is 5e-3. The head has two layers, 2048-2048, where the published one has three of 8192.
     """

@@ -18,12 +18,12 @@ class Method(nn.Module):
     """A backbone and what trains it.
 
     A step is `outputs`, which runs the networks, then `losses`, then `after_backward`. Views of one
-    resolution go through a network in one batch, so BatchNorm's statistics are over all of them:
-    the one departure that all methods share from code that calls the network view by view.
+    resolution go through a network in one batch, so BatchNorm's statistics are over all of them.
+    This is the only departure, in all methods, from code that calls the network view by view.
 
     Args:
         config: the run.
-        n_classes: of the labels.
+        n_classes: number of classes of the labels.
     """
 
     projector: Any
@@ -32,16 +32,16 @@ class Method(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone(config.backbone, config.stem, config.size)
-        self.epoch = 0  # from 0; the training loop says which, and which step
+        self.epoch = 0  # from 0; set by the training loop, as is the step
         self.step = 0
         self.steps = 1  # of the whole run
         self.build(config, self.backbone.num_features, n_classes)
 
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
-        """Make heads and criterion, for a backbone of so many features."""
+        """Make heads and criterion, for a backbone with this many features."""
 
     def own_view_specs(self, size: int) -> list[ViewSpec]:
-        """The views of an image of `size` pixels where the configuration asks for no others."""
+        """The views of an image of `size` pixels, unless the configuration asks for others."""
         return recipe_views(own_recipe(self.config.method), size)
 
     def view_specs(self, size: int) -> list[ViewSpec]:
@@ -56,8 +56,8 @@ class Method(nn.Module):
     def forward(self, views: list[Tensor], labels: Tensor) -> dict[str, Any]:
         """The losses of V views (B, 3, S, S) and labels (B,); see `losses`.
 
-        Networks run in the precision of the caller, under autocast if there is one. Losses never
-        do, they are float32.
+        Networks run in the caller's precision, under autocast if it is on. Losses are always
+        float32.
         """
         outputs = self.outputs(views)
         with exact():
@@ -72,7 +72,7 @@ class Method(nn.Module):
         return (self.project(views),)
 
     def losses(self, labels: Tensor, *outputs: list[Tensor]) -> dict[str, Any]:
-        """Scalar tensors by name, `loss` among them; `projections`, a list of (B, D), if there are.
+        """Scalar tensors by name, `loss` among them, and perhaps `projections`, a list of (B, D).
 
         Args:
             labels: (B,).
@@ -84,11 +84,11 @@ class Method(nn.Module):
         """Called between the backward pass and the optimiser's step."""
 
     def project(self, views: list[Tensor], networks: Any = None) -> list[Tensor]:
-        """Backbone, once per resolution, then projector on all V views: V tensors (B, D).
+        """The backbone, once per resolution, then the projector on all V views: V tensors (B, D).
 
         Args:
             views: V views (B, 3, S, S).
-            networks: another backbone and projector than the method's.
+            networks: a backbone and a projector to use instead of the method's.
         """
         network, projector = networks or (self.backbone, self.projector)
         return list(projector(torch.cat(forward_views(network, views))).chunk(len(views)))
@@ -127,8 +127,8 @@ class MomentumMethod(Method):
 def teacher_momentum(epoch: int, epochs: int) -> float:
     """The share of itself that a teacher keeps at each step of an epoch (from 0).
 
-    It is 0.996, rising to 1 at the last. With `momentum_schedule` `steps` the numbers are those of
-    the step and of all steps of the run.
+    It rises from 0.996 to 1 at the last epoch. With `momentum_schedule: steps` the arguments are
+    the number of the step and of all steps of the run.
     """
     from lightly.utils.scheduler import cosine_schedule
 
@@ -136,10 +136,10 @@ def teacher_momentum(epoch: int, epochs: int) -> float:
 
 
 def initial_share(epochs: int, steps: int) -> float:
-    """How much of its random start a teacher holds after `epochs` of so many `steps`.
+    """How much of its random start a teacher still holds after `epochs` of `steps` each.
 
-    The product of all momentums, 0 to 1; the rest are students of all steps. Of a momentum by
-    steps: `initial_share(epochs * steps, 1)`.
+    It is the product of all momentums, 0 to 1; the rest comes from the students of all steps. Where
+    the momentum rises by steps, it is `initial_share(epochs * steps, 1)`.
     """
     share = 1.0
     for epoch in range(epochs):

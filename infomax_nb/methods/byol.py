@@ -6,11 +6,11 @@ from infomax_nb.methods.base import MomentumMethod
 
 
 class BYOL(MomentumMethod):
-    """Two views; each one's prediction against the teacher's projection of the other, by cosine.
+    """Two views; each one's prediction is pulled to the teacher's projection of the other (cosine).
 
     Projector and predictor are 1024-256, where the published ones are 4096-256. The evaluation
-    code's own file has a learning rate of 1e-4, the paper says 1e-3 for all: the configuration's
-    default is the paper's.
+    code's own file has a learning rate of 1e-4, but the paper says 1e-3 for all methods. The
+    configuration's default is the paper's.
     """
 
     def build(self, config, features, n_classes):

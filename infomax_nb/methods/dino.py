@@ -9,20 +9,21 @@ from infomax_nb.views.recipes import dino_views, number_of_local_views
 
 
 class DINO(MomentumMethod):
-    """The teacher's centred softmax of the global views, against the student's of all others.
+    """The student's softmax of each view follows the teacher's centred one of other, global views.
 
-    The head is 512-64-2048 where the published one is 2048-256-65536; five warm-up epochs of the
-    teacher's temperature, the last layer frozen for one. Below 64 pixels there are two global crops
-    (50 to 100%) and no local ones, below 224 local crops take 30 to 50%. The teacher's head starts
-    as a copy of the student's, as in the publication; the evaluation code draws it anew.
+    The head is 512-64-2048, where the published one is 2048-256-65536. The teacher's temperature
+    warms up for five epochs, and the last layer is frozen for one. Below 64 pixels there are two
+    global crops (50 to 100%) and no local ones; below 224 local crops take 30 to 50%. The
+    teacher's head starts as a copy of the student's, as in the publication; the evaluation code
+    draws it anew.
     """
 
     def build(self, config, features, n_classes):
         from lightly.loss import DINOLoss
         from lightly.models.modules import DINOProjectionHead
 
-        # Without a gradient, or its weight normalisation (outdated, warns torch) leaves a tensor
-        # that can't be copied.
+        # No gradient here: with one, its weight normalisation, which torch calls outdated, leaves
+        # a tensor that can't be copied.
         with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
             self.projector = DINOProjectionHead(features, 512, 64, 2048, freeze_last_layer=1)
         self.criterion = DINOLoss(2048, warmup_teacher_temp_epochs=5)

@@ -8,7 +8,7 @@ class SimCLR(Method):
     """Two views, NT-Xent at lightly's default temperature 0.5.
 
     The head is lightly's (2048-128, BatchNorm). The published method uses LARS and batches of
-    thousands; here all methods have AdamW and the same batch.
+    thousands; here all methods use AdamW and the same batch size.
     """
 
     def build(self, config, features, n_classes):

@@ -1,4 +1,4 @@
-"""VICReg (Bardes et al. 2022), its covariance term without the D x D covariance."""
+"""VICReg (Bardes et al. 2022), its covariance term computed without the D x D covariance."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ class VICReg(Method):
     """Two views; invariance, variance and covariance with the weights 25, 25, 1.
 
     The head has two layers, 2048-2048, where the published one has three of 8192. The first two
-    terms are lightly's functions, the third is computed in another way.
+    terms are lightly's functions; the third is computed in another way.
     """
 
     def build(self, config, features, n_classes):
@@ -28,11 +28,11 @@ class VICReg(Method):
 
 
 def covariance_loss(x: Tensor) -> Tensor:
-    """lightly's of projections (B, D): squared off-diagonal covariances, summed, over D; a scalar.
+    """lightly's covariance loss of projections (B, D), a scalar.
 
-    From the B x B Gram matrix, which has the covariance's Frobenius norm. Picking 4 million
-    off-diagonal numbers with a mask, as lightly does it, takes longer than the rest of a CPU's
-    training step.
+    It is the sum of the squared off-diagonal covariances over D, computed from the B x B Gram
+    matrix, which has the covariance's Frobenius norm. Picking 4 million off-diagonal numbers with a
+    mask, as lightly does, takes longer than the rest of a CPU's training step.
     """
     x = x - x.mean(0)
     gram = x @ x.T / (len(x) - 1)

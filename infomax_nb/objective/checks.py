@@ -1,4 +1,4 @@
-"""What the objective refuses, each with a sentence that says what it needs."""
+"""Refuse inputs that the objective cannot take, with a sentence that says what it needs."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def check_rows(z: torch.Tensor) -> torch.Tensor:
     """The unit rows z (N, D) in float32 (float64 stays).
 
     Raises:
-        ValueError: z is no floating-point tensor of two or more rows of length 1 or 0.
+        ValueError: z is not a floating-point tensor of two or more rows of length 1 or 0.
     """
     if not isinstance(z, torch.Tensor) or not z.is_floating_point():
         kind = z.dtype if isinstance(z, torch.Tensor) else type(z).__name__
@@ -28,10 +28,10 @@ def check_rows(z: torch.Tensor) -> torch.Tensor:
 
 
 def check_views(views: Sequence[torch.Tensor]) -> None:
-    """Refuse what is no list of V >= 2 tensors (B, D).
+    """Refuse anything but a list of V >= 2 tensors (B, D).
 
     Raises:
-        ValueError: they are not alike in shape, floating dtype and device, or are of one image.
+        ValueError: they differ in shape, floating dtype or device, or show only one image.
     """
     if isinstance(views, torch.Tensor):
         hint = "it must be a list of views, as list(z.unbind(1)) of a tensor z of shape (B, V, D)"

@@ -1,4 +1,4 @@
-"""What the objective still asks for, measured on one batch."""
+"""Measure on one batch how much the objective still asks for."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from infomax_nb.objective.unit_rows import unit_rows
 
 @exact()
 def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, float]:
-    """What the objective sees in one batch of V projections (B, D).
+    """How far one batch of V projections (B, D) is from what the objective asks for.
 
     Returns:
         Two numbers by name. `nn_positive` is the share of views whose nearest neighbour is a view
@@ -23,7 +23,7 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
     check_views(views)
     with torch.enable_grad():
         z = unit_rows(torch.stack([view.detach().double() for view in views])).requires_grad_()
-        value = loss(list(z), alone=True)  # which scales to unit length again: along the sphere
+        value = loss(list(z), alone=True)  # normalises again: its gradient is along the sphere
         gradient = torch.autograd.grad(value, z)[0]
     n_images = z.shape[1]
     rows = z.detach().float().flatten(0, 1)

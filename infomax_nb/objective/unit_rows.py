@@ -1,4 +1,4 @@
-"""Rows scaled to unit length, in few passes."""
+"""Scale rows to unit length, in few passes."""
 
 import torch
 from torch.autograd.function import once_differentiable

@@ -13,7 +13,7 @@ def check_positive(name: str, value: float, high: float = math.inf, zero: bool =
     """The value of the parameter `name` as a float.
 
     Raises:
-        ParameterError: unless 0 < value <= high and finite; `zero` admits 0, too.
+        ParameterError: the value is not finite with 0 < value <= high; `zero` allows 0, too.
     """
     try:
         number = float(value)
@@ -42,7 +42,7 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
         kappa: concentration > 0.
 
     Raises:
-        ParameterError: one of them is not in its range.
+        ParameterError: an argument is not in its range.
 
     >>> round(log_vmf_normalizer(3, 1.0), 4)  # log of kappa / (4 pi sinh kappa)
     -2.6925
@@ -51,7 +51,7 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
         raise not_allowed("dim", dim, "a whole number >= 2")
     kappa = check_positive("kappa", kappa)
     nu = dim / 2 - 1
-    peak = (math.hypot(nu, kappa) - nu) / 2  # of the terms: there k (k + nu) = kappa^2 / 4
+    peak = (math.hypot(nu, kappa) - nu) / 2  # where k (k + nu) = kappa^2 / 4: the largest term
     width = 60 + 40 * math.sqrt(peak)
     first = max(0, math.floor(peak - width))
     k = torch.arange(first, math.ceil(peak + width), dtype=torch.float64)
@@ -65,9 +65,9 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
 def log_kernel_integral(dim: int, kappa: float, nodes: int = 400) -> float:
     """log of the integral of exp(kappa s) over S^{D-1}, in nats, by Gauss-Legendre quadrature.
 
-    At angle t from the kernel's centre the sphere's slice is a S^{D-2} of radius sin t. So the
+    At angle t from the kernel's centre the sphere's slice is an S^{D-2} of radius sin t. So the
     integral is |S^{D-2}| times that of exp(kappa cos t) sin(t)^{D-2} over t = 0..pi. No Bessel
-    function is used: the result checks `log_vmf_normalizer`, which is its negative.
+    function is used, so the result is a check of `log_vmf_normalizer`, which is its negative.
     """
     places, weights = np.polynomial.legendre.leggauss(nodes)  # on -1..1
     t = (places + 1) * np.pi / 2

@@ -14,12 +14,12 @@ from infomax_nb.train.run import Run
 
 
 def main() -> None:
-    """Train the run that a parameter file describes, or a run anew, and print its directory.
+    """Train the run that a parameter file describes, or a run again, and print its directory.
 
     `python -m infomax_nb.train params/fast.yaml -p epochs 1 -p data_root DIR` changes what the file
-    says. `--from` trains what the record of a run describes, on as many threads, into `rebuilt/`
-    beside it. Several devices: `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train
-    ...`, or `srun -n 2 ...`.
+    says. `--from` trains a run again as its record describes it, with the same number of threads,
+    into `rebuilt/` beside it. For several devices use `--devices 2`, or `torchrun --nproc-per-node
+    2 -m infomax_nb.train ...`, or `srun -n 2 ...`.
     """
     parser = argparse.ArgumentParser(prog="python -m infomax_nb.train", description=main.__doc__)
     source = parser.add_mutually_exclusive_group(required=True)

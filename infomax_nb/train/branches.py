@@ -1,7 +1,7 @@
-"""Where a run begins: at its first epoch, at its own checkpoint, or where another run was.
+"""Where a run begins: at its first epoch, at its own checkpoint, or at another run's.
 
-A run with `start_from` is a branch. The other run is its trunk, which has kept the checkpoint of
-that epoch (`TrainConfig.keep_epochs`).
+A run with `start_from` is a branch. The other run is its trunk, which has kept its checkpoint of
+`start_epoch` (`TrainConfig.keep_epochs`).
 """
 
 import os
@@ -16,25 +16,25 @@ from infomax_nb.train.job import Job
 from infomax_nb.train.record import commit
 from infomax_nb.train.run import Run
 
-# What a branch may have of its own; whatever else decides a result must be its trunk's.
+# Fields in which a branch may differ; all others that decide a result must be its trunk's.
 OWN = {"epochs", "lr", "decay_epochs", "weight_decay", "kappa", "alpha", "beta"}
 OWN |= {"momentum_schedule", "eval_every", "eval_first", "start_from", "start_epoch"}
 
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint that a run goes on from, and what its record says of its trunk."""
+    """The checkpoint that a run goes on from, and its record's entry about its trunk."""
 
     checkpoint: Path | None = None
     trunk: dict | None = None
 
 
 def find_start(job: Job) -> Start:
-    """Where a run goes on: its own checkpoint before its trunk's; none if there is neither.
+    """Where a run goes on: at its own checkpoint, else at its trunk's, else at the beginning.
 
     Raises:
         ParameterError: the data set has changed since the checkpoint was written.
-        RunError: the checkpoint is damaged or another run's.
+        RunError: the checkpoint is damaged or belongs to another run.
     """
     checkpoint = job.run.checkpoint
     if checkpoint.exists():
@@ -69,9 +69,9 @@ def start_at_trunk(config: TrainConfig, data: dict | None = None) -> Start:
 
 
 def _check_trunk(config: TrainConfig, trunk: Run, epoch: int) -> None:
-    """Raise ParameterError if a branch may not begin at that run, or it has not kept the epoch."""
+    """Raise ParameterError if a branch may not begin at that run, or the epoch was not kept."""
     refusal = f"start_from = {config.start_from!r} is not allowed"
-    if not os.path.isfile(trunk.path / "config.yaml"):  # which takes any name
+    if not os.path.isfile(trunk.path / "config.yaml"):  # which accepts any name
         raise ParameterError(f"{refusal}: there is no run of this name in {trunk.path.parent}.")
     own = config.resolved().model_dump()
     theirs = trunk.config.model_dump()
@@ -88,24 +88,24 @@ def _check_trunk(config: TrainConfig, trunk: Run, epoch: int) -> None:
 
 
 def new_header(job: Job, start: Start) -> dict:
-    """What a checkpoint says of itself: the run's identity, its data, its trunk.
+    """What a checkpoint says about itself: the run's identity, its data, its trunk.
 
-    For branches that begin there also the commit.
+    If branches may begin there, it also has the commit.
     """
     origin = {"trunk": start.trunk, "commit": commit() if job.config.keep_epochs else ""}
     return {"identity": job.config.identity(), "data": job.fingerprint, **origin}
 
 
 def read_header(path: Path, config: TrainConfig) -> dict:
-    """What a checkpoint says of itself, as `new_header`; less of it if it is older.
+    """What a checkpoint says about itself, as in `new_header`; an older one says less.
 
     Raises:
-        RunError: it is damaged, or not of the run that `config` describes.
+        RunError: it is damaged, or does not belong to the run that `config` describes.
     """
     with memory_errors("a checkpoint was read", "free some memory"):
         header = load_weights(path).get("loop", {})
-    # A field that is newer than the checkpoint had its default there; float32 on the CPU goes
-    # without saying.
+    # A field that is newer than the checkpoint had its default then. Float32 on the CPU is not
+    # named.
     own = UNSAID | config.identity()
     if own | UNSAID | header.get("identity", {"": ""}) != own:
         raise RunError(f"checkpoint: {path} is another run's; move it away.")

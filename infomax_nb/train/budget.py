@@ -1,22 +1,22 @@
-"""How much a run trains: its number of steps in words, and what to change where they are few."""
+"""The number of steps that a run trains, in words, and what to change if they are few."""
 
 from infomax_nb.config import TrainConfig
 
-# Of glyphs 108 steps (the sweep profile) leave every self-supervised network where it began, 296
-# (the fast one) don't.
+# On glyphs, 108 steps (the sweep profile) leave every self-supervised network where it began; 296
+# (the fast profile) don't.
 ENOUGH = 200
 BATCHES = (512, 256, 128, 64, 32, 16)  # below 16 images too little is left to compare
 
 
 def steps(config: TrainConfig, images: int) -> int:
-    """Steps of a run on so many training images: whole batches of each epoch."""
+    """Steps of a run on this many training images: the whole batches of each epoch."""
     return config.epochs * (images // config.batch_size)
 
 
 def in_words(config: TrainConfig, images: int) -> str:
-    """One sentence: how many steps a run on so many training images takes.
+    """One sentence: how many steps a run on this many training images takes.
 
-    Below some 200 it also says what to change.
+    If there are fewer than 200, it also says what to change.
     """
     count = steps(config, images)
     reason = f"images: {images:,}, batch_size: {config.batch_size}, epochs: {config.epochs}"
@@ -32,7 +32,7 @@ def in_words(config: TrainConfig, images: int) -> str:
 def longer(config: TrainConfig, images: int) -> TrainConfig:
     """The configuration with enough epochs for some 200 steps.
 
-    Its batches are so small that an epoch has eight, if that can be.
+    Its batches are small enough for eight in an epoch, if possible.
     """
     sizes = [config.batch_size, *(size for size in BATCHES if size < config.batch_size)]
     size = next((size for size in sizes if images // size >= 8), min(sizes))

@@ -29,20 +29,20 @@ from infomax_nb.views.batch import RECIPE
 
 
 def fit(config: TrainConfig, devices: int | None = None) -> Run:
-    """Train the run that `config` describes, with what `auto` means here; return it finished.
+    """Train the run that `config` describes, with what `auto` means here, and return it finished.
 
     A finished run is returned as it is. An interrupted one goes on after the last whole epoch that
-    it saved (see `train.recorder`), or after the step at which SIGTERM came (the process exits with
-    143 then). When another process trains the same run, this one says so, except into a notebook
-    that runs unattended, waits, and returns that one's result.
+    it saved (see `train.recorder`), or after the step at which SIGTERM came (the process then exits
+    with 143). When another process trains the same run, this one waits and returns that result. It
+    says so, except in a notebook that runs unattended.
 
     Args:
         config: the run.
-        devices: processes to start here, which train the run together. None takes those that
-            torchrun or srun started, or one. The first of them writes.
+        devices: number of processes to start here, which train the run together. None takes those
+            that torchrun or srun started, or one. The first of them writes.
 
     Raises:
-        ParameterError: the configuration or the data set cannot be used; before any work.
+        ParameterError: the configuration or the data set cannot be used; raised before any work.
         RunError: the run meets a full disk, a damaged file or too little memory.
         FloatingPointError: the loss becomes NaN or infinite.
     """
@@ -59,11 +59,11 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
         problem = f"it is {RECIPE} for new runs"
         raise ParameterError(f"recipe = {config.recipe} is not allowed: {problem}.")
     check_startable(peers, config.batch_size)
-    resolve(original.device, original.precision)  # which may say what auto means
+    resolve(original.device, original.precision)  # may print what auto means
     interval = save_interval()
     is_branch = config.start_from and config.dataset != "imagenet100"
     if is_branch and not run.checkpoint.exists():
-        start_at_trunk(config)  # refuses what cannot be
+        start_at_trunk(config)  # raises if it cannot
     train, test = datasets(config, labelled=config.method == "supervised")
     job = Job(config, run, train, test, fingerprint(config), peers, interval)
     if peers.rank:
@@ -73,10 +73,10 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
 
 
 def save_interval() -> float:
-    """Seconds between two checkpoints: 60, or what INFOMAX_SAVE_SECONDS says in the environment.
+    """Seconds between two checkpoints: 60, or INFOMAX_SAVE_SECONDS from the environment.
 
     Raises:
-        ParameterError: it is no number of seconds.
+        ParameterError: it is not a number of seconds.
     """
     text = os.environ.get("INFOMAX_SAVE_SECONDS", "60")
     with suppress(ValueError):
@@ -87,7 +87,7 @@ def save_interval() -> float:
 
 
 def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, ImageSet]:
-    """The training and the test split that are configured.
+    """The configured training and test splits.
 
     Raises:
         ParameterError: they cannot be used, or have no labels although `labelled` asks for them.
@@ -106,14 +106,14 @@ def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, Ima
 
 
 def _reused(run: Run, config: TrainConfig) -> Run:
-    """The finished run, if its files are those that it wrote and its data are what they were."""
+    """The finished run, after checking that its files and its data are unchanged."""
     run.check_weights()
     try:
         data = fingerprint(config)
     except ParameterError as error:
         if config.dataset == "folder" or not error.data_missing:
             raise
-        return run  # the run is there and its data are not: nothing to compare
+        return run  # the data are not here: nothing to compare
     check_data(run.path, config, run.record.get("data"), data)
     return run
 
@@ -125,7 +125,7 @@ def _lock(run: Run) -> AcquireReturnProxy:
         run.path.mkdir(parents=True, exist_ok=True)
         return lock.acquire(timeout=0)
     except Timeout:
-        # Like progress bars, it is nothing for a stored output.
+        # Like progress bars, the message does not belong in a stored output.
         if is_interactive() or "ipykernel" not in sys.modules:
             sentence = f"{run.path.name} is being trained by another process; waiting for it."
             print(sentence, file=sys.stderr, flush=True)
@@ -144,7 +144,7 @@ def _train(job: Job) -> Run:
     record |= {"images": len(job.train), **environment(config)}
     if job.peers.rank == 0:
         _print_steps(config, len(job.train))
-        for part in run.path.glob("*.part"):  # what a killed process left
+        for part in run.path.glob("*.part"):  # left by a killed process
             part.unlink()
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
     training = _probe_imagenet(job) if config.dataset == "imagenet100" else pretrain(job)
@@ -155,7 +155,7 @@ def _train(job: Job) -> Run:
 
 
 def _print_steps(config: TrainConfig, images: int) -> None:
-    """Name the steps on stderr: to who is there, and to whom whose own folder makes too few."""
+    """Print the number of steps to stderr, if a person is there or a `folder` makes too few."""
     if config.dataset == "imagenet100":  # nothing is trained
         return
     few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
@@ -164,7 +164,7 @@ def _print_steps(config: TrainConfig, images: int) -> None:
 
 
 def _finish(run: Run, record: dict, training: dict) -> None:
-    """Write the record, with which the run is finished."""
+    """Write the record, which marks the run as finished."""
     predictions = run.path / "predictions.npz"
     record |= {"weights": file_digest(run.path / "model.pt"), **training}
     record["predictions"] = file_digest(predictions) if predictions.exists() else None
@@ -175,9 +175,9 @@ def _finish(run: Run, record: dict, training: dict) -> None:
 
 
 def _probe_imagenet(job: Job) -> dict:
-    """The run trained on ImageNet-1000, evaluated on 100 of its classes; what the record says.
+    """Evaluate the run trained on ImageNet-1000 on 100 of its classes; return record entries.
 
-    A new head is trained, with as many passes as there.
+    A new head is trained, with as many passes as in that run.
     """
     config = job.config
     trained = fit(config.replace(dataset="imagenet"))

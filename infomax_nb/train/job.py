@@ -1,4 +1,4 @@
-"""A run that is to be trained."""
+"""`Job`: a run that is to be trained."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Job:
 
     Args:
         config: the configuration, `resolved`.
-        run: the directory that is filled.
+        run: the directory to fill.
         train: the training images.
         test: the test images.
         fingerprint: what identifies the data set (`data.fingerprints`).

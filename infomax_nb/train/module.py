@@ -18,7 +18,7 @@ class PretrainModule(pl.LightningModule):
         config: the run's configuration, `resolved`.
         method: the networks and their loss.
         train_set: the training images, on the method's device or in files.
-        header: what checkpoints say of themselves (`branches.new_header`).
+        header: what checkpoints say about themselves (`branches.new_header`).
     """
 
     def __init__(self, config: TrainConfig, method: Method, train_set: ImageSet, header: dict):
@@ -51,7 +51,7 @@ class PretrainModule(pl.LightningModule):
         decaying = max(1, self.config.decay_epochs * self.steps_per_epoch)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.config.lr * min(1.0, steps_left / decaying)
-            group["weight_decay"] = self.config.weight_decay  # a trunk's checkpoint has the trunk's
+            group["weight_decay"] = self.config.weight_decay  # a trunk's checkpoint has its own
 
     def training_step(self, batch, step):
         images, labels = batch
@@ -62,9 +62,10 @@ class PretrainModule(pl.LightningModule):
         return out["loss"]
 
     def share_of_numbers(self, step: int, images: int) -> dict[str, torch.Tensor]:
-        """What is random about the views of this process' share of a step's images: (V, images).
+        """The random numbers for the views of this process's share of a step: (V, images).
 
-        Drawn once an epoch; but Lightning announces no epoch that it resumes in its midst.
+        They are drawn once an epoch. The check of the epoch is here because Lightning does not
+        announce an epoch that it resumes in the middle.
         """
         config = self.config
         if self.numbers_epoch != self.current_epoch:

@@ -1,4 +1,4 @@
-"""What a run's record says of when and where it was trained."""
+"""The entries of a run's record that say when and where it was trained."""
 
 import platform
 import subprocess
@@ -18,10 +18,10 @@ def now() -> str:
 
 
 def environment(config: TrainConfig | None = None) -> dict:
-    """What a result depends on beside its configuration: commit, versions, threads, hardware.
+    """What a result depends on besides its configuration: commit, versions, threads, hardware.
 
     Args:
-        config: the run's, `resolved`; None for what is computed on the CPU in float32.
+        config: the run's, `resolved`; None for a computation on the CPU in float32.
     """
     used = hardware(config.device, config.precision) if config else hardware("cpu", "32")
     versions = {name: version(name) for name in LIBRARIES}
@@ -29,7 +29,7 @@ def environment(config: TrainConfig | None = None) -> dict:
 
 
 def commit() -> str:
-    """The checkout's commit, `-modified` where it has changes; an empty text without git."""
+    """The checkout's commit, with `-modified` if there are changes; empty without git."""
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
     try:
         done = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True)

@@ -1,8 +1,9 @@
 """A run is a directory.
 
-`config.yaml` is its configuration; `metrics.csv` has one row an epoch; `predictions.npz` the
-predicted classes; `record.json` commit, versions, hardware, threads and times; `checkpoint.ckpt` is
-there while it trains, `epoch_N.ckpt` of epochs that it keeps, and `model.pt` when it is done.
+`config.yaml` is its configuration. `metrics.csv` has one row for each epoch. `predictions.npz` has
+the predicted classes. `record.json` has commit, versions, hardware, threads and times.
+`checkpoint.ckpt` exists while the run trains, `epoch_N.ckpt` for each epoch that it keeps, and
+`model.pt` when it has finished.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ SEALED = {"seal", "devices", "data", "weights"}
 class Run:
     """A run directory, finished or not.
 
-    What it reads raises RunError if `config.yaml`, `metrics.csv` or `record.json` is not what the
+    Reading from it raises RunError if `config.yaml`, `metrics.csv` or `record.json` is not what the
     finished run wrote.
     """
 
@@ -43,8 +44,8 @@ class Run:
     def config(self) -> TrainConfig:
         """Its configuration, with the device and the precision that it really used.
 
-        A run from before there was a precision was float32 on the CPU: on CUDA none came further
-        than its first step.
+        A run older than the field `precision` was float32 on the CPU: on CUDA none of these got
+        beyond its first step.
         """
         path = self.intact / "config.yaml"
         with file_errors(path, "run", RunError):
@@ -55,7 +56,7 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row an epoch: entropies and mutual information in nats, accuracies in percent."""
+        """One row per epoch: entropies and mutual information in nats, accuracies in percent."""
         return pd.read_csv(self.intact / "metrics.csv")
 
     @property
@@ -64,8 +65,8 @@ class Run:
 
         Returns:
             `epochs` (E,) of the evaluations; `knn` and `linear` (E, M); `labels` (M,), the true
-            classes. Where the set has superclasses also `knn_within` and `linear_within` (E, M):
-            the best class among those of the image's own.
+            classes. If the set has superclasses, also `knn_within` and `linear_within` (E, M): the
+            best class within the image's own superclass.
 
         Raises:
             RunError: there are none, or they are not those that the run wrote.
@@ -97,7 +98,7 @@ class Run:
 
     @property
     def intact(self) -> Path:
-        """Its path, after its record was checked."""
+        """Its path, once its record has been checked."""
         _ = self.record
         return self.path
 
@@ -105,12 +106,12 @@ class Run:
     def data_digest(self) -> str:
         """The digest of the data set that it was trained on.
 
-        `unknown` of a run from before there were fingerprints.
+        It is `unknown` for a run that is older than fingerprints.
         """
         return self.record.get("data", {}).get("digest", "unknown")
 
     def seal(self, record: dict) -> str:
-        """Check sum of the run's configuration, its metrics and what its record says."""
+        """Check sum of the run's configuration, its metrics and its record's entries."""
         files = [(self.path / name).read_bytes() for name in ("config.yaml", "metrics.csv")]
         entries = {name: value for name, value in record.items() if name != "seal"}
         text = json.dumps(entries, sort_keys=True)
@@ -121,7 +122,7 @@ class Run:
         atomic_write(self.path / name, lambda part: part.write_text(text, encoding="utf-8"))
 
     def write_weights(self, weights: dict) -> None:
-        """Write `model.pt`, what `weights` reads."""
+        """Write `model.pt`, which `weights` reads."""
         atomic_write(self.path / "model.pt", lambda part: torch.save(weights, part))
 
     def check_file(self, path: Path, digest: str | None) -> None:
@@ -129,7 +130,7 @@ class Run:
 
         Args:
             path: the file.
-            digest: SHA-256; None where the record names none, as of runs of old.
+            digest: SHA-256; None where the record names none, as in old runs.
 
         Raises:
             RunError: it is another file, or cannot be read.
@@ -147,7 +148,7 @@ class Run:
         """The trained method's state, and `n_classes`, the classes that it was made for.
 
         Raises:
-            RunError: the file is damaged, or is not the one that the run wrote.
+            RunError: the file is damaged, or is not what the run wrote.
         """
         self.check_weights()
         return load_weights(self.path / "model.pt")
@@ -161,34 +162,34 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """Where its last checkpoint is while it trains."""
+        """The path of its last checkpoint, which exists while it trains."""
         return self.path / "checkpoint.ckpt"
 
     def kept_checkpoint(self, epoch: int) -> Path:
-        """Where it keeps its checkpoint of an epoch."""
+        """The path of the checkpoint that it keeps for an epoch."""
         return self.path / f"epoch_{epoch}.ckpt"
 
     @property
     def kept_epochs(self) -> list[int]:
-        """The epochs whose checkpoint it has kept, in rising order."""
+        """The epochs whose checkpoints it has kept, in rising order."""
         names = [path.stem.removeprefix("epoch_") for path in self.path.glob("epoch_*.ckpt")]
         return sorted(int(name) for name in names if name.isdecimal())
 
 
 def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
-    """Metrics of all finished runs in a folder, one row an epoch, their fields as columns.
+    """Metrics of all finished runs in a folder, one row for each epoch, their fields as columns.
 
     Args:
         runs_dir: the folder that holds the runs.
-        fixed: values that their configurations must have, as in `dataset="cifar10", seed=0`.
-            `device` and `precision` are what a run used.
+        fixed: values that their configurations must have, such as `dataset="cifar10", seed=0`.
+            `device` and `precision` are those that a run used.
     """
     tables = []
     for record in sorted(runs_folder(runs_dir).glob("*/record.json")):
         run = Run(record.parent)
         if not run.finished:
             continue
-        # What a run keeps is no part of its result, and a list is no value of a column.
+        # The epochs kept are no part of a run's result, and a list cannot be a column's value.
         fields = {**run.config.model_dump(), "keep_epochs": None}
         if fixed.items() <= fields.items():
             tables.append(run.metrics.assign(run=run.path.name, **fields))
@@ -198,9 +199,9 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
 def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
     """Metrics of all finished runs that differ from `config` in the named fields alone.
 
-    Of runs on one device and in one precision, those that `auto` means here, unless these are among
-    the named. Where the run of `config` itself is finished, runs on other images are left out and
-    named on stderr.
+    Device and precision are also those of `config`, with what `auto` means here, unless they are
+    among the named fields. If the run of `config` itself is finished, runs on other images are left
+    out and named on stderr.
     """
     used = config.resolved()
     fixed = {"device": used.device, "precision": used.precision, **config.identity()}

@@ -1,6 +1,6 @@
-"""Training on PyTorch Lightning.
+"""Training with PyTorch Lightning.
 
-It is imported only when something is trained, for that takes seconds.
+This module is imported only when something is trained, because the import takes seconds.
 """
 
 import logging
@@ -35,17 +35,17 @@ def pretrain(job: Job) -> dict:
     """Train to the last epoch, in this process and its peers; the first one writes `model.pt`.
 
     It goes on from the run's own checkpoint if there is one, else from its trunk's. Each process
-    has an equal share of every batch; losses, BatchNorm (on CUDA) and views are those of the whole
-    one.
+    has an equal share of every batch. Losses, BatchNorm (on CUDA) and views are those of the whole
+    batch.
 
     Args:
-        job: what is trained.
+        job: the run to train.
 
     Returns:
-        What the record says of it: processes, the trunk, and the seconds of all epochs.
+        Entries of the record: the processes, the trunk, and the seconds of all epochs.
 
     Raises:
-        RunError: a checkpoint is damaged or another run's, or memory runs out.
+        RunError: a checkpoint is damaged or belongs to another run, or memory runs out.
     """
     config = job.config
     device = _prepare_device(job)
@@ -65,11 +65,11 @@ def pretrain(job: Job) -> dict:
     with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
         trainer = _lightning_trainer(job, recorder)
         try:
-            # Exact where there is no autocast, and in backward passes, which run here.
+            # Exact wherever there is no autocast. Backward passes run here, too.
             with exact(), memory_errors("training", f"use a batch_size below {config.batch_size}"):
                 trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
         except SIGTERMException:
-            sys.exit(143)  # 128 + SIGTERM; Lightning's own exit would say that all is well
+            sys.exit(143)  # 128 + SIGTERM; Lightning itself would exit as if all were well
 
     if trainer.is_global_zero:
         job.run.write_weights({**method.cpu().state_dict(), "n_classes": len(train.classes)})
@@ -78,7 +78,7 @@ def pretrain(job: Job) -> dict:
 
 
 def _prepare_device(job: Job) -> torch.device:
-    """The device of this process; with CUDA each process has a GPU of its own."""
+    """The device of this process; on CUDA each process has its own GPU."""
     if job.config.device == "cuda":
         job.peers.check_devices(torch.cuda.device_count())
         torch.cuda.set_device(own_gpu())
@@ -88,21 +88,21 @@ def _prepare_device(job: Job) -> torch.device:
 
 
 def _on_device(device: torch.device, *sets: ImageSet) -> list[ImageSet]:
-    """The sets on the GPU if they fill less than half of it; else Lightning moves each batch."""
+    """The sets, on the GPU if they fill less than half of it; else Lightning moves each batch."""
     size = sum(each.images.nbytes for each in sets)
     fits = device.type == "cuda" and size < torch.cuda.mem_get_info()[0] / 2
     return [each.to(device) if fits else each for each in sets]
 
 
 def _untrained(config: TrainConfig, n_classes: int) -> Method:
-    """The method with the weights of its seed, whatever was drawn before."""
+    """The method with its seed's initial weights, whatever random numbers were drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
         return build(config, n_classes)
 
 
 def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
-    """Lightning's trainer with everything said that it would else look for in the environment."""
+    """Lightning's trainer, with every setting given that it would otherwise look up itself."""
     for name in os.environ:
         if name.startswith("PL_TRAINER_"):
             problem = "in the environment changes what is trained; unset it"
@@ -117,19 +117,18 @@ def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
         precision="bf16-mixed" if job.config.precision == "bf16" else "32-true",
         callbacks=[recorder],
         plugins=[LAUNCHERS[job.peers.launcher](), _PlainCheckpoints()],
-        # There is no such folder: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt that it
-        # finds there.
+        # A folder that doesn't exist: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt in it.
         default_root_dir=job.run.path / "nothing",
-        enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # a log stays quiet
+        enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # not in a log
         **options,
     )
 
 
 class _PlainCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are written to where they shall be.
+    """Checkpoints that are written straight to their place.
 
-    Lightning's own go to the system's temporary folder first, where a killed process' file would
-    stay.
+    Lightning itself writes to the system's temporary folder first, where a killed process would
+    leave its file.
     """
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
@@ -137,14 +136,14 @@ class _PlainCheckpoints(TorchCheckpointIO):
 
 
 class _SrunEnvironment(environments.SLURMEnvironment):
-    """The tasks of one srun, without Lightning's own ideas of what a job should look like.
+    """The tasks of one srun, without Lightning's assumptions about what a job looks like.
 
-    SLURM's variables say how many tasks a step has; the allocation that Lightning looks at may have
-    more.
+    The number of tasks is the step's, from SLURM's variables. Lightning looks at the allocation,
+    which may have more.
     """
 
     def __init__(self):
-        # To requeue would write checkpoints into the working folder, and read any that lie there.
+        # Requeuing would write checkpoints to the working folder, and read any that lie there.
         self.auto_requeue = False
         self.requeue_signal = signal.SIGUSR1
 
@@ -152,7 +151,7 @@ class _SrunEnvironment(environments.SLURMEnvironment):
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """`distributed.processes` has done it."""
+        """Check nothing: `distributed.processes` has done it."""
 
 
 LAUNCHERS: dict[str, Callable] = {
@@ -164,9 +163,9 @@ LAUNCHERS: dict[str, Callable] = {
 
 @contextmanager
 def _preempted_as_terminated():
-    """SIGUSR1, which SLURM may send some time before it ends a job, does what SIGTERM does.
+    """Make SIGUSR1, which SLURM may send some time before it ends a job, act like SIGTERM.
 
-    Only a process' main thread can say so; in another one the signal keeps its meaning.
+    Only a process's main thread can do this; in any other thread nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

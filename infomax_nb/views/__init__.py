@@ -1,1 +1,1 @@
-"""Views of images: which there are, what is random about them, and their pixels."""
+"""Views of images: their recipes, their random numbers and their pixels."""

@@ -1,10 +1,9 @@
-"""Views of images, a batch at a time on the images' own device, as torchvision makes them from
-Pillow images.
+"""Make views of images, a batch at a time, on the images' own device.
 
-All random numbers of an epoch are drawn at once. Cropping and resizing is separable: per-sample
+All random numbers of an epoch are drawn at once. Cropping and resizing are separable: per-sample
 weight matrices (Pillow's antialiased bicubic) and two batched matrix products. The colour
-operations follow Pillow's 8-bit arithmetic, so for the same numbers the pixels agree with
-torchvision's on Pillow images.
+operations follow Pillow's 8-bit arithmetic. So for the same numbers the pixels agree with those
+that torchvision makes from Pillow images.
 """
 
 import torch
@@ -14,17 +13,18 @@ from infomax_nb.views.drawing import draw
 from infomax_nb.views.pixels import colour, crop, standardise
 from infomax_nb.views.specification import ViewSpec
 
-# The version of all this. With 1, numbers were drawn batch by batch, and 128 images shared one
-# order of the jitter operations.
+# The version of how views are drawn. In version 1 numbers were drawn batch by batch, and 128 images
+# shared one order of the jitter operations.
 RECIPE = 2
-_AT_ONCE = 2**20  # numbers of pixels that a CPU works on at a time: 4 MiB
+_AT_ONCE = 2**20  # pixels' values that a CPU works on at a time: 4 MiB
 
 
 class MultiView:
-    """Callable: uint8 images (B, 3, H, W) to a list of V normalised float32 views.
+    """Turn uint8 images (B, 3, H, W) into a list of V normalised float32 views, when called.
 
-    A view is (B, 3, size, size), channels last. A call draws with a generator; `draw` and `make` do
-    the two steps apart. Each number is drawn per sample and view.
+    A view is (B, 3, size, size), channels last. A call draws the random numbers with a generator
+    and makes the views; `draw` and `make` do one of these two steps each. Each number is drawn per
+    sample and view.
 
     Args:
         specs: how each view is drawn; views of one size are made together.
@@ -44,14 +44,14 @@ class MultiView:
         return self.make(images, self.draw(len(images), height, width, generator))
 
     def draw(self, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
-        """What is random about the views of so many images of height x width pixels.
+        """Draw the random numbers for views of this many images of height x width pixels.
 
-        Tensors (V, images) by name, as `drawing.draw` returns them.
+        Returns tensors (V, images) by name, as `drawing.draw` does.
         """
         return draw(self.specs, images, height, width, generator)
 
     def make(self, images: Tensor, numbers: dict[str, Tensor]) -> list[Tensor]:
-        """The views of images (B, 3, H, W) with the numbers, tensors (V, B), drawn for them.
+        """Make the views of images (B, 3, H, W) from the numbers, tensors (V, B), drawn for them.
 
         Raises:
             ValueError: the images are not uint8 of this shape.

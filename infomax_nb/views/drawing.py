@@ -1,29 +1,29 @@
-"""What is random about views, drawn for a whole epoch at once."""
+"""Draw the random numbers of views, for a whole epoch at once."""
 
 import torch
 from torch import Tensor
 
 from infomax_nb.views.pixels import JITTER, ORDERS
 
-_BLOCK = 2**16  # images whose numbers are drawn in one call, which needs less than 100 MB then
+_BLOCK = 2**16  # images whose numbers are drawn in one call, which then needs less than 100 MB
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes a central crop
 _CHANCES = ("flip", "jitter_p", "gray_p", "blur_p", "solarize_p")
 
 
 def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
-    """Draw everything random about the views of so many images, on the CPU.
+    """Draw everything random about the views of N images, on the CPU.
 
-    The images of an epoch are drawn together; `generator` alone decides what comes.
+    The numbers of an epoch's images are drawn together. They depend on `generator` alone.
 
     Args:
-        specs: V of `ViewSpec`.
-        images: their number N.
-        height: pixels of the images.
-        width: pixels of the images.
+        specs: a `ViewSpec` for each of the V views.
+        images: the number N of images.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
         generator: torch's, on the CPU, so that every device makes the same views.
 
     Returns: tensors (V, N) by name: top, left, height, width (pixels); flip, jitter, gray, blur,
-        solarize (whether); brightness, contrast, saturation (factors), hue (turns); sigma (pixels);
+        solarize (bool); brightness, contrast, saturation (factors), hue (turns); sigma (pixels);
         order, an index into the 24 orders of the four jitter operations.
     """
     blocks = []

@@ -1,4 +1,4 @@
-"""Which views a run draws: its method's own or another recipe's, and how many local ones beside."""
+"""Which views a run draws: its method's own or another recipe's, and how many local ones."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.views.specification import ViewSpec, from_lightly
 
-LOCAL_FROM = 64  # pixels of the images from which DINO has local views
-LOCAL_AREA = (0.05, 0.4)  # of the image, as DINO's local views have it
-# Two views each, which differ from images to images in nothing but their size.
+LOCAL_FROM = 64  # the smallest images, in pixels, of which DINO has local views
+LOCAL_AREA = (0.05, 0.4)  # share of the image's area, as in DINO's local views
+# Recipes of two views each. Nothing but the views' size depends on the images.
 LIGHTLY = {"simclr": "SimCLRTransform", "vicreg": "VICRegTransform", "byol": "BYOLTransform"}
-# Methods whose own recipe has another name than they.
+# Methods whose own recipe has another name than the method.
 OWN_RECIPES = {"infomax": "dino", "barlow_twins": "byol"}
-# Views that a method takes, no more and no fewer.
+# The exact number of views that a method takes.
 NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}
 
 
@@ -31,8 +31,8 @@ def local_size(size: int) -> int:
 def dino_views(size: int, **options: Any) -> list[ViewSpec]:
     """The paper's views, Section 3, of images of `size` pixels.
 
-    Two are global (40 to 100% of the area), six local (5 to 40%); they are blurred from 96 pixels.
-    `options` of lightly's `DINOTransform` change them.
+    Two are global (40 to 100% of the area), six local (5 to 40%). From 96 pixels on they are
+    blurred. `options` are those of lightly's `DINOTransform`.
     """
     blur = (1.0, 0.1, 0.5) if size >= 96 else (0.0, 0.0, 0.0)
     usual = {"global_crop_size": size, "local_crop_size": local_size(size), "gaussian_blur": blur}
@@ -66,10 +66,10 @@ def own_recipe(method: str) -> str:
 
 
 def with_local(views: list[ViewSpec], size: int, local: int) -> list[ViewSpec]:
-    """The views of `size` pixels, and so many local ones beside.
+    """The views of `size` pixels, and `local` smaller ones.
 
-    They are those that there are, or the global ones in turn with 5 to 40% of the area: colours,
-    blur and solarisation keep their strengths.
+    These take turns among the local views given. If none is given, they take turns among the global
+    ones, cropped to 5 to 40% of the area. Colours, blur and solarisation keep their strengths.
     """
     whole = [view for view in views if view.size == size]
     small = [view for view in views if view.size < size]
@@ -88,10 +88,10 @@ def number_of_local_views(method: str, local_views: int | None, size: int) -> in
 
 
 def same_as_own(method: str, augmentation: str | None, local_views: int | None, size: int):
-    """The names of those of the two fields that ask for what the method does when they are None.
+    """Which of the fields `augmentation` and `local_views` ask for the same as None.
 
-    Not for DINO: its own crops are narrower than its recipe's, their number depends on the images,
-    of `size` pixels.
+    None of them does for DINO: its own crops are narrower than its recipe's, and their number
+    depends on the images' size in pixels.
     """
     if method == "dino":
         return []
@@ -107,7 +107,7 @@ def check_patches(backbone: str, patch: int, method: str, local_views: int | Non
     """Refuse images of `size` pixels with a view that a ViT cannot divide into patches.
 
     Raises:
-        ParameterError: a side of a view is no multiple of the patch.
+        ParameterError: a side of a view is not a multiple of the patch.
     """
     local = number_of_local_views(method, local_views, size)
     sides = [size, local_size(size)] if local else [size]

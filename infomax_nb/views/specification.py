@@ -1,4 +1,4 @@
-"""How one view is drawn."""
+"""`ViewSpec`: how one view is drawn."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +12,16 @@ class ViewSpec:
         size: pixels of the square view.
         area: range of the crop's share of the image.
         ratio: range of the crop's width / height.
-        flip: probability of a horizontal flip, 0 to 1, as are all that end in `_p`.
+        flip: probability of a horizontal flip, 0 to 1. So are all fields that end in `_p`.
         jitter: strengths of brightness, contrast, saturation (factors in 1 ± s) and hue (turns in
             ± s).
-        jitter_p: probability of the four together.
-        gray_p: probability of no colour.
+        jitter_p: probability of the jitter, all four together.
+        gray_p: probability that the view is grey.
         blur_p: probability of a blur.
         sigma: range of the blur's standard deviation, pixels.
         solarize_p: probability that bright pixels are inverted.
-        kernel: of the resizing, `bicubic` or `bilinear`.
-        solarize_first: before the blur, as VICReg has it, not after.
+        kernel: how the view is resized, `bicubic` or `bilinear`.
+        solarize_first: whether bright pixels are inverted before the blur, as in VICReg, not after.
     """
 
     size: int
@@ -39,11 +39,11 @@ class ViewSpec:
 
 
 def from_lightly(name: str, **options: Any) -> list[ViewSpec]:
-    """How one of lightly's transforms draws its views, read from its own objects.
+    """The views of one of lightly's transforms, read from its own objects.
 
     Args:
-        name: of the transform, as `SimCLRTransform`.
-        options: what it is made with.
+        name: the transform's, such as `SimCLRTransform`.
+        options: the arguments that it is made with.
     """
     from lightly import transforms
 

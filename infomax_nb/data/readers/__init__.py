@@ -1,8 +1,7 @@
 """Readers of data sets in their publishers' layouts, by the data set's name.
 
-`READERS[name](root, split)` is a `Listing` where each image is a file of its own, else an
-`ImageSet`. Readers raise ParameterError, which says what is missing or names the file that is
-damaged.
+`READERS[name](root, split)` is a `Listing` if each image has its own file, else an `ImageSet`.
+Readers raise ParameterError, which says what is missing or names the damaged file.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Anybody's `folder` of images, with a folder for each class or without."""
+"""Read a user's own `folder` of images, with or without a folder for each class."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,11 @@ from infomax_nb.errors import file_errors
 
 
 def read_folder(root: Path, split: str) -> Listing:
-    """`<root>/{train,test or val}/<class>/*`, or `<root>/<class>/*`, divided 80/20; or all without
-    class folders.
+    """The images of `<root>/{train,test or val}/<class>/*`, or `<root>/<class>/*` divided 80/20.
 
-    Parts may have other names, as long as these can mean nothing else: `folders.parts`. A table
-    `superclasses.csv` with columns class and superclass, if there is one, groups the classes.
+    There may also be no class folders. Parts may have other names if these are unambiguous
+    (`folders.parts`). A table `superclasses.csv` with columns class and superclass, if there is
+    one, groups the classes.
     """
     form = "It is a folder with a folder of images for each class"
     cure = f"{form}, or of images alone, which then have no labels."
@@ -31,7 +31,7 @@ def read_folder(root: Path, split: str) -> Listing:
 
 
 def _with_superclasses(data: Listing, root: Path) -> Listing:
-    """The listing with the superclasses of `<root>/superclasses.csv`, if there is such a table."""
+    """The listing with the superclasses of `<root>/superclasses.csv`, if that table exists."""
     path = root / "superclasses.csv"
     if not path.is_file() or not data.classes:
         return data

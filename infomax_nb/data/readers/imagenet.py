@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), and the hundred classes of it that are ImageNet-100."""
+"""Read ImageNet (ILSVRC 2012), and ImageNet-100, a hundred of its classes."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from infomax_nb.data.readers.listing import Listing, first_of, list_part
 
 
 def read_imagenet(root: Path, split: str, names: list[str] | None = None) -> Listing:
-    """`<root>[/imagenet]/{train,val}/<WordNet id>/*.JPEG`; the classes `names` of it, if given."""
+    """The images of `<root>[/imagenet]/{train,val}/<WordNet id>/*.JPEG`, or of classes `names`."""
     source = "ImageNet (ILSVRC 2012) comes from its publishers"
     cure = f"{source}; val, too, must be sorted into class folders."
     part, other = ("train", "val") if split == "train" else ("val", "train")

@@ -1,4 +1,4 @@
-"""LC25000, 25,000 images of lung and colon tissue, 1,250 of them different."""
+"""Read LC25000: 25,000 images of lung and colon tissue, made from 1,250 of them."""
 
 from pathlib import Path
 
@@ -11,15 +11,18 @@ TABLES += ["lung_colon_image_set/groups.csv"]
 
 
 def read_lc25000(root: Path, split: str) -> Listing:
-    """`<root>/lung_colon_image_set/{lung,colon}_image_sets/<class>`, the publisher's layout, or
-    `<root>[/lc25000]/<class>`; divided 80/20 at random."""
+    """The images in the publisher's layout or in class folders, divided 80/20 at random.
+
+    The former is `<root>/lung_colon_image_set/{lung,colon}_image_sets/<class>`, the latter
+    `<root>[/lc25000]/<class>`.
+    """
     return divided(_all_images(root), split)
 
 
 def read_lc25000_groups(root: Path, split: str) -> Listing:
-    """The same images, divided by whole groups, which `groups.csv` names for each image.
+    """The same images, divided by whole groups, as `groups.csv` assigns them.
 
-    Its columns are image (`<class>/<file>`) and group.
+    The table's columns are image (`<class>/<file>`) and group.
     """
     data = _all_images(root)
     form = "It is a table with columns image (<class>/<file>) and group"
@@ -32,7 +35,7 @@ def read_lc25000_groups(root: Path, split: str) -> Listing:
 
 
 def _all_images(root: Path) -> Listing:
-    """All images, or those of the lung half where the other is not there."""
+    """All images, or only those of the lung half if the colon half is missing."""
     cure = "Borkowski et al. (2019) publish it as lung_colon_image_set."
     places = {root / layout.format(half="lung", name="lung_n"): layout for layout in LAYOUTS}
     layout = places[first_of("LC25000", list(places), cure)]

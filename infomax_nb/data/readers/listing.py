@@ -1,4 +1,4 @@
-"""`Listing`, images that are not decoded yet, and what readers make one with."""
+"""`Listing`, images that are not decoded yet, and what readers need to make one."""
 
 import os
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from infomax_nb.errors import ParameterError, file_errors, printable
 
 @dataclass(frozen=True)
 class Listing:
-    """Images in files of their own, as a reader lists them. Indexing takes some of them.
+    """Images, each in its own file, as a reader lists them. Indexing selects some of them.
 
     Args:
         paths: the files (N,), an array of strings.
         labels: int64 (N,), -1 where there is none.
-        classes: their names; [] without labels.
+        classes: names of the classes; [] without labels.
         coarse: (classes,), the superclass of each class.
         coarse_names: names of the superclasses.
         boxes: float32 (N, 4), x0 y0 x1 y1 as fractions of the image's side.
@@ -49,8 +49,8 @@ def first_of(what: str, places: Sequence[Path], cure: str) -> Path:
     """The first of the places that exists.
 
     Args:
-        what: is looked for.
-        places: where, in this order.
+        what: what is looked for.
+        places: where to look, in this order.
         cure: a sentence that says how to get it.
 
     Raises:
@@ -67,16 +67,16 @@ def first_of(what: str, places: Sequence[Path], cure: str) -> Path:
 def table_rows(
     keys: list[str], paths: list[Path], may_hold_others: bool = False, **options: Any
 ) -> pd.DataFrame:
-    """One row for each key, in their order, of text tables whose index is the key.
+    """One row for each key, in the keys' order, from text tables whose index is the key.
 
     Args:
-        keys: what rows are wanted for.
+        keys: the keys whose rows are wanted.
         paths: the tables, which are read as one.
         may_hold_others: whether there may be rows for other keys.
         options: what `pandas.read_csv` is told about the tables.
 
     Raises:
-        ParameterError: a table cannot be read, or has no whole row for a key.
+        ParameterError: a table cannot be read, or has no complete row for a key.
     """
     tables = [file_errors(path)(pd.read_csv)(path, **options) for path in paths]
     with file_errors(os.path.commonpath(paths)):
@@ -91,14 +91,14 @@ def table_rows(
 
 
 def list_classes(*places: Path, names: list[str] | None = None) -> Listing:
-    """The images in the class folders of the first place, however deep.
+    """The images in the class folders of the first place, at any depth.
 
-    Each real file is listed once in all the places, so that no image is in two parts or of two
+    Each real file is listed only once over all places, so that no image is in two parts or has two
     classes.
 
     Args:
-        places: the folder of class folders; others must have the same ones.
-        names: of the class folders, all of them unless given. Where these are fewer than two, there
+        places: folders of class folders. The others must have the same classes as the first.
+        names: the class folders to read; all of them if None. If there are fewer than two, there
             are no labels.
 
     Raises:
@@ -131,24 +131,24 @@ def list_part(folder: Path, sibling: str, names: list[str] | None = None) -> Lis
     """The images in the class folders of one part of a data set.
 
     Args:
-        folder: the part's.
-        sibling: name of the other part beside it, which must have the same classes if it is there.
-        names: of the class folders, all of them unless given.
+        folder: the folder of the part.
+        sibling: name of the other part beside it, which must have the same classes if it exists.
+        names: the class folders to read; all of them if None.
     """
     other = folder.with_name(sibling)
     return list_classes(folder, *([other] if other.is_dir() else []), names=names)
 
 
 def divided(data: Listing, split: str, groups: pd.Series | None = None) -> Listing:
-    """80% of the images for training, or the other 20%, always the same ones, stratified.
+    """A stratified 80% of the images for training, or the other 20%; always the same ones.
 
     Args:
         data: all images.
         split: `train` or `test`.
-        groups: (N,), the group of each image; a group stays whole.
+        groups: (N,), the group of each image; groups are not split.
 
     Raises:
-        ParameterError: there are too few images, in all or of one class.
+        ParameterError: there are too few images, in total or in one class.
     """
     cure = " It takes more images, or folders train and test with their own."
     with file_errors(os.path.commonpath(list(data.paths)), cure=cure):
@@ -165,8 +165,10 @@ def divided(data: Listing, split: str, groups: pd.Series | None = None) -> Listi
 
 
 def _class_names(places: Sequence[Path]) -> list[str]:
-    """The class folders in any of the places; fewer than two are none: [""], the places
-    themselves."""
+    """The class folders in any of the places.
+
+    If there are fewer than two, it is [""], which stands for the places themselves.
+    """
     names = sorted({name for place in places for name in class_folders(place)})
     if len(names) < 2:
         return [""]
@@ -178,7 +180,7 @@ def _class_names(places: Sequence[Path]) -> list[str]:
 
 
 def _titles(names: list[str]) -> list[str]:
-    """Printable names of classes, no two alike."""
+    """Printable names of the classes, no two alike."""
     titles: list[str] = []
     for name in names:
         title = printable(os.path.basename(name))

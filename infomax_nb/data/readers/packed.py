@@ -1,4 +1,4 @@
-"""Data sets packed into a few files: Fashion-MNIST, CIFAR-10, CIFAR-100 and STL-10."""
+"""Read data sets packed into a few files: Fashion-MNIST, CIFAR-10, CIFAR-100 and STL-10."""
 
 import gzip
 import pickle
@@ -23,9 +23,9 @@ PUBLISHED: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": 
 
 
 def read_fashion_mnist(root: Path, split: str, debian: Path = DEBIAN_FASHION_MNIST) -> ImageSet:
-    """torchvision's layout `<root>/FashionMNIST/raw`, or that of Debian's package; packed or not.
+    """Fashion-MNIST in torchvision's layout `<root>/FashionMNIST/raw` or that of Debian's package.
 
-    The images get a black border, to 32 pixels, as is usual.
+    The files may be compressed. The images get the usual black border, to 32 pixels.
     """
     part = "train" if split == "train" else "t10k"
     paths = fashion_files(root, part, debian)
@@ -71,8 +71,10 @@ def _idx(path: Path) -> torch.Tensor:
 
 
 def read_cifar10(root: Path, split: str) -> ImageSet | Listing:
-    """torchvision's pickles, `<root>/cifar-10-batches-py`, or folders
-    `<root>[/cifar10]/{train,test}/<class>`."""
+    """CIFAR-10, from torchvision's pickles or from class folders.
+
+    These are `<root>/cifar-10-batches-py` or `<root>[/cifar10]/{train,test}/<class>`.
+    """
     pickles = root / CIFAR10.base_folder
     if pickles.exists():
         return _cifar(CIFAR10, root, split)
@@ -83,7 +85,7 @@ def read_cifar10(root: Path, split: str) -> ImageSet | Listing:
 
 
 def read_cifar100(root: Path, split: str) -> ImageSet:
-    """torchvision's pickles, `<root>/cifar-100-python`, with the 20 superclasses."""
+    """CIFAR-100 with its 20 superclasses, from torchvision's pickles, `<root>/cifar-100-python`."""
     data = _cifar(CIFAR100, root, split)
     folder = root / CIFAR100.base_folder
     test = pickle.loads((folder / "test").read_bytes(), encoding="latin1")
@@ -94,7 +96,7 @@ def read_cifar100(root: Path, split: str) -> ImageSet:
 
 
 def read_stl10(root: Path, split: str) -> ImageSet:
-    """The publisher's binaries, `<root>/stl10_binary`; `unlabeled` is train and unlabeled."""
+    """STL-10, from the publisher's `<root>/stl10_binary`; `unlabeled` is train and unlabeled."""
     data = _published(STL10, root, split="train+unlabeled" if split == "unlabeled" else split)
     names = getattr(data, "classes", None) or [str(k) for k in range(10)]
     return ImageSet(torch.from_numpy(data.data), torch.from_numpy(data.labels).long(), names)
@@ -114,8 +116,10 @@ def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
 
 
 def _published(kind: Any, root: Path, **arguments: Any) -> Any:
-    """A data set of torchvision's, which compares each file's MD5 with the published one before it
-    unpickles it."""
+    """One of torchvision's data sets.
+
+    torchvision compares each file's MD5 with the published one before it unpickles the file.
+    """
     cure = f"torchvision.datasets.{kind.__name__}({str(root)!r}, download=True) fetches it."
     folder = first_of(kind.__name__, [root / kind.base_folder], cure)
     try:
@@ -128,7 +132,7 @@ def _published(kind: Any, root: Path, **arguments: Any) -> Any:
 
 
 def _check_sums(kind: Any) -> dict[str, str]:
-    """Each file of a data set of torchvision's, with its MD5."""
+    """Each file of one of torchvision's data sets, with its MD5."""
     meta = getattr(kind, "meta", None)
     names = [[meta["filename"], meta["md5"]]] if meta else []
     return dict(kind.train_list + kind.test_list + names)

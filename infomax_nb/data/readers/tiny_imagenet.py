@@ -1,4 +1,4 @@
-"""Tiny-ImageNet: 200 classes, with a box around each object."""
+"""Read Tiny-ImageNet: 200 classes, with a box around each object."""
 
 import os
 from dataclasses import replace
@@ -13,9 +13,10 @@ from infomax_nb.errors import file_errors
 
 
 def read_tiny_imagenet(root: Path, split: str) -> Listing:
-    """The publisher's `<root>/tiny-imagenet-200`, test being its validation part.
+    """The images of the publisher's `<root>/tiny-imagenet-200`.
 
-    Boxes are in a frame of 64 pixels, whatever the images' size.
+    Its validation part is the test split. Boxes refer to a frame of 64 pixels, whatever the images'
+    size.
     """
     cure = "Stanford's course CS231n publishes it as tiny-imagenet-200."
     places = [root / name / "wnids.txt" for name in ("tiny-imagenet-200", "tiny_imagenet")]
@@ -37,8 +38,7 @@ def read_tiny_imagenet(root: Path, split: str) -> Listing:
 
 
 def _rows(data: Listing, tables: list[Path], first: int) -> pd.DataFrame:
-    """The rows of tables without a header for each image, where `first` is the box's first
-    column."""
+    """The row for each image in tables without a header; `first` is the box's first column."""
     form: dict = {"index_col": 0, "sep": "\t", "header": None}
     kinds = dict.fromkeys(range(first, first + 4), np.float32)
     images = [os.path.basename(path) for path in data.paths]
