@@ -15,6 +15,9 @@ from infomax_nb.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+KAPPA = ROOT / "notebooks/03_ablate_kappa.ipynb"
+DERIVATION = ROOT / "notebooks/00_loss_derivation.ipynb"
+ESTIMATOR = ROOT / "notebooks/10_estimator.ipynb"
 TINY = {"n_train": 256, "batch_size": 64, "proj_dim": 16, "epochs": 1}
 ENVIRONMENT = {
     **os.environ,
@@ -23,40 +26,45 @@ ENVIRONMENT = {
 }
 
 
-def papermill(folder, notebook, out, *more, **parameters):
-    flags = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
-    command = ["papermill", "--no-progress-bar", str(notebook), str(out), *flags, *more]
+of_every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def run(command, folder) -> subprocess.CompletedProcess:
     return subprocess.run(
         command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600
     )
 
 
+def papermill(folder, notebook, out, *more, **parameters) -> subprocess.CompletedProcess:
+    flags = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+    return run(["papermill", "--no-progress-bar", str(notebook), str(out), *flags, *more], folder)
+
+
+def tags_of(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
 def parameters_of(notebook):
-    cells = [
-        c for c in nbformat.read(notebook, 4).cells if "parameters" in c.metadata.get("tags", [])
-    ]
-    assert len(cells) == 1 and cells[0].source.startswith("# Parameters")
+    cells = [cell for cell in nbformat.read(notebook, 4).cells if "parameters" in tags_of(cell)]
+    assert len(cells) == 1
+    assert cells[0].source.startswith("# Parameters")
     values: dict = {}
     exec(cells[0].source, values)
     return {k: v for k, v in values.items() if k != "__builtins__"}
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "notebooks"], ids=["root", "notebooks"])
-def test_kappa_by_papermill(folder, tmp_path):
-    notebook = ROOT.joinpath("notebooks/03_ablate_kappa.ipynb").relative_to(folder)
+def test_a_table_holds_all_kappas_that_papermill_ran(folder, tmp_path):
+    notebook = KAPPA.relative_to(folder)
+    out = tmp_path / "out.ipynb"
+    runs = tmp_path / "runs"
     for kappa in (1, 10):
-        done = papermill(
-            folder,
-            notebook,
-            tmp_path / "out.ipynb",
-            **TINY,
-            kappa=kappa,
-            runs_dir=tmp_path / "runs",
-        )
+        done = papermill(folder, notebook, out, **TINY, kappa=kappa, runs_dir=runs)
         assert done.returncode == 0, done.stderr[-2000:]
-    text = (tmp_path / "out.ipynb").read_text()
-    assert "level0_row0" in text and "level0_row1" in text  # the table of recorded runs holds both
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    text = out.read_text()
+    assert "level0_row0" in text
+    assert "level0_row1" in text
+    assert len([*runs.iterdir()]) == 2
 
 
 @pytest.mark.parametrize(
@@ -76,14 +84,13 @@ def test_kappa_by_papermill(folder, tmp_path):
     ids=["negative", "word", "dataset", "data_root", "misspelt", "export", "list"],
 )
 def test_bad_parameters_end_in_one_sentence(parameters, words, tmp_path):
-    notebook = ROOT / "notebooks/03_ablate_kappa.ipynb"
-    done = papermill(
-        ROOT, notebook, tmp_path / "out.ipynb", **parameters, runs_dir=tmp_path / "runs"
-    )
+    runs = tmp_path / "runs"
+    done = papermill(ROOT, KAPPA, tmp_path / "out.ipynb", **parameters, runs_dir=runs)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ParameterError: ") and all(word in last for word in words), last
-    assert not list(tmp_path.glob("runs/*"))  # before any work
+    assert last.startswith("ParameterError: "), last
+    assert all(word in last for word in words), last
+    assert not [*runs.glob("*")]  # before any work
 
 
 @pytest.mark.parametrize(
@@ -91,44 +98,42 @@ def test_bad_parameters_end_in_one_sentence(parameters, words, tmp_path):
     [(["-r", "kappas", "15"], [15]), (["-p", "kappas", "[1, 10]"], [1, 10])],
     ids=["raw", "text"],
 )
-def test_a_list_by_papermill(more, kappas, tmp_path):
-    notebook, small = (
-        ROOT / "notebooks/03_ablate_kappa.ipynb",
-        {**TINY, "n_train": 64, "batch_size": 32},
-    )
-    done = papermill(
-        ROOT, notebook, tmp_path / "out.ipynb", *more, **small, runs_dir=tmp_path / "runs"
-    )
+def test_papermill_hands_over_a_list(more, kappas, tmp_path):
+    small = {**TINY, "n_train": 64, "batch_size": 32}
+    runs = tmp_path / "runs"
+    done = papermill(ROOT, KAPPA, tmp_path / "out.ipynb", *more, **small, runs_dir=runs)
     assert done.returncode == 0, done.stderr[-2000:]
-    configs = [
-        yaml.safe_load(path.read_text()) for path in (tmp_path / "runs").glob("*/config.yaml")
-    ]
+    configs = [yaml.safe_load(path.read_text()) for path in runs.glob("*/config.yaml")]
     assert sorted(config["kappa"] for config in configs) == kappas
 
 
-def test_00_and_10_by_papermill(tmp_path):
-    """Values of every kind; in 10 each list has one value."""
-    values = ["-y", "kappa: 1e1", "-r", "seed", "1", "-r", "alpha", "2", "-p", "proj_dim", "16"]
-    lists = "samples: 64, pairs: '32', views: 2"
-    tables = "{concentrations: {3: 10}, channels: {3: 5, 16: [5, 10]}, " + lists + "}"
-    numbers = (
-        "{replicates: '2', repeats: 2, views_dim: 4, views_kappa0: 1e1, images: 8, batches: 2}"
-    )
-    for number, more in {"00": values, "10": ["-y", tables, "-y", numbers]}.items():
-        (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
-        done = papermill(ROOT, notebook, tmp_path / "out.ipynb", *more)
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert "unknown parameter" not in done.stderr  # each can be seen in the cell
+OF_DERIVATION = ["-y", "kappa: 1e1", "-r", "seed", "1", "-r", "alpha", "2", "-p", "proj_dim", "16"]
+LISTS_OF_ONE = "{samples: 64, pairs: '32', views: 2}"
+TABLES = "{concentrations: {3: 10}, channels: {3: 5, 16: [5, 10]}}"
+NUMBERS = "{replicates: '2', repeats: 2, views_dim: 4, views_kappa0: 1e1, images: 8, batches: 2}"
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    ("notebook", "values"),
+    [
+        (DERIVATION, OF_DERIVATION),
+        (ESTIMATOR, ["-y", LISTS_OF_ONE, "-y", TABLES, "-y", NUMBERS]),
+    ],
+    ids=["00", "10"],
+)
+def test_papermill_hands_over_values_of_every_kind(notebook, values, tmp_path):
+    done = papermill(ROOT, notebook, tmp_path / "out.ipynb", *values)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "unknown parameter" not in done.stderr  # each can be seen in the cell
+
+
+@of_every_notebook
 def test_parameter_cells_are_the_profiles(notebook):
     values = parameters_of(notebook)
     profile = "sweep" if "03" <= notebook.stem[:2] <= "09" else "fast"
     file = yaml.safe_load((ROOT / f"params/{profile}.yaml").read_text())
-    assert {k: values[k] for k in file if k in values} == {
-        k: v for k, v in file.items() if k in values
-    }
+    common = set(file) & set(values)
+    assert {name: values[name] for name in common} == {name: file[name] for name in common}
     if notebook.stem[:2] not in ("00", "10"):  # these train nothing
         assert set(file) | {"data_root", "device", "precision", "runs_dir"} <= set(values)
 
@@ -141,43 +146,49 @@ def test_parameter_files_are_configurations(file):
     TrainConfig(**{k: v for k, v in values.items() if k not in own})
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
-def test_stored_outputs(notebook):
-    cells = nbformat.read(notebook, 4).cells
-    code = [c for c in cells if c.cell_type == "code"]
-    written = [c for c in code if "parameters" not in c.metadata.get("tags", [])]
-    assert all(c.source.count("\n") < 30 for c in written), "long code lives in the package"
-    outputs = [o for c in code for o in c.outputs]
-    assert not [o for o in outputs if o.output_type == "error"]
-    assert any("image/png" in o.get("data", {}) for o in outputs)
+def cells_of(notebook, kind: str) -> list:
+    return [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == kind]
+
+
+@of_every_notebook
+def test_long_code_lives_in_the_package(notebook):
+    written = [cell for cell in cells_of(notebook, "code") if "parameters" not in tags_of(cell)]
+    assert all(cell.source.count("\n") < 30 for cell in written)
+
+
+@of_every_notebook
+def test_stored_outputs_show_pictures_and_no_errors(notebook):
+    outputs = [output for cell in cells_of(notebook, "code") for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@of_every_notebook
+def test_notebooks_name_no_place_of_one_machine(notebook):
     text = notebook.read_text()
-    assert not any(word in text for word in ("/home/", "/root/", "/tmp/", "site-packages", "it/s]"))
-    headings = [
-        line
-        for c in cells
-        if c.cell_type == "markdown"
-        for line in c.source.splitlines()
-        if line[:1] == "#"
-    ]
-    assert any("we measured" in h for h in headings) and any("Exercises" in h for h in headings)
+    traces = ("/home/", "/root/", "/tmp/", "site-packages", "it/s]")
+    assert not [trace for trace in traces if trace in text]
+
+
+@of_every_notebook
+def test_notebooks_say_what_was_measured_and_have_exercises(notebook):
+    text = "\n".join(cell.source for cell in cells_of(notebook, "markdown"))
+    headings = [line for line in text.splitlines() if line[:1] == "#"]
+    assert any("we measured" in heading for heading in headings)
+    assert any("Exercises" in heading for heading in headings)
 
 
 def test_nbval_fails_when_a_stored_number_is_changed(tmp_path):
     """The closed-form cells of notebook 00, with one digit changed by hand."""
-    source = nbformat.read(ROOT / "notebooks/00_loss_derivation.ipynb", 4)
-    for cell in source.cells:
-        texts = [o for o in cell.get("outputs", []) if "4.98" in o.get("text", "")]
-        if texts and "nbval-ignore-output" not in cell.metadata.get("tags", []):
-            texts[0].text = texts[0].text.replace("4.98", "4.89")
-            break
-    else:
-        pytest.fail("notebook 00 stores no compared output with the ceiling 4.98 nats")
+    source = nbformat.read(DERIVATION, 4)
+    compared = [cell for cell in source.cells if "nbval-ignore-output" not in tags_of(cell)]
+    outputs = [output for cell in compared for output in cell.get("outputs", [])]
+    ceilings = [output for output in outputs if "4.98" in output.get("text", "")]
+    assert ceilings, "notebook 00 stores no compared output with the ceiling 4.98 nats"
+    ceilings[0].text = ceilings[0].text.replace("4.98", "4.89")
     nbformat.write(source, tmp_path / "changed.ipynb")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    command = ["pytest", "--nbval", "-q", "-p", "no:cacheprovider", "changed.ipynb"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=600
-    )
-    assert (
-        done.returncode == 1 and "FAILED changed.ipynb" in done.stdout and "4.89" in done.stdout
-    ), done.stdout[-2000:]
+    done = run(["pytest", "--nbval", "-q", "-p", "no:cacheprovider", "changed.ipynb"], tmp_path)
+    assert done.returncode == 1, done.stdout[-2000:]
+    assert "FAILED changed.ipynb" in done.stdout
+    assert "4.89" in done.stdout

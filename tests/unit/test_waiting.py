@@ -8,7 +8,8 @@ import sys
 import pytest
 from checkout import ROOT
 
-FIRST, LATER = "import infomax_nb, torch", "import torch, infomax_nb"
+FIRST = "import infomax_nb, torch"
+LATER = "import torch, infomax_nb"
 # A hundred operations of two threads, a millisecond apart. How often the other threads fell asleep,
 # by the kernel.
 SLEEPS = """
@@ -50,7 +51,7 @@ def python(*arguments, **variables) -> subprocess.CompletedProcess:
     ],
     ids=["notebooks", "files"],
 )
-def test_the_library_is_told(command):
+def test_openmps_library_is_told_to_wait_passively(command):
     """`OMP_DISPLAY_ENV` makes it print, as it is loaded, what it has read."""
     done = python(*command, OMP_DISPLAY_ENV="TRUE")
     assert set(re.findall(r"OMP_WAIT_POLICY = '(\w+)'", done.stderr)) == {"PASSIVE"}
@@ -65,17 +66,22 @@ def test_the_library_is_told(command):
     ],
     ids=str,
 )
-def test_what_a_process_hands_on(own, policy):
-    """To those that it starts; one's own choice stays."""
-    seen = python("-c", "import os, infomax_nb; print(os.environ.get('OMP_WAIT_POLICY'))", **own)
-    assert seen.stdout.strip() == policy
+def test_a_process_hands_on_its_policy_and_ones_own_choice_stays(own, policy):
+    code = "import os, infomax_nb; print(os.environ.get('OMP_WAIT_POLICY'))"
+    done = python("-c", code, **own)
+    assert done.stdout.strip() == policy
 
 
 @two_cores
 @pytest.mark.parametrize("code", [FIRST, LATER])
 def test_threads_sleep_while_they_wait(code):
-    """Also where torch was imported first. Threads that wait actively never sleep."""
+    """Also where torch was imported first."""
     assert int(python("-c", code + SLEEPS).stdout) >= 90
+
+
+@two_cores
+@pytest.mark.parametrize("code", [FIRST, LATER])
+def test_threads_that_wait_actively_never_sleep(code):
     assert int(python("-c", code + SLEEPS, OMP_WAIT_POLICY="ACTIVE").stdout) < 10
 
 
@@ -87,13 +93,19 @@ def test_one_thread_needs_no_others():
 def test_metrics_are_the_same_bit_for_bit(tmp_path):
     """Threads that sleep, those of a process in which torch came first, and those that go round for
     a while."""
-    small = "n_classes=4, n_train=64, batch_size=16, proj_dim=8, epochs=1, device='cpu'"
-    train = "from infomax_nb.config import TrainConfig; from infomax_nb.train import fit"
-    train += f"; run = fit(TrainConfig({small}, "
-    found = []
-    ways = [(FIRST, {}), (LATER, {}), (FIRST, {"GOMP_SPINCOUNT": "10000"})]
-    for k, (code, own) in enumerate(ways):
-        end = f"runs_dir={str(tmp_path / str(k))!r})); print(run.record['threads'])"
-        end += "; print(run.metrics.to_json())"
-        found.append(python("-c", f"{code}; {train}{end}", **own).stdout)
-    assert found[0].startswith("2\n") and found == found[:1] * 3
+    training = """
+import sys
+from infomax_nb.config import TrainConfig
+from infomax_nb.train import fit
+small = {"n_classes": 4, "n_train": 64, "batch_size": 16, "proj_dim": 8, "epochs": 1}
+run = fit(TrainConfig(**small, device="cpu", runs_dir=sys.argv[1]))
+print(run.record["threads"])
+print(run.metrics.to_json())
+"""
+    asleep = python("-c", f"{FIRST}\n{training}", tmp_path / "asleep").stdout
+    later = python("-c", f"{LATER}\n{training}", tmp_path / "later").stdout
+    round_for_a_while = {"GOMP_SPINCOUNT": "10000"}
+    spun = python("-c", f"{FIRST}\n{training}", tmp_path / "spun", **round_for_a_while).stdout
+    assert asleep.startswith("2\n")
+    assert later == asleep
+    assert spun == asleep
