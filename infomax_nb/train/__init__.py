@@ -2,12 +2,6 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "__main__": ["main"],
-        "fitting": ["datasets", "fit"],
-        "record": ["environment"],
-        "run": ["Run", "collect", "siblings"],
-    },
-)
+_NAMES = {"__main__": ["main"], "fitting": ["datasets", "fit"], "record": ["environment"]}
+_NAMES["run"] = ["Run", "collect", "siblings"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_NAMES)
