@@ -14,7 +14,7 @@ from pipeline.evidence.state import State, epochs_done
 from pipeline.plan import SETS
 
 FOLDER_IMAGES = 18_494  # Imagenette and Imagewoof together
-# Seconds for one floating-point operation of training on one thread, until one is measured.
+# Seconds for one floating-point operation of training on one thread, until runs are measured.
 FIRST_GUESS = 1 / 60e9
 
 
@@ -93,7 +93,7 @@ def seconds_per_epoch(run: Planned) -> float | None:
     if run.results.is_dir():
         record = Run(run.results).record
         seconds = record.get("train_seconds", 0.0) + record.get("evaluation_seconds", 0.0)
-        return seconds / run.config.epochs or None  # a branch's has its trunk's epochs, too
+        return seconds / run.config.epochs or None  # a branch's record includes its trunk's epochs
     note = run.last_note()
     metrics = run.config.run_dir / "metrics.csv"
     epochs = epochs_done(run) - note.get("epoch", 0)

@@ -76,7 +76,7 @@ def keep(run: Planned, trained: Run) -> None:
 
 
 def keep_failure(run: Planned, sentence: str) -> None:
-    """Keep what there is of a run whose loss became NaN: it counts, and would end so every time."""
+    """Keep what there is of a run whose loss became NaN: it counts, and would fail again."""
     config = run.config.resolved()
     part = _empty_folder_beside(run)
     (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")  # in case no epoch was finished
