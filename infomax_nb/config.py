@@ -215,7 +215,7 @@ class TrainConfig(BaseModel):
         return runs_folder(self.runs_dir) / self.name
 
     def replace(self, **changes: Any) -> "TrainConfig":
-        """The same configuration with some fields changed, validated anew.
+        """The same configuration with some fields changed, validated again.
 
         >>> TrainConfig(kappa=1).replace(beta=0.5).kappa
         1.0
@@ -286,7 +286,7 @@ def refuse_unknown(names: Iterable[str], allowed: Iterable[str]) -> None:
     for name in names:
         if name in allowed:
             continue
-        near = difflib.get_close_matches(name.lower(), allowed, 1, 0.5)  # KAPPA is near, too
+        near = difflib.get_close_matches(name.lower(), allowed, 1, 0.5)  # so KAPPA is near kappa
         hint = f"did you mean '{near[0]}'?" if near else f"the parameters are {', '.join(allowed)}."
         raise ParameterError(f"There is no parameter '{name}': {hint}")
 

@@ -149,7 +149,8 @@ def exact() -> Iterator[None]:
     new_flags = _precision_flags()
     new_before = [flag.fp32_precision for flag in new_flags]
     products, convolutions = _old_settings()
-    # The old flags come first, as they set new ones. They are set so that both give one answer.
+    # The old flags are set so that code that reads them gets the same answer. They come first, as
+    # setting them sets new ones.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     for flag in new_flags:

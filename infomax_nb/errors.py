@@ -26,7 +26,7 @@ class ParameterError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run failed on its way: a full disk, a damaged file, too little memory."""
+    """A run failed on its way, as by a full disk, a damaged file or too little memory."""
 
     _render_traceback_ = ParameterError._render_traceback_
 

@@ -70,7 +70,7 @@ def _timm(name: str, **options: Any) -> Any:
 
 
 class _LateReLU(nn.ReLU):
-    """The stem's ReLU: after max-pooling in training, before it when others may look at its maps.
+    """The stem's ReLU: after max-pooling in training, before it in evaluation, for its maps' sake.
 
     Values and gradients are the same in either order, and after the pooling there is only a quarter
     of the pixels.

@@ -115,7 +115,7 @@ def export_tables(
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracies after the last epoch in percent, mean ± standard deviation over seeds, as text.
 
-    There is one row for each combination of the other settings that differ.
+    There is one row for each combination of settings that occurs.
     """
     differing = ("method", "kappa", "beta", "proj_dim", "lr")
     by = [name for name in differing if name in metrics and metrics[name].nunique() > 1] or ["run"]

@@ -1,1 +1,1 @@
-"""Many runs: sweeps, plans, the tables and pages made from results."""
+"""Work on many runs: sweeps, plans, and the tables and pages made from results."""

@@ -1,8 +1,8 @@
 """`python -m pipeline.architecture` draws which rooms of the code use which.
 
-A room is a module or folder of `infomax_nb`, or `pipeline`. What they use is read from their
-imports, those inside functions, too. The picture is `docs/_static/architecture.svg`. Arrows lead
-down; red ones are of rooms that use each other. An arrow that others imply is left out.
+A room is a module or folder of `infomax_nb`, or `pipeline`. What a room uses is read from its
+imports, including those inside functions. The picture is `docs/_static/architecture.svg`. Arrows
+point down; red ones join rooms that use each other. An arrow that others imply is left out.
 """
 
 import ast
@@ -22,10 +22,10 @@ from matplotlib.patches import FancyArrowPatch
 from infomax_nb.files import atomic_write, project_root
 
 PACKAGES = ("infomax_nb", "pipeline")
-SWEEPS = 8  # in which rooms find their places
+SWEEPS = 8  # passes in which rooms find their places
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-# Modules that are no room of their own. The losses, and what they are made of, are one; so are the
-# modules that each hold one small thing which is used everywhere.
+# Modules that share a room. The losses and their parts are one room, and so are the modules that
+# each hold one small thing used everywhere.
 SHARED_ROOMS = {"losses": "objective", "small_maps": "models", "infomax_nb": "small things"}
 SHARED_ROOMS |= dict.fromkeys(
     (
@@ -50,10 +50,10 @@ Graph = dict[str, set[str]]  # what each name imports
 
 
 def import_graph(root: Path | None = None) -> Graph:
-    """For each module of the packages the modules that it imports, by their full names.
+    """The modules that each module of the packages imports, by full names.
 
     Args:
-        root: the folder that holds the packages; None for the project's.
+        root: the folder that holds the packages; None means the project's.
     """
     root = root or project_root()
     paths = {}
@@ -69,7 +69,7 @@ def import_graph(root: Path | None = None) -> Graph:
 
 
 def _imported(tree: ast.Module, modules: Container[str]) -> Iterator[str]:
-    """Those of the modules that a module imports, wherever in it."""
+    """Those of the modules that a module imports, anywhere in it."""
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
@@ -82,7 +82,7 @@ def _imported(tree: ast.Module, modules: Container[str]) -> Iterator[str]:
 
 
 def cycles(graph: Graph) -> list[list[str]]:
-    """Groups of names that import each other, directly or through others; none if all is well.
+    """Groups of names that import each other, directly or through others; empty if all is well.
 
     >>> cycles({"a": {"b"}, "b": {"a"}, "c": {"a"}})
     [['a', 'b']]
@@ -110,7 +110,7 @@ def room_of(module: str) -> str:
 
 
 def room_graph(modules: Graph) -> Graph:
-    """For each room the rooms that it imports."""
+    """The rooms that each room imports."""
     rooms: Graph = {}
     for module, imported in modules.items():
         rooms.setdefault(room_of(module), set()).update(map(room_of, imported))
@@ -121,12 +121,12 @@ def room_graph(modules: Graph) -> Graph:
 
 
 def without_implied(graph: Graph) -> Graph:
-    """The graph without imports that others imply: of c by a, where a imports b, and b c.
+    """The graph without implied imports: a need not import c if a imports b, and b imports c.
 
     >>> without_implied({"a": {"b", "c"}, "b": {"c"}, "c": set()})
     {'a': {'b'}, 'b': {'c'}, 'c': set()}
     """
-    groups = nx.condensation(_directed(graph))  # a cycle's names are one group
+    groups = nx.condensation(_directed(graph))  # the names of a cycle are one group
     group = groups.graph["mapping"]
     direct = nx.transitive_reduction(groups)
     kept: Graph = {name: set() for name in graph}
@@ -150,9 +150,9 @@ def layers(graph: Graph) -> list[list[str]]:
 
 
 def with_bends(graph: Graph) -> tuple[Graph, list[list[str]]]:
-    """The graph with a name more wherever an arrow passes a layer, and the names along each arrow.
+    """The graph with an extra name where an arrow crosses a layer, and the names along each arrow.
 
-    So an arrow gets a place of its own in the layers that it passes, and runs behind no box.
+    So an arrow gets its own place in the layers that it crosses, and does not run behind a box.
     """
     rows = layers(graph)
     height = {name: k for k, row in enumerate(rows) for name in row}
@@ -168,10 +168,10 @@ def with_bends(graph: Graph) -> tuple[Graph, list[list[str]]]:
 
 
 def places(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Where each name stands: x from 0 to 1, near what it imports and what imports it; y in layers.
+    """The place of each name: x from 0 to 1, near its imports and importers; y, its layer.
 
     Args:
-        graph: imports that pass no layer.
+        graph: imports that cross no layer.
     """
     near = {name: set(used) for name, used in graph.items()}
     for name, used in graph.items():
@@ -188,7 +188,7 @@ def places(graph: Graph) -> dict[str, tuple[float, float]]:
 
 
 def draw(graph: Graph) -> Figure:
-    """A box for each room, and an arrow to each room that it imports, but for those implied."""
+    """Draw a box for each room, and arrows to the rooms that it imports, except implied ones."""
     graph = without_implied(graph)
     bent, arrows = with_bends(graph)
     at = places(bent)
@@ -203,7 +203,7 @@ def draw(graph: Graph) -> Figure:
             style: dict[str, Any] = {"arrowstyle": "-", "shrinkA": 0, "shrinkB": 0, "color": GREY}
             if end == arrow[-1]:
                 style |= {"arrowstyle": "->", "shrinkB": 2, "mutation_scale": 14}
-            if at[start][1] == at[end][1]:  # of a cycle: all others lead down
+            if at[start][1] == at[end][1]:  # in a cycle: all other arrows point down
                 style |= {"color": RED, "connectionstyle": "arc3,rad=0.3"}
             style |= {"patchA": boxes.get(start), "patchB": boxes.get(end)}
             axis.add_patch(FancyArrowPatch(at[start], at[end], **style))
@@ -216,18 +216,18 @@ def draw(graph: Graph) -> Figure:
 
 
 def picture() -> Path:
-    """Where the picture is."""
+    """The picture's path."""
     return project_root() / "docs" / "_static" / "architecture.svg"
 
 
 def drawn_graph(path: Path) -> Graph:
-    """The graph that a picture was drawn from, which it holds as its description."""
+    """The graph that a picture was drawn from, read from the description in its file."""
     text = ElementTree.parse(path).findtext(f".//{DESCRIPTION}")
     return {room: set(used) for room, used in json.loads(text or "{}").items()}
 
 
 def main() -> None:
-    """Draw the picture."""
+    """Draw the picture, and name rooms that use each other."""
     rooms = room_graph(import_graph())
     as_lists = {room: sorted(used) for room, used in sorted(rooms.items())}
     about = {"Description": json.dumps(as_lists), "Date": None}

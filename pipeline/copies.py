@@ -1,4 +1,4 @@
-"""Copies of data sets that are not the published ones: which results read them."""
+"""Find the results that come from copies of data sets that are not the published ones."""
 
 import pandas as pd
 
@@ -6,10 +6,10 @@ from infomax_nb.files import project_root
 
 
 def data_note(records: list[dict]) -> str:
-    """Which images runs read where these were not the published ones; else an empty text.
+    """A note on the images that runs read, if these were not the published ones; else empty.
 
-    `reports/data_notes.csv` has a line for each such copy of a data set, with the day before which
-    runs read it.
+    `reports/data_notes.csv` has a line for each such copy of a data set. Runs before the day given
+    there read that copy.
 
     Args:
         records: the runs' records, as in `records.json`.

@@ -1,4 +1,4 @@
-"""What a training step computes for one image, by the networks and views of a configuration."""
+"""The computation of a training step for one image, by a configuration's networks and views."""
 
 from functools import cache
 
@@ -9,9 +9,9 @@ DECISIVE = ("method", "backbone", "stem", "proj_dim", "augmentation", "local_vie
 
 
 def step_shape(config: TrainConfig) -> TrainConfig:
-    """The configuration reduced to its networks and views; all else has a default.
+    """The configuration reduced to its networks and views; all else is the default.
 
-    Configurations whose steps compute the same for an image have equal shapes.
+    Configurations whose steps do the same computation for an image have equal shapes.
 
     >>> step_shape(TrainConfig(seed=1, kappa=20)) == step_shape(TrainConfig(epochs=3))
     True

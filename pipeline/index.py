@@ -31,7 +31,7 @@ def page() -> str:
 
 
 def _result(folder: Path) -> dict:
-    """What the page shows of a committed result."""
+    """What the page shows about a committed result."""
     records = json.loads((folder / "records.json").read_text())
     metrics = (folder / "metrics.csv").exists()
     return {
@@ -46,13 +46,13 @@ def _result(folder: Path) -> dict:
 
 
 def _origin(record: dict) -> str:
-    """Where a run's numbers come from."""
+    """A line on where a run's numbers come from."""
     machine = f"{record['gpu'] or record['cpu']}, {record['threads']} threads"
     return f"{record['commit'][:10]} on {machine}, {record.get('started', '')[:10]}"
 
 
 def _notebook(path: Path) -> dict:
-    """What the page shows of an executed notebook."""
+    """What the page shows about an executed notebook."""
     cells = nbformat.read(path, 4).cells
     return {
         "title": cells[0].source.splitlines()[0].lstrip("# "),
@@ -63,7 +63,7 @@ def _notebook(path: Path) -> dict:
 
 
 def _parameters(cells: list) -> str:
-    """What was run, in words, by the cells that papermill fills in."""
+    """What was run, in words, from the cells with parameters."""
     values: dict = {}
     for cell in cells:
         if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):

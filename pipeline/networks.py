@@ -1,7 +1,7 @@
 """`python -m pipeline.networks RUN_DIR ...` keeps finished runs' backbones in `reports/networks/`.
 
-`python -m pipeline.networks --measure NAME ... -p data_root DIR` measures networks that are kept
-there anew, on the images in DIR, and writes the accuracy and the images into their records.
+`python -m pipeline.networks --measure NAME ... -p data_root DIR` measures kept networks again, on
+the images in DIR, and writes the accuracy and the images into their records.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def store(run: Run) -> str:
     config = run.config
     train, test = datasets(config)
     backbone: Any = run.method().backbone
-    backbone = backbone.half().float()  # as it is read again
+    backbone = backbone.half().float()  # as it will be read
     of_classes = centroids(features(backbone, train.images), train.labels).half()
     weights = {**half_precision(backbone), "centroids": of_classes}
     accuracy = measured(backbone, config, train, test)
@@ -55,16 +55,16 @@ def store(run: Run) -> str:
 
 
 def measure(name: str, data_root: str) -> str:
-    """Measure a network on the images in `data_root` and write its record anew.
+    """Measure a network on the images in `data_root` and update its record.
 
     The accuracy on the images that it was trained on stays in the record, as
     `knn_top1_on_training_copy`.
 
     Returns:
-        A line about it.
+        A line with the new and the old accuracy.
 
     Raises:
-        ParameterError: there is no such network, or there are no such images.
+        ParameterError: there is no such network, or no such images.
     """
     network = pretrained(name)
     config = network.config.replace(data_root=data_root)
@@ -84,7 +84,8 @@ def measured(
     """k-NN (k = 200) top-1 in percent, with the training images as the bank.
 
     Returns:
-        `knn_top1`; `measured_on`, the images in words; `measured_date` and `measured_commit`.
+        `knn_top1`; `measured_on`, a description of the images; `measured_date` and
+        `measured_commit`.
     """
     bank = features(backbone, train.images)
     queries = features(backbone, test.images)
@@ -99,7 +100,7 @@ def measured(
 
 
 def trained_on(record: dict[str, Any]) -> str:
-    """The images that a network was trained on, in words; empty where they are not noted."""
+    """The images that a network was trained on, in words; empty if there is no note of them."""
     note = data_note([record])
     return f"{note}, {record['images']:,} images" if note else ""
 
@@ -115,12 +116,12 @@ def images_in_words(config: TrainConfig, test: ImageSet) -> str:
 
 @cache
 def _commit() -> str:
-    """The commit, before this process changes a record, which would count as a modification."""
+    """The commit, read before this process changes a record: that would count as a modification."""
     return environment()["commit"]
 
 
 def _write_record(name: str, record: dict[str, Any]) -> None:
-    """Write the record of a network whose weights are there already, with their check sum."""
+    """Write the record of a network whose weights are already there, with their check sum."""
     record["network"] = file_digest(NETWORKS / f"{name}.pt")
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     atomic_write(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
@@ -137,7 +138,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Keep the runs that are named, or measure the networks that are."""
+    """Keep the named runs, or measure the named networks."""
     given = _arguments()
     places = dict(given.p)
     others = set(places) - {"data_root"}

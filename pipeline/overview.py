@@ -1,4 +1,4 @@
-"""`python -m pipeline.overview` draws the README's picture from what is committed.
+"""`python -m pipeline.overview` draws the README's picture from committed results.
 
 It writes `reports/overview.png`.
 """
@@ -21,14 +21,14 @@ from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.plots import LABELS
 
 KAPPA = 10.0
-MARKERS = "os^"  # of the three images
+MARKERS = "os^"  # one for each of the three images
 DIRECTIONS = [[1.0, 0.7, 0.5], [1.0, -0.8, 0.3], [1.0, 0.1, -0.9]]  # of the images' views
 NETWORK = "cifar10-infomax-resnet_small"
 PHOTOGRAPHS = ("chelsea.png", "rocket.jpg", "coffee.png")
 
 
 def draw_density(axis: plt.Axes) -> None:
-    """Eight views of each of three images on the near half of the sphere, and their density."""
+    """Draw eight views of each of three images, and their density, on the sphere's near half."""
     generator = torch.Generator().manual_seed(0)
     spread = 0.2 * torch.randn(8, 3, 3, generator=generator, dtype=torch.float64)
     views = unit_rows(torch.tensor(DIRECTIONS, dtype=torch.float64) + spread)
@@ -43,7 +43,7 @@ def draw_density(axis: plt.Axes) -> None:
 
 
 def draw_accuracy(axis: plt.Axes) -> None:
-    """The linear head over the epochs: each method's mean and standard deviation over seeds."""
+    """Draw the linear head's accuracy by epoch: each method's mean and deviation over seeds."""
     metrics = pd.read_csv(project_root() / "reports" / "methods_cifar10" / "metrics.csv")
     last = metrics[metrics.epoch == metrics.epoch.max()].groupby("method").linear_top1.mean()
     order = last.sort_values(ascending=False).index.tolist()
@@ -54,7 +54,7 @@ def draw_accuracy(axis: plt.Axes) -> None:
 
 
 def draw_saliency(axes: np.ndarray) -> None:
-    """Photographs, and over their grey copies where the committed network looks."""
+    """Draw photographs, and below them, on grey copies, where the committed network looks."""
     folder = files("skimage") / "data"
     paths = np.array([str(folder / name) for name in PHOTOGRAPHS])
     photographs = ImageFiles(paths, size=96)[:]
@@ -70,7 +70,7 @@ def draw_saliency(axes: np.ndarray) -> None:
 
 
 def overview() -> Figure:
-    """All three, side by side."""
+    """The figure with all three drawings, side by side."""
     figure = plt.figure(figsize=(13, 3.4), layout="constrained")
     panels = figure.subfigures(1, 3, squeeze=False, width_ratios=[3.4, 5, 5.4])[0]
     draw_density(panels[0].subplots())

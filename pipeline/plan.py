@@ -1,13 +1,14 @@
-"""`python -m pipeline.plan [FILE ...]`: what runs cost before they start.
+"""`python -m pipeline.plan [FILE ...]`: what runs will cost, before they start.
 
-Without files these are the runs of the paper. The bill has images, views, steps, device-hours and
+Without files these are the paper's runs. The bill lists images, views, steps, device-hours and
 disk. Hours come from the throughput that `benchmarks/throughput.py` measured for the same network,
-image size and method (`reports/benchmarks/*_throughput.csv`). What has no measurement says so.
+image size and method (`reports/benchmarks/*_throughput.csv`). Where there is no measurement, the
+bill says so.
 
 The throughput was measured with each method's own views. For other views the measured time of a
 step is multiplied by the ratio of the networks' floating-point operations, and `~` marks the hours.
-That ignores what drawing the views costs. Batch size, precision, stopping and starting are ignored
-in any case. The recorded time of a finished run stands beside the projected one.
+That ignores the cost of drawing the views. Batch size, precision, stopping and starting are always
+ignored. The recorded time of a finished run is shown beside the projected one.
 """
 
 import os
@@ -44,34 +45,34 @@ SETS = {
 STL10_LABELLED = 5_000
 DEVICES = (1, 8, 64)
 KINDS = ("cpu", "cuda")
-BYTES_OF_ADAMW = 2  # times a trained weight's: it keeps two numbers for each
+BYTES_OF_ADAMW = 2  # times a trained weight's bytes: it keeps two numbers for each
 
 
 # --- One run ----------------------------------------------------------------------------------
 
 
 def training_images(config: TrainConfig) -> int:
-    """Images of an epoch. Supervised training uses the labelled ones alone."""
+    """Images in an epoch. Supervised training uses only the labelled ones."""
     labelled_only = config.dataset == "stl10" and config.method == "supervised"
     return config.n_train or (STL10_LABELLED if labelled_only else SETS[config.dataset][0])
 
 
 def evaluated_images(config: TrainConfig) -> int:
-    """Images of an evaluation: those with labels for training, and those of the test split."""
+    """Images in an evaluation: the labelled training images and the test split."""
     train, test, _ = SETS[config.dataset]
     labelled = STL10_LABELLED if config.dataset == "stl10" else config.n_train or train
     return labelled + test
 
 
 def number_of_steps(config: TrainConfig) -> int:
-    """Training steps; none on `imagenet100`, where a network of `imagenet` is evaluated."""
+    """Number of training steps; 0 for `imagenet100`, which evaluates a network of `imagenet`."""
     if config.dataset == "imagenet100":
         return 0
     return config.epochs * (training_images(config) // config.batch_size)
 
 
 def number_of_evaluations(config: TrainConfig) -> int:
-    """Evaluations, of which the last epoch always has one."""
+    """Number of evaluations; the last epoch always has one."""
     if not number_of_steps(config):
         return 1
     before = set(range(1, config.epochs))
@@ -82,7 +83,7 @@ def number_of_evaluations(config: TrainConfig) -> int:
 
 @cache
 def footprint(shape: TrainConfig, n_classes: int) -> dict[str, int]:
-    """Views of an image, bytes of the finished weights, bytes of the checkpoint on the way."""
+    """Views of an image, bytes of the finished weights, and bytes of a checkpoint in training."""
     method = build(shape, n_classes)
     weights = sum(v.numel() * v.element_size() for v in method.state_dict().values())
     trained = [p for p in method.parameters() if p.requires_grad]
@@ -99,7 +100,7 @@ def measured() -> dict[str, pd.DataFrame]:
 
 
 def extra_work(config: TrainConfig) -> float:
-    """Operations of a step over those with the method's own views; 1 where it has its own."""
+    """Operations of a step relative to those with the method's own views, for which it is 1."""
     shape = step_shape(config)
     own = shape.replace(augmentation=None, local_views=None)
     if shape.resolved() == own.resolved():
@@ -108,7 +109,7 @@ def extra_work(config: TrainConfig) -> float:
 
 
 def projected_seconds(config: TrainConfig, rates: pd.DataFrame) -> float:
-    """Seconds of training and evaluation on one device; NaN where nothing like it was measured."""
+    """Seconds of training and evaluation on one device; NaN if no run like it was measured."""
     key = (config.backbone, config.stem, config.size, config.method, config.proj_dim)
     if config.method != "infomax":  # its projector's width does not depend on proj_dim
         key = next((each for each in rates.index if each[:4] == key[:4]), key)
@@ -122,7 +123,7 @@ def projected_seconds(config: TrainConfig, rates: pd.DataFrame) -> float:
 
 
 def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
-    """One run's line: what it computes, bytes, and seconds on one device.
+    """One run's line of the bill: work, bytes, and seconds on one device.
 
     Args:
         config: the run.
@@ -130,9 +131,9 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
 
     Returns:
         `run`, `images`, `epochs`, `steps`; `views` of an image; `kept_bytes` of the finished
-        weights and `peak_bytes` of the checkpoint; projected seconds under each kind of device
-        (NaN: not measured) and `recorded` seconds (NaN: no finished run); `own_views`, whether
-        the views are those that were measured.
+        weights and `peak_bytes` of the checkpoint; projected seconds under the name of each
+        kind of device (NaN: not measured) and `recorded` seconds (NaN: no finished run);
+        `own_views`, whether the views are those that were measured.
     """
     steps = number_of_steps(config)
     record = recorded(config)
@@ -152,7 +153,7 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
 def recorded(config: TrainConfig) -> dict:
     """The record of a configuration's finished run, empty if there is none.
 
-    `auto` takes a run on CUDA before one on the CPU, and one in bfloat16 before one in float32.
+    `auto` prefers a run on CUDA to one on the CPU, and one in bfloat16 to one in float32.
     """
     devices = ("cuda", "cpu") if config.device == "auto" else (config.device,)
     precisions = ("bf16", "32") if config.precision == "auto" else (config.precision,)
@@ -167,7 +168,7 @@ def recorded(config: TrainConfig) -> dict:
 
 
 def makespan(hours: Iterable[float], devices: int) -> float:
-    """Hours until the last run ends: the longest comes first, on the device that is free first."""
+    """Hours until the last run ends; the longest runs start first, on whichever device is free."""
     ends = [0.0] * devices
     for each in sorted(hours, reverse=True):
         ends[ends.index(min(ends))] += each
@@ -191,7 +192,7 @@ def configurations(files: list[Path]) -> list[TrainConfig]:
 
 
 def shown(table: pd.DataFrame) -> str:
-    """The bill's lines as a table of text, times in hours and sizes in MB."""
+    """The bill as a table in text, with times in hours and sizes in MB."""
     columns = table[["images", "views", "epochs", "steps"]].copy()
     mark = table.own_views.map({True: "", False: "~"})
     for kind in KINDS:
@@ -206,7 +207,7 @@ def shown(table: pd.DataFrame) -> str:
 
 
 def sums(table: pd.DataFrame) -> list[str]:
-    """A line each on the hours by kind of device and on the disk by number of devices."""
+    """Lines on the hours for each kind of device and on the disk for each number of devices."""
     lines = []
     for kind in KINDS:
         known = table[kind].dropna() / 3600

@@ -1,7 +1,7 @@
-"""From parameter files to single runs, which the Snakefile makes jobs of.
+"""Turn parameter files into single runs, which the Snakefile runs as jobs.
 
 `python -m pipeline.sweep FILE NAME OUT [-p NAME VALUE ...]` writes the parameters of FILE's run
-NAME to OUT, whole.
+NAME to OUT.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from infomax_nb.files import atomic_write, project_root
 from infomax_nb.parsing import as_list, is_none
 
 # The paper's figures that show training runs, as patterns of files in params/paper/.
-# params/README.md has each curve.
+# params/README.md lists each curve.
 FIGURES = {
     "figure3": ["stl10_infomax_resnet18", "stl10_proj_dim_*"],
     "figure4": ["stl10_infomax_resnet18", "stl10_kappa_*"],
@@ -37,9 +37,9 @@ FIGURES = {
 
 
 def paper() -> dict[str, list[str]]:
-    """The stems of the files in `params/paper/` that each target needs, each once.
+    """For each target the stems of the files in `params/paper/` that it needs.
 
-    The targets are `table1`, the figures, and `paper`, which needs them all.
+    The targets are `table1`, the figures, and `paper`, which needs all of them.
     """
     folder = project_root() / "params" / "paper"
     targets = {"table1": _paper_table().params.tolist()}
@@ -51,7 +51,7 @@ def paper() -> dict[str, list[str]]:
 
 
 def table1_rows() -> dict[str, str]:
-    """The data sets of the paper's Table 1 as the table names them, by `TrainConfig`'s names."""
+    """The data sets of the paper's Table 1: the table's names for `TrainConfig`'s names."""
     table = _paper_table()
     return dict(zip(table.params.str.partition("_")[0], table.dataset, strict=True))
 
@@ -66,10 +66,10 @@ def _paper_table() -> pd.DataFrame:
 def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None]:
     """The single runs that a parameter file asks for.
 
-    A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run for each value.
-    Several lists stand for each combination. As in a notebook, a list may be given as a single
-    value or as its text. A notebook's own keys (`export`) are left out, and so is `runs_dir`,
-    which Snakemake's command line says.
+    A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run per value.
+    Several lists stand for one run per combination. As in a notebook, a list may be given as a
+    single value or as text. A notebook's own keys (`export`) are left out, and so is `runs_dir`,
+    which Snakemake's command line sets.
 
     Args:
         path: the parameter file.
@@ -77,8 +77,8 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
 
     Returns:
         The parameters of each run, by the name of its job (see `name_of`). A run that
-        `TrainConfig` refuses is among them, named `refused-...`; so is a file that holds no run,
-        with None: each fails as a job of its own.
+        `TrainConfig` refuses is included, named `refused-...`. So is a file that holds no run, with
+        None. Each of these fails as a separate job.
     """
     try:
         values = read_yaml(path)
@@ -101,10 +101,10 @@ def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None
 def name_of(values: dict[str, Any]) -> str:
     """The name of a run's job, the same on every machine.
 
-    It is the run's own name, except where device or precision are `auto`. What they mean is known
-    where the job runs, and the machine that submits jobs may have no GPU. So such a job goes by
-    the name of the run in float32 on the CPU. A job that asks for just that adds `-cpu` or `-32`,
-    or it would count as done when the other one is. Values that are no configuration give
+    It is the run's own name, unless device or precision is `auto`. What `auto` means is known only
+    where the job runs, and the machine that submits jobs may have no GPU. So such a job has the
+    name of the run in float32 on the CPU. A job that asks for exactly that run adds `-cpu` or
+    `-32`, or it would count as done when the other one is. Values that are not a configuration give
     `refused-` and their digest.
     """
     try:
@@ -128,7 +128,7 @@ def _name_of_job(asked: TrainConfig) -> str:
 
 @cache
 def notebooks_own() -> set[str]:
-    """Parameters of the notebooks that are no field of `TrainConfig`."""
+    """Parameters of the notebooks that are not fields of `TrainConfig`."""
     names: set[str] = set()
     for path in (project_root() / "notebooks").glob("*.ipynb"):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
@@ -153,7 +153,7 @@ def _lists(values: dict[str, Any]) -> dict[str, list]:
 
 
 def _field_of_list(name: str) -> str | None:
-    """The field of which the name is the plural."""
+    """The field whose plural the name is; None if there is none."""
     field = name.removesuffix("s")
     return field if field != name and field in TrainConfig.model_fields else None
 
@@ -167,12 +167,12 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
 
     Args:
         path: the parameter file.
-        name: the run's, as `runs_of` names it.
+        name: the run's name, as in `runs_of`.
         out: the new file.
         changes: fields that the run gets.
 
     Raises:
-        ParameterError: the file has no such run, or its parameters are no configuration.
+        ParameterError: the file has no such run, or its parameters are not a configuration.
     """
     runs = runs_of(path, **changes)
     if name not in runs:
@@ -192,12 +192,12 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
 
 
 def log_times(folder: Path) -> dict[Path, int]:
-    """When each of the runs' logs in `folder`/logs was last written, in nanoseconds."""
+    """The time when each log in `folder`/logs was last written, in nanoseconds."""
     return {path: path.stat().st_mtime_ns for path in (folder / "logs").glob("*.log")}
 
 
 def failures(folder: Path, before: dict[Path, int]) -> list[str]:
-    """The name of each run that has failed, with the last line of its log.
+    """A line for each run that has failed: its name and the last line of its log.
 
     Args:
         folder: the folder of the runs.

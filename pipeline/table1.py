@@ -1,6 +1,6 @@
-"""`python -m pipeline.table1 CIFAR-10 OUT.csv`: rows of the paper's Table 1, and what was measured.
+"""`python -m pipeline.table1 CIFAR-10 OUT.csv`: rows of the paper's Table 1, with measurements.
 
-`-p NAME VALUE` changes every configuration, as papermill does. The runs' records are written
+`-p NAME VALUE` changes every configuration, as in papermill. The runs' records are written
 beside the table.
 """
 
@@ -21,9 +21,9 @@ from infomax_nb.train.run import Run, siblings
 def measured(config: TrainConfig) -> pd.DataFrame:
     """Metrics of the finished runs that differ from `config` in the seed alone.
 
-    `auto` stands for what a run used, wherever it was trained: this machine may have no GPU. Runs
-    of several devices or precisions are never mixed. CUDA's come first, then bfloat16's, as
-    `auto` would have it.
+    `auto` stands for whatever a run used where it was trained, for this machine may have no GPU.
+    Runs of different devices or precisions are never mixed. CUDA's are preferred, then bfloat16's,
+    as with `auto`.
     """
     free = [name for name in ("device", "precision") if getattr(config, name) == "auto"]
     metrics = siblings(config, "seed", *free)
@@ -35,14 +35,14 @@ def measured(config: TrainConfig) -> pd.DataFrame:
 
 
 def table1(**changes: Any) -> pd.DataFrame:
-    """The paper's Table 1 and what was measured of it, a row for each of the 25.
+    """The paper's Table 1 with what was measured for each of its 25 rows.
 
     Args:
         changes: fields of every configuration, for example `runs_dir="runs"`, `epochs=1`.
 
     Returns:
         The paper's columns; `measured_linear_top1` and so on, in percent, NaN where a run is
-        missing; `seeds`, the number of finished runs that differ in the seed alone; `device` and
+        missing; `seeds`, the number of finished runs that differ only in the seed; `device` and
         `precision`, which these used.
     """
     paper = pd.read_csv(project_root() / "reports" / "paper_table1.csv")
@@ -67,9 +67,9 @@ def _configuration(stem: str, changes: dict[str, Any]) -> TrainConfig:
 
 
 def records(configs: list[TrainConfig]) -> list[dict]:
-    """The record of a finished run of each configuration, of its own seed if there is one.
+    """The record of one finished run of each configuration, with its own seed if there is one.
 
-    Without a run it is empty.
+    A record is empty where there is no run.
     """
     kept: list[dict] = []
     for config in configs:
@@ -92,7 +92,7 @@ def main() -> None:
     given = parser.parse_args()
     changes = {name: yaml.safe_load(value) for name, value in given.p}
     table = table1(**changes)
-    # Places are not shown, and device and precision stand in each row.
+    # Places are not shown; device and precision are in each row already.
     unshown = ("data_root", "device", "precision", "runs_dir")
     shown = {name: value for name, value in changes.items() if name not in unshown}
     table = table[table.dataset == given.dataset].assign(**shown)

@@ -176,8 +176,8 @@ def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
     Returns:
         `ratio`: the share of the map's sum inside the mask, over the mask's share of the area; 1
         for a uniform map. `hit`: the pointing game (Zhang et al. 2016, here without their tolerance
-        of 15 pixels), 100 if the map's maximum lies inside, 0 if not. Equal maxima score their
-        mean, so a uniform map scores the area. `area`: the mask's share of the image, percent.
+        of 15 pixels), 100 if the map's maximum lies inside, 0 if not. Of equal maxima the mean
+        counts, so a uniform map scores the area. `area`: the mask's share of the image, percent.
     """
     values = maps.double().flatten(1)
     values = (values / values.amax(1, keepdim=True)).nan_to_num(1.0)

@@ -86,7 +86,7 @@ def pixels_digest(data: ImageSet) -> str | None:
 def described(data: dict[str, Any], test: ImageSet) -> dict[str, Any]:
     """A fingerprint as a run records it.
 
-    It also gets `pixels`, the test split's `pixels_digest`, and the `name` of such images.
+    It also gets `pixels`, the test split's `pixels_digest`, and `name`, the images known by it.
     """
     pixels = pixels_digest(test)
     if pixels is None:

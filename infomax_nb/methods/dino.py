@@ -9,13 +9,13 @@ from infomax_nb.views.recipes import dino_views, number_of_local_views
 
 
 class DINO(MomentumMethod):
-    """The student's softmax of each view follows the teacher's centred one of other, global views.
+    """The teacher's centred softmax of a global view is the target of the student's of all others.
 
     The head is 512-64-2048, where the published one is 2048-256-65536. The teacher's temperature
     warms up for five epochs, and the last layer is frozen for one. Below 64 pixels there are two
     global crops (50 to 100%) and no local ones; below 224 local crops take 30 to 50%. The
     teacher's head starts as a copy of the student's, as in the publication; the evaluation code
-    draws it anew.
+    initialises it separately.
     """
 
     def build(self, config, features, n_classes):

@@ -13,7 +13,7 @@ def check_positive(name: str, value: float, high: float = math.inf, zero: bool =
     """The value of the parameter `name` as a float.
 
     Raises:
-        ParameterError: the value is not finite with 0 < value <= high; `zero` allows 0, too.
+        ParameterError: the value is not finite or not 0 < value <= high; `zero` also allows 0.
     """
     try:
         number = float(value)

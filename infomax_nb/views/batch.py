@@ -20,7 +20,7 @@ _AT_ONCE = 2**20  # pixels' values that a CPU works on at a time: 4 MiB
 
 
 class MultiView:
-    """Turn uint8 images (B, 3, H, W) into a list of V normalised float32 views, when called.
+    """Callable that turns uint8 images (B, 3, H, W) into a list of V normalised float32 views.
 
     A view is (B, 3, size, size), channels last. A call draws the random numbers with a generator
     and makes the views; `draw` and `make` do one of these two steps each. Each number is drawn per

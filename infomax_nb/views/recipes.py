@@ -68,8 +68,8 @@ def own_recipe(method: str) -> str:
 def with_local(views: list[ViewSpec], size: int, local: int) -> list[ViewSpec]:
     """The views of `size` pixels, and `local` smaller ones.
 
-    These take turns among the local views given. If none is given, they take turns among the global
-    ones, cropped to 5 to 40% of the area. Colours, blur and solarisation keep their strengths.
+    The local views in `views` are used in turn. If there are none, the global ones are used in
+    turn, with 5 to 40% of the area: colours, blur and solarisation keep their strengths.
     """
     whole = [view for view in views if view.size == size]
     small = [view for view in views if view.size < size]

@@ -1,1 +1,1 @@
-"""The runs of `docs/plan.md`: what they are, the queue that trains them, what follows from them."""
+"""The runs of `docs/plan.md`: their list, the queue that trains them, and their verdicts."""

@@ -1,4 +1,4 @@
-"""Whether the plan came before a run: what git says of the commit in the run's record."""
+"""Check by git that the plan came before a run, from the commit in the run's record."""
 
 import subprocess
 from functools import cache
@@ -6,31 +6,31 @@ from pathlib import Path
 
 from infomax_nb.files import project_root
 
-# The plan and its rules, under the names that they had when they were written: git knows when.
+# The plan and its rules, under the names that they had when git recorded them.
 PLAN = ("docs/plan.md", "infomax_nb/late.py", "workflow/evidence.py")
 CHANGES = "## Changes since"  # the plan's last section, which may grow
 
 
 def no_evidence(record: dict) -> str:
-    """Why a run with this record is no evidence, by its commit and its trunk's.
+    """Why a run with this record is no evidence, judged by its commit and its trunk's.
 
-    Empty if it is evidence.
+    The text is empty if the run is evidence.
     """
     own = lacks_plan(record.get("commit", ""))
     return own or lacks_plan(record.get("trunk", record).get("commit", ""))
 
 
 def lacks_plan(commit: str) -> str:
-    """Why a run of this commit is no evidence: the plan was not there before it.
+    """Why a run of this commit is no evidence, as when the plan was not there before it.
 
-    Empty where it was, and where nobody can tell: no git, or a copy without the whole history.
+    The text is empty if it was, or if there is no telling: no git, or no complete history.
     """
     return lacks_plan_in(project_root(), commit)
 
 
 @cache
 def lacks_plan_in(checkout: Path, commit: str) -> str:
-    """The same, by the history of a checkout."""
+    """The same as `lacks_plan`, by the history of a checkout."""
     if not has_history(checkout):
         return ""
     if not commit or commit.endswith("-modified"):
@@ -50,7 +50,7 @@ def lacks_plan_in(checkout: Path, commit: str) -> str:
 
 @cache
 def has_history(checkout: Path) -> bool:
-    """Whether this is a checkout with its whole history."""
+    """Whether this is a checkout with its complete history."""
     top = _git(checkout, "rev-parse", "--show-toplevel").strip()
     if not top or Path(top).resolve() != checkout.resolve():
         return False
@@ -58,7 +58,7 @@ def has_history(checkout: Path) -> bool:
 
 
 def _git(checkout: Path, *words: str) -> str:
-    """What git answers there; nothing where it cannot."""
+    """Git's answer in the checkout; empty if there is none."""
     command = ["git", *words]
     try:
         done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)

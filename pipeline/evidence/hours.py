@@ -1,4 +1,4 @@
-"""How long the runs of the plan take, from the seconds that an epoch took in runs so far."""
+"""Estimate how long the plan's runs take, from the seconds of an epoch in runs so far."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,7 +14,7 @@ from pipeline.evidence.state import State, epochs_done
 from pipeline.plan import SETS
 
 FOLDER_IMAGES = 18_494  # Imagenette and Imagewoof together
-# Seconds for a floating-point operation of training on one thread, until something is measured.
+# Seconds for one floating-point operation of training on one thread, until runs are measured.
 FIRST_GUESS = 1 / 60e9
 
 
@@ -40,12 +40,12 @@ def kind_of(config: TrainConfig) -> Kind:
 def hours_left(
     runs: Iterable[Planned], states: dict[str, State], every: Iterable[Planned]
 ) -> dict[str, float]:
-    """Core-hours that each run has to go, by its name.
+    """Core-hours that each run still needs, by its name.
 
     Args:
-        runs: the runs that are asked about.
+        runs: the runs in question.
         states: how far they have come, by name.
-        every: runs to learn from. A kind of run that none of them is goes by its operations.
+        every: runs to learn from. A run of a kind not among them is estimated by its operations.
     """
     rates = seconds_per_operation(every)
     usual = median(rates.values()) if rates else FIRST_GUESS
@@ -62,18 +62,18 @@ def hours_left(
 
 
 def epochs_to_go(run: Planned, now: State) -> int:
-    """Epochs that are left, without those that a trunk trains."""
+    """Number of epochs that are left, without those that a trunk trains."""
     return run.config.epochs - max(now.epoch, run.start)
 
 
 def hours_of_all_epochs(run: Planned, left: float, now: State) -> float:
-    """Core-hours of all epochs of a run, by the hours of those that are left."""
+    """Core-hours of all epochs of a run, computed from the hours of those that are left."""
     to_go = epochs_to_go(run, now)
     return left * (run.config.epochs - run.start) / to_go if to_go else left
 
 
 def seconds_per_operation(runs: Iterable[Planned]) -> dict[Kind, float]:
-    """The median over runs of each kind that has been measured."""
+    """Seconds per operation for each measured kind of run: the median over its runs."""
     rates: dict[Kind, list[float]] = {}
     for run in runs:
         seconds = None
@@ -86,14 +86,14 @@ def seconds_per_operation(runs: Iterable[Planned]) -> dict[Kind, float]:
 
 
 def seconds_per_epoch(run: Planned) -> float | None:
-    """What an epoch took, evaluation included: by its record, or as far as it has come.
+    """Seconds of an epoch, evaluation included: by the run's record, or by its epochs so far.
 
-    None if nobody knows.
+    It is None if neither is known.
     """
     if run.results.is_dir():
         record = Run(run.results).record
         seconds = record.get("train_seconds", 0.0) + record.get("evaluation_seconds", 0.0)
-        return seconds / run.config.epochs or None  # a branch's has its trunk's epochs, too
+        return seconds / run.config.epochs or None  # a branch's record includes its trunk's epochs
     note = run.last_note()
     metrics = run.config.run_dir / "metrics.csv"
     epochs = epochs_done(run) - note.get("epoch", 0)

@@ -1,8 +1,8 @@
 """`python -m pipeline.evidence.job NAME`: train one run of the plan and keep its results.
 
-The queue starts it, a process a run; a run that has begun goes on. Results are `config.yaml`,
-`metrics.csv`, `record.json` and `predictions.npz` as `Run(folder)` reads them, and `backbone.pt`,
-the network in half precision, where the plan needs one.
+The queue starts one process for each run; a run that was interrupted goes on. Results are
+`config.yaml`, `metrics.csv`, `record.json` and `predictions.npz` as `Run(folder)` reads them, and
+`backbone.pt`, the network in half precision, where the plan needs one.
 """
 
 import json
@@ -35,7 +35,7 @@ def work(run: Planned) -> str:
     """Train the run and keep its results.
 
     Returns:
-        A sentence if its loss became NaN or infinite, which is a result; else an empty text.
+        A sentence if the loss became NaN or infinite, which is a result; else an empty text.
     """
     failure = ""
     trained = None
@@ -43,7 +43,7 @@ def work(run: Planned) -> str:
         trained = fit(run.config)
     except FloatingPointError as error:
         failure = str(error)
-    # A process that a killed queue has left may be at it, too.
+    # A process left by a killed queue may be training it, too.
     with FileLock(run.log.with_suffix(".lock")):
         if exported(run):
             return failure
@@ -55,10 +55,10 @@ def work(run: Planned) -> str:
 
 
 def keep(run: Planned, trained: Run) -> None:
-    """Keep a finished run's results: all of them, or none.
+    """Keep a finished run's results, all of them or none.
 
     Raises:
-        RunError: it was trained by a commit that the plan did not come before.
+        RunError: the plan did not come before the commit that it was trained with.
     """
     record = trained.record
     reason = no_evidence(record)
@@ -76,10 +76,10 @@ def keep(run: Planned, trained: Run) -> None:
 
 
 def keep_failure(run: Planned, sentence: str) -> None:
-    """Keep what there is of a run whose loss became NaN: it counts, and would end so again."""
+    """Keep what there is of a run whose loss became NaN: it counts, and would fail again."""
     config = run.config.resolved()
     part = _empty_folder_beside(run)
-    (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")  # if no epoch came to its end
+    (part / "metrics.csv").write_text("epoch\n", encoding="utf-8")  # in case no epoch was finished
     _copy(config.run_dir, part)
     predictions = part / "predictions.npz"
     record = {
@@ -93,7 +93,7 @@ def keep_failure(run: Planned, sentence: str) -> None:
 
 
 def probe_accuracy(trained: Run) -> float:
-    """Top-1 accuracy in percent of the converged probe on frozen features, on all test images."""
+    """The converged probe's top-1 accuracy in percent, from frozen features of all test images."""
     train, test = datasets(trained.config, labelled=True)
     backbone = trained.method().get_submodule("backbone")
     train_features, test_features = represent({"trained": backbone}, train, test)["trained"]
@@ -102,7 +102,7 @@ def probe_accuracy(trained: Run) -> float:
 
 
 def _empty_folder_beside(run: Planned) -> Path:
-    """The folder that becomes the one of the results when it is whole."""
+    """An empty folder that will become the results' folder when it is complete."""
     part = run.results.with_name(f"{run.results.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -116,10 +116,10 @@ def _copy(folder: Path, part: Path) -> None:
 
 
 def _finish(run: Planned, part: Path, values: dict, record: dict) -> None:
-    """Write configuration and record, sealed, and move the folder in place.
+    """Write configuration and record, sealed, and move the folder into place.
 
-    Where this machine has its data and its runs is not what was run: it stays out of what is kept.
-    So the seal is new.
+    The places of this machine's data and runs are not part of what was run. They are left out of
+    what is kept, so the seal is new.
     """
     values = {**values, "data_root": run.data_root or "data", "runs_dir": "runs"}
     (part / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -131,7 +131,7 @@ def _finish(run: Planned, part: Path, values: dict, record: dict) -> None:
 
 
 def main() -> None:
-    """Train the run that is named."""
+    """Train the named run."""
     arguments = parser("job", __doc__)
     arguments.add_argument("name", help="line and label, as the status shows them")
     given = arguments.parse_args()

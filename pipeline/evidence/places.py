@@ -1,4 +1,4 @@
-"""Where the plan's runs are read and written, and how the commands are told so."""
+"""Where the plan's runs are read and written, and the command-line options for that."""
 
 import argparse
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Places:
         params: the folder with a parameter file for each line of the plan.
         reports: the folder in which results are kept.
         runs_dir: the folder of the runs, as `TrainConfig` has it.
-        data_root: the folder of the data, of which a line may name a part.
+        data_root: the folder of the data; a line of the plan may use a part of it.
     """
 
     params: Path = field(default_factory=lambda: project_root() / "params" / "evidence")
@@ -25,12 +25,12 @@ class Places:
 
     @property
     def journal(self) -> Path:
-        """What the queue writes about the runs beside them: a log and a note for each."""
+        """The folder, beside the runs, in which the queue keeps a log and a note for each."""
         return runs_folder(self.runs_dir) / "evidence"
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
-    """The parser of a module's command line, with the places that all of them take."""
+    """The parser of a module's command line, with the options for places that all take."""
     prog = f"python -m pipeline.evidence.{module}"
     arguments = argparse.ArgumentParser(prog=prog, description=description)
     default = Places()
@@ -48,11 +48,11 @@ def add_lines(arguments: argparse.ArgumentParser) -> None:
 
 
 def places_of(given: argparse.Namespace) -> Places:
-    """The places that a command line names."""
+    """The places that were given on a command line."""
     return Places(given.params.resolve(), given.reports.resolve(), given.runs_dir, given.data_root)
 
 
 def options(places: Places) -> list[str]:
-    """The words of a command line that names these places."""
+    """The options that give these places on a command line."""
     folders = ["--params", str(places.params), "--reports", str(places.reports)]
     return [*folders, "--runs-dir", places.runs_dir, "--data-root", places.data_root]

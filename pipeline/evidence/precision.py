@@ -1,6 +1,6 @@
 """`make precision-check`: may bf16 stand in for float32?
 
-The verdict on line 0, by the rule of `docs/plan.md`.
+It gives the verdict on line 0 of `docs/plan.md`, by the rule there.
 """
 
 import sys
@@ -19,12 +19,12 @@ MEASURES = ("linear_top1", "knn_top1")
 
 
 def verdict(runs: list[Planned]) -> pd.DataFrame:
-    """Is bf16 as good as float32 after the last epoch?
+    """Whether bf16 is as good as float32 after the last epoch.
 
     Returns:
         A row for each measure: bf16 less float32 in points, with its 90% interval, the number of
-        seeds, and the answer. That is `unfinished` while a run's results are missing; `undecided`
-        counts as not shown.
+        seeds, and the answer. The answer is `unfinished` while a run's results are missing;
+        `undecided` counts as not shown.
     """
     rows = {}
     for run in runs:
@@ -43,13 +43,13 @@ def verdict(runs: list[Planned]) -> pd.DataFrame:
 
 
 def _by_seed(values: pd.Series, precision: str) -> pd.Series:
-    """Those of one precision, of values by (precision, seed)."""
+    """The values of one precision by seed, from values by (precision, seed)."""
     of_seeds = {seed: value for (kind, seed), value in values.items() if kind == precision}
     return pd.Series(of_seeds, dtype=float)
 
 
 def main() -> None:
-    """Write `verdict.csv` beside the runs' results and say what it says."""
+    """Write `verdict.csv` beside the runs' results and print it."""
     given = parser("precision", __doc__).parse_args()
     try:
         runs = chosen(planned(places_of(given)), "0")

@@ -1,4 +1,4 @@
-"""What the queue says: lines about runs, and how far everything is."""
+"""The queue's output: lines about runs, and how far they all are."""
 
 import sys
 import time
@@ -10,14 +10,14 @@ from pipeline.evidence.runs import Planned
 from pipeline.evidence.state import State, epochs_done
 
 SECONDS_IN_A_LOG = 600.0  # between two lines of progress
-SECONDS_IN_A_TERMINAL = 5.0  # between two changes of its bar
+SECONDS_IN_A_TERMINAL = 5.0  # between two updates of the bar
 
 
 class Progress:
-    """A bar in a terminal, else a line now and then.
+    """Progress as a bar in a terminal, else as a line now and then.
 
     Args:
-        cores: runs that are trained at a time.
+        cores: number of runs that are trained at a time.
         every: all runs of the plan, from which hours are estimated.
     """
 
@@ -27,7 +27,7 @@ class Progress:
         self.in_terminal = sys.stderr.isatty()
         form = "{percentage:3.0f}%|{bar}| {desc}"
         self.bar = tqdm(total=1.0, disable=not self.in_terminal, bar_format=form)
-        self.last = 0.0  # when progress was shown
+        self.last = 0.0  # when progress was last shown
 
     def say(self, text: str) -> None:
         """Print a line with the time."""
@@ -35,7 +35,7 @@ class Progress:
         sys.stdout.flush()
 
     def is_due(self) -> bool:
-        """Whether it is time to show how far everything is."""
+        """Whether it is time to show progress again."""
         pause = SECONDS_IN_A_TERMINAL if self.in_terminal else SECONDS_IN_A_LOG
         return time.monotonic() - self.last >= pause
 
@@ -43,9 +43,9 @@ class Progress:
         """Show how far the runs are.
 
         Args:
-            runs: those that the queue was asked for.
+            runs: the runs that the queue was asked for.
             states: how far each of them has come, by its name.
-            running: those that are trained now, trunks of others among them.
+            running: the runs that are being trained now, including trunks of others.
         """
         self.last = time.monotonic()
         left = hours_left(runs, states, self.every)
@@ -71,6 +71,6 @@ class Progress:
 
 
 def in_words(running: list[Planned]) -> str:
-    """Which runs are trained, and how far each is."""
+    """The runs that are being trained, and how far each is, as text."""
     epochs = [f"{run.name} {epochs_done(run)}/{run.config.epochs}" for run in running]
     return ", ".join(epochs) or "none is running"

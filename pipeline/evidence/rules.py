@@ -1,7 +1,6 @@
-"""The rules of `docs/plan.md`, fixed before its runs: what makes a claim hold, and the contrasts
-that only it has.
+"""The rules of `docs/plan.md`, fixed before its runs: when a claim holds, and the plan's contrasts.
 
-Tables, and what is measured on them, are those of `infomax_nb/evaluation/curves.py`.
+Tables and their statistics are those of `infomax_nb/evaluation/curves.py`.
 """
 
 from collections.abc import Mapping
@@ -24,10 +23,10 @@ UNFINISHED = "unfinished"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`answer`: holds, does not hold, undecided or unfinished. `numbers`: a row for each test.
+    """An `answer` (holds, does not hold, undecided or unfinished) and `numbers`, a row per test.
 
-    The rows' columns are `paired_interval`'s, in points: a 90% interval, whose ends are the limits
-    of one-sided tests at 5%.
+    The columns are those of `paired_interval`, in points. They give a 90% interval, whose ends are
+    the limits of one-sided tests at 5%.
     """
 
     answer: str
@@ -35,13 +34,13 @@ class Verdict:
 
 
 def _above(interval: Mapping, sign: int, floor: float = 0.0) -> bool:
-    """Is sign · difference above `floor`, at 5%?"""
+    """Whether sign · difference is above `floor`, tested at 5%."""
     t = stats.t.ppf(1 - LEVEL, interval["seeds"] - 1)
     return bool(sign * interval["mean"] - t * interval["error"] > floor)
 
 
 def _below(interval: Mapping, sign: int, ceiling: float, tests: int = 1) -> bool:
-    """Is sign · difference below `ceiling`, at 5% divided by the number of `tests`?"""
+    """Whether sign · difference is below `ceiling`, tested at 5% over the number of `tests`."""
     t = stats.t.ppf(1 - LEVEL / tests, interval["seeds"] - 1)
     return bool(sign * interval["mean"] + t * interval["error"] < ceiling)
 
@@ -55,15 +54,15 @@ def _answer(finished: bool, shown: bool, refuted: bool) -> str:
 
 
 # --- Claims -----------------------------------------------------------------------------------
-# In all of them: margin, in points; probe, the mean difference of the converged probes after the
-# last epoch, in points, None where the claim is not about that; seeds, how many are planned.
+# In all of them: margin is in points; probe is the mean difference of the converged probes after
+# the last epoch, in points, or None if the claim is not about it; seeds is the number planned.
 
 
 def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3, floor=0.0):
     """Is ours above theirs (`sign` −1: below) by more than `floor` points? Returns a Verdict.
 
-    Holds: one-sided t test at 5%, and the probe's difference agrees. Does not hold: the difference
-    is shown to be less than `margin`, and the probe's is.
+    It holds if a one-sided t test at 5% shows it and the probe's difference agrees. It does not
+    hold if the difference is shown to be less than `margin` and the probe's is less, too.
     """
     interval = compare(ours, theirs, statistic)
     shown = _above(interval, sign, floor) and (probe is None or sign * probe > floor)
@@ -73,15 +72,15 @@ def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3,
 
 
 def keeps_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
-    """Is ours less than `margin` points below theirs? Does not hold: it is shown to be more."""
+    """Is ours less than `margin` points below theirs? Does not hold if it is shown to be more."""
     return ahead(ours, theirs, statistic, 1, -margin, probe, seeds, floor=-margin)
 
 
 def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
     """Are ours and theirs equal within ± `margin` points, by `verdicts.equivalent`?
 
-    Does not hold: the 90% interval lies outside, below or above. The probe's difference must lie
-    within the margin, or on the same side.
+    It does not hold if the 90% interval lies outside, below or above. The probe's difference must
+    agree: it must lie within the margin, or on the same side.
     """
     by_seed, shared = differences(ours, theirs, statistic)
     interval = paired_interval(by_seed, level=1 - 2 * LEVEL, shared=shared)
@@ -95,9 +94,9 @@ def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) ->
 def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Verdict:
     """Is ours ahead early, behind late, and gaining less over the last 20 epochs?
 
-    Holds: all three one-sided t tests at 5% (intersection-union), and the probe has ours behind.
-    Does not hold: one of the three is refuted at 5%/3: an early lead or a late lag less than
-    `margin`, or a gain that is not smaller.
+    It holds if all three one-sided t tests show it at 5% (intersection-union) and the probe has
+    ours behind. It does not hold if one of the three is refuted at 5%/3: the early lead or the late
+    lag is less than `margin`, or the gain is not smaller.
     """
     parts = {
         "early": compare(ours, theirs, early),
@@ -119,7 +118,7 @@ def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Ver
 
 
 def agreed(linear: Verdict, knn: Verdict) -> Verdict:
-    """The verdict that both measures give, the linear head's and k-NN's; else undecided."""
+    """The verdict on which both measures, the linear head and k-NN, agree; else undecided."""
     numbers = pd.concat({"linear": linear.numbers, "knn": knn.numbers})
     answers = {linear.answer, knn.answer}
     if UNFINISHED in answers:
@@ -131,23 +130,24 @@ def agreed(linear: Verdict, knn: Verdict) -> Verdict:
 
 
 def settled(branch: pd.DataFrame, start: int = 20, skip: int = 3) -> pd.DataFrame:
-    """A branch's table without the `skip` epochs after its start, in which AdamW's state adapts."""
+    """A branch's table without the first `skip` epochs, in which AdamW's state adapts."""
     return branch[branch.index > start + skip]
 
 
 def collapsed(branch, trunk, rank, start=20, epochs=40, least=4.0) -> pd.Series:
-    """Which seeds' branches collapsed? True or False for each; False while one has not finished.
+    """Whether each seed's branch collapsed, as bool; False while a branch has not finished.
 
-    The accuracy (tables by seed) is below what the trunk had when the branch began, or the mean
-    effective rank (`rank`, a table by seed, in dimensions) of the last five evaluations is below
-    `least`. A run whose loss became NaN has collapsed, too; that is for the caller to say.
+    A branch has collapsed if its accuracy (tables by seed) is below the trunk's when the branch
+    began, or if the mean effective rank (`rank`, a table by seed, in dimensions) of the last five
+    evaluations is below `least`. A run whose loss became NaN has collapsed, too, but the caller
+    must say so.
     """
     risen = late(branch, epochs) - late(trunk, start)
     return (risen < 0) | (late(rank, epochs) < least)
 
 
 def _branch(interval: dict, collapse: bool, probe: float | None, margin: float, count: int) -> dict:
-    """What `helps` asks of one of `count` branches: its p-value, and whether it is refuted."""
+    """What `helps` needs from one of `count` branches: its p-value, and whether it is refuted."""
     if collapse:
         return {"p": 1.0, "refuted": True, "refutes_all": True}
     agrees = interval["seeds"] > 1 and (probe is None or probe > 0)
@@ -160,15 +160,15 @@ def _branch(interval: dict, collapse: bool, probe: float | None, margin: float, 
 
 
 def helps(branches, trunk, collapses=(), probes=None, epochs=40, margin=1.0, seeds=3) -> dict:
-    """Does weakening the global term in branches, by their β, end above the trunk's β = 1?
+    """Does a weaker global term in branches, given by their β, end above the trunk's β = 1?
 
-    branches: tables by their β. `collapses`: the β of which a seed's branch collapsed; they don't
-    help. `probes`: by β.
+    `branches`: tables by β. `collapses`: each β for which some seed's branch collapsed; such a β
+    does not help. `probes`: the probes' differences by β.
 
     Returns a Verdict for each β, at 5% after Holm's correction; for `consistently`, which needs
     all of them, each at 5% (intersection-union); and for `somewhere`, which needs one after Holm.
-    A β is refuted where its gain is shown to be less than `margin`; `consistently` is by one such
-    β, at 5% by their number, `somewhere` by all.
+    A β is refuted if its gain is shown to be less than `margin`. `consistently` is refuted by one
+    such β, at 5% divided by their number; `somewhere` is refuted by all of them.
     """
     probes = probes or {}
     rows = {}
@@ -192,12 +192,12 @@ def helps(branches, trunk, collapses=(), probes=None, epochs=40, margin=1.0, see
 
 
 def p_value(interval: Mapping, sign: int = 1) -> float:
-    """That of the one-sided test whether a difference as of `compare` has this sign."""
+    """The p-value of the one-sided test that a difference from `compare` has this sign."""
     return float(stats.t.sf(sign * interval["mean"] / interval["error"], interval["seeds"] - 1))
 
 
 def holm(p_values: Mapping) -> dict:
-    """Adjusted p-values by their names (Holm 1979): the k-th smallest of m, times m − k + 1."""
+    """Adjusted p-values by name (Holm 1979): the k-th smallest of m is multiplied by m − k + 1."""
     adjusted = {}
     largest = 0.0
     for k, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
@@ -210,11 +210,12 @@ def holm(p_values: Mapping) -> dict:
 
 
 def effects(cells: pd.DataFrame) -> pd.DataFrame:
-    """Main effects and interactions of factors with two levels, a column each, a row a seed.
+    """Main effects and interactions of two-level factors: one column each, one row per seed.
 
-    cells: a statistic, rows seeds, columns a MultiIndex of every combination of levels. A main
-    effect is the mean at the higher level less that at the lower; an interaction half the
-    difference of two such differences, and so on (Box, Hunter, Hunter 2005). In the cells' unit.
+    cells: a statistic, with a row for each seed and a MultiIndex of all combinations of levels as
+    columns. A main effect is the mean at the higher level less that at the lower. An interaction is
+    half the difference of two such differences, and so on (Box, Hunter, Hunter 2005). All are in
+    the cells' unit.
     """
     names = cells.columns.names
     signs = {}
@@ -230,12 +231,12 @@ def effects(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def offset(ours: tuple, theirs: tuple, points: int = 50) -> pd.Series:
-    """How much larger is ours' gap, far less near, at equal far accuracy? For each seed, in points.
+    """How much larger ours' gap, far less near, is at equal far accuracy, by seed, in points.
 
-    ours, theirs: tables by seed of the far and of the near classes' accuracies, percent. Each
-    run's near accuracy is read, by linear interpolation, at far accuracies that both runs pass,
-    from the epochs at which the far one was higher than ever before. NaN where no far accuracy is
-    common to both. So a network that is less trained cannot pass as one that is coarser.
+    ours, theirs: tables by seed of the far and of the near classes' accuracies, percent. Each run's
+    near accuracy is read, by linear interpolation, at far accuracies that both runs pass, using the
+    epochs at which the far one was higher than ever before. It is NaN if both have no far accuracy
+    in common. So a network that is trained less cannot pass for a coarser one.
     """
     seeds = ours[0].columns.intersection(theirs[0].columns)
     return pd.Series({seed: _offset(ours, theirs, seed, points) for seed in seeds})

@@ -1,11 +1,11 @@
-"""The runs of `docs/plan.md`: what `params/evidence/` asks for, in its order.
+"""The runs of `docs/plan.md`, as `params/evidence/` asks for them, in order.
 
-A file is a line of the plan, by the letter in front of its name. It holds fields of `TrainConfig`
-for all its runs, and `runs`, each with a `name` and fields of its own, for each of `seeds`.
-`blocks` are several such lists, one after another; `of` repeats other lines' runs. Of a run's keys
-four are no fields: `trunk`, the name of the run of the same seed that it branches from at
-`start_epoch`; `keep_network`, whether its backbone is kept with its results; `probe`, whether the
-converged probe is fitted in the end; `not_built`, what is missing in the code.
+Each file is a line of the plan, named by the letter that begins the file's name. It holds fields of
+`TrainConfig` for all its runs, and `runs`, each with a `name` and its own fields, for each of
+`seeds`. `blocks` are several such lists, one after another; `of` repeats other lines' runs. Four
+keys of a run are not fields: `trunk`, the name of the run of the same seed from which it branches
+at `start_epoch`; `keep_network`, whether its backbone is kept with its results; `probe`, whether
+the converged probe is fitted at the end; `not_built`, what is missing in the code.
 """
 
 import json
@@ -28,13 +28,13 @@ class Planned:
     Args:
         line: the plan's line, a letter.
         label: name and seed, unique in its line.
-        config: what is trained.
+        config: the configuration that is trained.
         places: where it is read and written.
         folder: the name of the line's results.
-        data_root: the part of the data's folder that belongs to the line.
-        trunk: the run that it branches from.
+        data_root: the part of the data's folder that the line uses.
+        trunk: the run from which it branches.
         keep_network: whether its backbone is kept with its results.
-        probe: whether the converged probe is fitted in the end.
+        probe: whether the converged probe is fitted at the end.
         not_built: what is missing in the code.
     """
 
@@ -51,27 +51,27 @@ class Planned:
 
     @property
     def results(self) -> Path:
-        """Where its results are kept when it has finished: `reports/late_<line>/<label>`."""
+        """The folder for its results once it has finished: `reports/late_<line>/<label>`."""
         return self.places.reports / f"late_{self.folder}" / self.label
 
     @property
     def name(self) -> str:
-        """Line and label, as messages and logs call it."""
+        """Line and label, its name in messages and logs."""
         return f"{self.line}_{self.label}"
 
     @property
     def log(self) -> Path:
-        """What the process that trains it prints."""
+        """The file with the output of the process that trains it."""
         return self.places.journal / f"{self.name}.log"
 
     @property
     def start(self) -> int:
-        """Epochs that its trunk has trained for it."""
+        """Number of epochs that its trunk has trained for it."""
         return self.config.start_epoch or 0
 
     @property
     def branching(self) -> Path | None:
-        """The trunk's checkpoint that it begins with; None for a run from the beginning."""
+        """The trunk's checkpoint with which it begins; None if it has no trunk."""
         return self.trunk.kept(self.start) if self.trunk else None
 
     @property
@@ -80,7 +80,7 @@ class Planned:
         return self.branching is not None and not self.branching.exists()
 
     def kept(self, epoch: int) -> Path:
-        """The checkpoint that it keeps after an epoch."""
+        """The path of the checkpoint that it keeps after an epoch."""
         return self.config.run_dir / f"epoch_{epoch}.ckpt"
 
     def note(self, kind: str, reason: str = "", **more: Any) -> None:
@@ -89,7 +89,7 @@ class Planned:
         self.log.with_suffix(".json").write_text(text, encoding="utf-8")
 
     def last_note(self) -> dict:
-        """What the queue wrote down last."""
+        """The queue's last note; empty if there is none."""
         path = self.log.with_suffix(".json")
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -98,7 +98,7 @@ def planned(places: Places) -> list[Planned]:
     """All runs in the plan's order.
 
     Raises:
-        ParameterError: a file is no parameter file, or a run is not allowed.
+        ParameterError: a file is not a parameter file, or a run is not allowed.
     """
     files = {path.stem: read_yaml(path) for path in sorted(places.params.glob("*.yaml"))}
     common = files.pop("common", {})
@@ -116,7 +116,7 @@ def chosen(runs: list[Planned], lines: str | None) -> list[Planned]:
 
     Args:
         runs: all runs.
-        lines: the lines, as `a,b`; None for all that are letters.
+        lines: the lines, such as `a,b`; None for all that are letters.
 
     Raises:
         ParameterError: there is no such line.
@@ -149,7 +149,7 @@ def _entries(values: dict, lines: dict[str, dict]) -> list[dict]:
 
 
 def _run(line: str, folder: str, values: dict, places: Places, before: list[Planned]) -> Planned:
-    """The run that a line's values describe; its trunk is among those before it."""
+    """The run that a line's values describe; its trunk is one of the runs `before` it."""
     label = f"{values.pop('name')}_seed{values['seed']}"
     below = str(values.pop("data_root", ""))
     own = {key: values.pop(key) for key in OWN_KEYS if key in values}

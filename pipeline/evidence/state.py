@@ -1,4 +1,4 @@
-"""How far each run of the plan has come, by what lies in the folders of results and of runs."""
+"""How far each run of the plan has come, judged by the folders of results and of runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,8 @@ class State:
 
     Args:
         kind: finished, collapsed, running, waiting, data missing, failed, not built or refused.
-        epoch: the last one.
-        reason: why it is so, where that needs words.
+        epoch: the last one that was trained.
+        reason: an explanation, if one is needed.
     """
 
     kind: str
@@ -77,11 +77,11 @@ def exported(run: Planned) -> State | None:
 
 
 def meaning(config: TrainConfig) -> dict[str, Any]:
-    """What makes two runs the same one, on whatever machine they were trained.
+    """The fields by which two runs are the same, on whatever machine they were trained.
 
-    It is a run's identity and its precision, without its device, the place of its data and its
-    trunk's name, which depends on both. The trunk is the run of this configuration but for what
-    differs in a branch, so it cannot be another one's.
+    They are a run's identity and its precision, without its device, the place of its data and its
+    trunk's name, which depends on both. The name is not needed: the trunk has this configuration,
+    except for what may differ in a branch.
     """
     same = config.identity()
     for name in ("device", "data_root", "start_from"):
@@ -90,7 +90,7 @@ def meaning(config: TrainConfig) -> dict[str, Any]:
 
 
 def epochs_done(run: Planned) -> int:
-    """The last epoch in its metrics; at least those that its trunk trained for it."""
+    """The last epoch in its metrics, or at least the number that its trunk trained for it."""
     path = run.config.run_dir / "metrics.csv"
     try:
         return max(run.start, int(pd.read_csv(path, usecols=["epoch"]).epoch.max()))
@@ -99,7 +99,7 @@ def epochs_done(run: Planned) -> int:
 
 
 def is_locked(run: Planned) -> bool:
-    """Whether a process trains it now."""
+    """Whether a process is training it now."""
     path = run.config.run_dir / ".lock"
     if not path.exists():
         return False

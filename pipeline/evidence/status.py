@@ -14,10 +14,10 @@ from pipeline.evidence.state import state
 
 
 def status(runs: list[Planned], every: list[Planned]) -> pd.DataFrame:
-    """A row for each run: how far it is, core-hours left, and a reason where that needs one.
+    """A row for each run: how far it is, core-hours left, and a reason where one is needed.
 
     Args:
-        runs: those that are shown.
+        runs: the runs to show.
         every: all runs of the plan, from which the hours are estimated.
     """
     states = {run.name: state(run) for run in runs}
@@ -32,7 +32,7 @@ def status(runs: list[Planned], every: list[Planned]) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the table; write it to a file, if one is named, without the hours, which change."""
+    """Print the table. If a file is named, also write it there, without the hours, which change."""
     arguments = parser("status", __doc__)
     add_lines(arguments)
     arguments.add_argument("--csv", type=Path, help="write the table there, too")

@@ -1,4 +1,4 @@
-"""Trunks that are trained again because a branch needs one of their checkpoints."""
+"""Handle trunks that are trained again because a branch needs one of their checkpoints."""
 
 import shutil
 import time
@@ -14,7 +14,7 @@ HARDWARE = ("device", "gpu", "cpu", "threads", "precision")
 
 
 def set_aside(trunk: Planned) -> None:
-    """Move the folder of a finished run away, or it would be returned instead of trained again."""
+    """Move a finished run's folder away; otherwise it would be returned, not trained again."""
     folder = trunk.config.run_dir
     if not Run(folder).finished:
         return
@@ -25,7 +25,7 @@ def set_aside(trunk: Planned) -> None:
 
 
 def difference(trunk: Planned) -> str:
-    """How a trunk that was trained again differs from its kept results; empty if it does not."""
+    """How a retrained trunk differs from its kept results, as text; empty if it does not."""
     kept = Run(trunk.results)
     now = pd.read_csv(trunk.config.run_dir / "metrics.csv")
     columns = [name for name in kept.metrics.columns if name in now and name != "epoch"]

@@ -1,1 +1,1 @@
-"""The site: notebooks, results and the package's reference as static HTML."""
+"""Build the site: notebooks, results and the package's reference as static HTML."""

@@ -1,8 +1,8 @@
 """`python -m pipeline.site [FOLDER]` builds the site.
 
-The pages' sources are gathered in `FOLDER/source` in the repository's layout, so that links
-between files hold here as there. What a page links to comes along. The results' pages are made
-from `reports/`, the reference from the package.
+The pages' sources are gathered in `FOLDER/source` in the repository's layout, so that links between
+files work in both. Files that a page links to are copied, too. The results' pages are made from
+`reports/`, the reference from the package.
 """
 
 import shutil
@@ -30,10 +30,10 @@ def gather(source: Path) -> None:
 
 
 def add_documents(stage: Stage) -> None:
-    """Add the notebooks, and the texts that people wrote."""
+    """Add the notebooks and the hand-written texts."""
     for path in sorted((ROOT / "docs").rglob("*")):
         if path.suffix in (".md", ".ipynb", *PICTURES) and "_static" not in path.parts:
-            # The first page stands at the site's root; the others keep their place.
+            # The first page goes to the site's root; the others keep their places.
             stage.add(path, "index.md" if path == ROOT / "docs" / "index.md" else None)
     texts = [*ROOT.glob("*.md"), ROOT / "params" / "README.md", *ROOT.glob("reports/[a-z]*.md")]
     for path in [*texts, *ROOT.glob("notebooks/*.ipynb"), ROOT / "reports" / "paper_table1.csv"]:
@@ -41,7 +41,7 @@ def add_documents(stage: Stage) -> None:
 
 
 def list_pages_for_people(source: Path) -> None:
-    """Put the texts that no other list names at the end of the first page's contents."""
+    """Add the texts that no other list names to the end of the first page's contents."""
     pages = [path for path in source.glob("*.md") if path.stem not in ("README", "index")]
     names = [
         path.relative_to(source).with_suffix("") for path in [*pages, *source.glob("docs/*.md")]
@@ -52,7 +52,7 @@ def list_pages_for_people(source: Path) -> None:
 
 
 def add_results(stage: Stage) -> None:
-    """Add a page for each result, and the list of them."""
+    """Add a page for each result, and a list of all."""
     names = results.names()
     for name in names:
         stage.add(ROOT / "reports" / name / "figure.png")
@@ -66,7 +66,7 @@ def add_results(stage: Stage) -> None:
 
 
 def build(folder: Path) -> Path:
-    """Build the site anew in `folder`, warnings as errors; returns its first page."""
+    """Rebuild the site in `folder`, with warnings as errors; returns its first page."""
     for part in ("source", "doctrees", "html"):
         shutil.rmtree(folder / part, ignore_errors=True)
     gather(folder / "source")

@@ -1,4 +1,4 @@
-"""Pages in Markdown from `templates/`, and their pieces: text, tables, lists of facts."""
+"""Make pages in Markdown from `templates/`, and their parts: text, tables, lists of facts."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def page(template: str, **values: Any) -> str:
 
 
 def escape(text: object) -> str:
-    """The text with Markdown's special characters made plain.
+    """The text with Markdown's special characters escaped.
 
     >>> escape("linear_top1")
     'linear\\\\_top1'
@@ -33,8 +33,8 @@ def table(frame: pd.DataFrame, marked: bool = False) -> str:
     """A Markdown table of a frame with its index.
 
     Args:
-        frame: the values; what is missing stays empty.
-        marked: the cells hold Markdown, which is not escaped.
+        frame: the values; missing ones stay empty.
+        marked: whether the cells hold Markdown, which is then not escaped.
     """
 
     def cell(value: object) -> str:
@@ -51,6 +51,6 @@ def table(frame: pd.DataFrame, marked: bool = False) -> str:
 
 
 def facts(items: dict[str, str]) -> str:
-    """A table with two columns and no head: names, and what is to say of them in Markdown."""
+    """A table with two columns and no head: names, and facts about them in Markdown."""
     lines = "\n".join(f"* - {name}\n  - {value}" for name, value in items.items())
     return f"```{{list-table}}\n:stub-columns: 1\n:class: facts\n\n{lines}\n```"

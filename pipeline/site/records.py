@@ -1,10 +1,10 @@
-"""What the records of runs say, as facts for a page."""
+"""Turn the records of runs into facts for a page."""
 
 from collections.abc import Iterable
 
 
 def parameter_values(records: list[dict]) -> dict[str, list[str]]:
-    """For each parameter of the runs the values that occur, numbers in rising order."""
+    """The values that occur for each parameter of the runs, numbers in rising order."""
     occurring: dict[str, list] = {}
     for record in records:
         for name, value in record.get("config", {}).items():
@@ -21,7 +21,7 @@ def _in_words(values: list) -> list[str]:
 
 
 def facts_of(records: list[dict]) -> dict[str, str]:
-    """What the runs have in common and what differs, by a word for each fact."""
+    """What the runs have in common and how they differ, each fact under a heading."""
     hardware = _distinct(_hardware(record) for record in records)
     software = _distinct(_software(record) for record in records)
     facts = _configurations(records) | {
@@ -36,7 +36,7 @@ def facts_of(records: list[dict]) -> dict[str, str]:
 
 
 def _configurations(records: list[dict]) -> dict[str, str]:
-    """Number of runs, seeds, and which parameters are the same or different."""
+    """The number of runs, the seeds, and the parameters that are the same or different."""
     values = parameter_values(records)
     if not values:
         return {}
@@ -57,7 +57,7 @@ def _configurations(records: list[dict]) -> dict[str, str]:
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    """Each text once, in the order in which they come, without empty ones."""
+    """The texts in their order, without duplicates and empty ones."""
     return [text for text in dict.fromkeys(texts) if text]
 
 

@@ -1,4 +1,4 @@
-"""The package's reference: a page for each module, or for each folder with its modules."""
+"""Make the package's reference: a page for each module, or for each folder of modules."""
 
 import ast
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.site.markdown import escape, page, table
 from pipeline.site.stage import ROOT
 
-# Full names of a page's modules, and the first paragraph of what each says.
+# The full names of a page's modules, each with the first paragraph of its docstring.
 Modules = dict[str, str]
 
 
@@ -30,13 +30,13 @@ def module_name(path: Path) -> str:
 
 
 def first_paragraph(path: Path) -> str:
-    """What a module says first, in one line."""
+    """The first paragraph of a module's docstring, in one line."""
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
     return " ".join(docstring.partition("\n\n")[0].split())
 
 
 def module_page(name: str, modules: Iterable[str]) -> str:
-    """The page of one module, or of a folder with its modules."""
+    """The page of one module, or of a folder and its modules."""
     return page("module", page=name, modules={module: _short(module) for module in modules})
 
 

@@ -1,4 +1,4 @@
-"""The pages of results, from `reports/`."""
+"""Make the pages of results from `reports/`."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.site.records import facts_of, parameter_values
 from pipeline.site.stage import ROOT
 
 REPORTS = ROOT / "reports"
-# A report's folder is called by what was done and on which data; reports come in this order.
+# A report's folder is named after what was done and the data; reports are shown in this order.
 WORK = {
     "kappa": ("The bandwidth κ", "03_ablate_kappa"),
     "beta": ("The weight β", "04_ablate_beta"),
@@ -70,7 +70,7 @@ def title(name: str) -> str:
 
 
 def report(name: str) -> str:
-    """The page of `reports/<name>`: caption, figure, table, how it came about, files."""
+    """The page of `reports/<name>`: caption, figure, table, origin, files."""
     folder = REPORTS / name
     caption = (folder / "caption.txt").read_text().strip()
     records = json.loads((folder / "records.json").read_text())
@@ -86,7 +86,7 @@ def report(name: str) -> str:
 
 
 def _numbers(name: str, records: list[dict]) -> pd.DataFrame:
-    """The result's table, its columns in words; rows are called by what differs between runs."""
+    """The result's table, with columns in words and rows named by what differs between runs."""
     numbers = committed(name).rename(columns=COLUMNS)
     if not numbers.index.name:
         values = parameter_values(records)
@@ -118,7 +118,7 @@ def benchmarks() -> str:
 
 
 def _benchmark(path: Path) -> dict[str, str]:
-    """What the page says of one table."""
+    """What the page says about one table."""
     device, _, name = path.stem.partition("_")
     numbers = pd.read_csv(path, dtype=str, index_col=0)
     machine = facts_of([json.loads(path.with_suffix(".json").read_text())])
@@ -133,7 +133,7 @@ def _benchmark(path: Path) -> dict[str, str]:
 
 
 def networks() -> str:
-    """The page of `reports/networks/`: what the trained networks are."""
+    """The page of `reports/networks/`: a table of the trained networks."""
     rows = {}
     for path in sorted(REPORTS.glob("networks/*.json")):
         about = json.loads(path.read_text())
@@ -152,13 +152,13 @@ def networks() -> str:
 
 
 def paper_table() -> str:
-    """The paper's Table 1, as printed there."""
+    """The page of the paper's Table 1, as printed there."""
     printed = pd.read_csv(REPORTS / "paper_table1.csv", dtype=str, index_col=0)
     printed.index.name = "data set"
     return page("table1", printed=table(printed.rename(columns=COLUMNS)))
 
 
 def overview(names: list[str]) -> str:
-    """The page of `reports/`: what its README says, and the list of results."""
+    """The page of `reports/`: its README and a list of the results."""
     readme = (REPORTS / "README.md").read_text("utf-8")
     return page("results", readme=readme, titles={name: title(name) for name in names})

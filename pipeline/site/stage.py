@@ -1,4 +1,4 @@
-"""The folder in which pages are gathered, their links led to what stands for their targets."""
+"""Gather pages in a folder, and change their links to lead to the pages of their targets."""
 
 import re
 import shutil
@@ -14,21 +14,21 @@ ELSEWHERE = re.compile(r"[a-z]+:|$|/")  # a link that does not begin with a path
 
 
 class Stage:
-    """Where pages are gathered, in the repository's layout.
+    """The folder in which pages are gathered, in the repository's layout.
 
     Args:
-        folder: the place.
+        folder: its path.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def add(self, path: Path, name: str | None = None) -> None:
-        """Copy a file of the repository, a page with its links changed.
+        """Copy a file of the repository; in a page, links are changed.
 
         Args:
             path: the file.
-            name: its place in the stage; None for that in the repository.
+            name: its place in the stage; None means the same place as in the repository.
         """
         place = self.folder / (name or path.relative_to(ROOT))
         if place.exists():
@@ -47,13 +47,13 @@ class Stage:
             shutil.copy(path, place)
 
     def write(self, name: str, text: str) -> None:
-        """Write a page that no file of the repository is, after what it links to."""
+        """Write a page that is not a file of the repository, and copy what it links to."""
         place = self.folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(self.relinked(text, (ROOT / name).parent), "utf-8")
 
     def relinked(self, text: str, folder: Path) -> str:
-        """The text of a page in `folder`, with its links as they must be here."""
+        """The text of a page in `folder`, with its links changed for the stage."""
         return LINK.sub(lambda link: self._relinked(link, folder), text)
 
     def _relinked(self, link: re.Match, folder: Path) -> str:
@@ -65,7 +65,7 @@ class Stage:
         there = (folder / path).resolve()
         page = page_for(there)
         if page is None and there.is_dir():
-            return words  # a folder without a page: the words are left
+            return words  # a folder without a page: only the words stay
         if page is not None:
             path = "../" * len(folder.relative_to(ROOT).parts) + page
         elif there.is_file() and there.is_relative_to(ROOT):
@@ -74,7 +74,7 @@ class Stage:
 
 
 def page_for(there: Path) -> str | None:
-    """The page that stands for a file or folder; None where that is the file itself."""
+    """The page that stands for a file or folder; None if the file stands for itself."""
     if there in (ROOT, ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs"):
         return "index.md"
     if there == ROOT / "reports" / "paper_table1.csv":
