@@ -125,7 +125,8 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
 
 def _roles(name: str, root: Path) -> list[tuple[str, str]]:
     """Each file that the data set is read from, and its role there: place, split, class, box."""
-    packed = packed_files(name, root)
+    # Without them the reader says what is missing.
+    packed = [path for path in packed_files(name, root) if path.exists()]
     if packed:
         return [(str(path), path.name) for path in packed]
     roles = []
