@@ -111,7 +111,10 @@ class Queue:
             self._launch(run)
 
     def _has_ended(self, run: Planned) -> bool:
-        """Whether its results are there, or it cannot be run; the reason is said once."""
+        """Whether its results are there, or it cannot be run, which is then said and remembered.
+
+        What failed under an earlier queue can be run.
+        """
         if run.name in self.ended:
             return True
         now = state(run)
@@ -130,12 +133,16 @@ class Queue:
             self.progress.say(f"{run.name}: {now.kind}: {now.reason}")
 
     def _ask_for_trunk(self, run: Planned) -> None:
-        """Train a branch's trunk first; one that has its results, until its checkpoint is there."""
+        """Train the trunk of a branch that lacks the checkpoint to begin with.
+
+        A trunk that has its results is trained again, until that checkpoint is there. Where the
+        trunk has failed or its data are missing, the branch ends here, too.
+        """
         trunk = run.trunk
         assert trunk and run.branching
         if trunk.name in self.jobs:
             return
-        before = self.ended.get(trunk.name)
+        before = self.ended.get(trunk.name)  # how it ended; None if it has yet to be trained
         if before is None and trunk.results.is_dir():
             before = state(trunk)
         if before and before.kind != "finished":
@@ -163,7 +170,8 @@ class Queue:
     # --- Ending -------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        """Note which processes have ended; end those whose wanted checkpoint is there."""
+        """Take note of processes that have ended; first stop trunks whose wanted checkpoint is
+        there."""
         for job in list(self.jobs.values()):
             if job.wanted and job.wanted.exists() and job.process.poll() is None:
                 job.process.terminate()
@@ -173,9 +181,9 @@ class Queue:
                 self._take_note(job)
 
     def _take_note(self, job: Job) -> None:
-        """Write down how a process ended, unless it was stopped."""
+        """Write down how a process ended, unless the queue was told to stop."""
         run = job.run
-        if job.wanted and job.wanted.exists():
+        if job.wanted and job.wanted.exists():  # a trunk, whose results are there already
             differs = difference(run)
             if differs:
                 self.progress.say(f"{run.name}: {differs}")
@@ -216,19 +224,23 @@ class Queue:
 def start_process(run: Planned) -> subprocess.Popen:
     """Start the process that trains a run, on one thread; what it prints goes to the run's log."""
     command = [sys.executable, "-m", "pipeline.evidence.job", run.name, *options(run.places)]
-    own = {**os.environ, "OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
     with run.log.open("w", encoding="utf-8") as log:
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log}
         streams["stderr"] = subprocess.STDOUT
         # A terminal's Ctrl-C comes to the queue alone, which lets the run save.
         streams["start_new_session"] = True
-        process = subprocess.Popen(command, cwd=project_root(), env=own, **streams)
+        process = subprocess.Popen(command, cwd=project_root(), env=variables, **streams)
     give_way(process.pid)
     return process
 
 
 def give_way(process: int) -> None:
-    """Give a session's processes the lowest priority as a group, too: Linux compares groups."""
+    """Give a process and its children the lowest priority as a group, too.
+
+    `start_new_session` has made them a group of Linux's scheduler, which compares groups first:
+    within one, `nice` alone would give way to nobody outside.
+    """
     with suppress(OSError):  # no such groups here
         group = Path(f"/proc/{process}/autogroup")
         group.write_text(str(LOWEST_PRIORITY), encoding="ascii")
@@ -242,11 +254,12 @@ def last_line(log: Path) -> str:
 
 def no_data(run: Planned) -> str:
     """Why a run's images cannot be read, in one sentence; empty if they can."""
-    return _no_data(run.config.dataset, run.config.data_root)
+    return _problem_with(run.config.dataset, run.config.data_root)
 
 
 @cache
-def _no_data(dataset: str, data_root: str) -> str:
+def _problem_with(dataset: str, data_root: str) -> str:
+    """The same for a data set, which is looked for once."""
     if dataset.startswith("glyphs"):
         return ""
     place = data_place(data_root)

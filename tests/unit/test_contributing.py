@@ -140,6 +140,14 @@ def test_a_network_is_trained_on_a_new_data_set_by_its_name(with_data_set, tmp_p
     assert 0 <= metrics.knn_top1[0] <= 100
 
 
+def test_a_finished_run_on_a_new_data_set_is_returned_without_its_images(with_data_set, tmp_path):
+    write_pathmnist(tmp_path)
+    first = train(with_data_set, method="simclr", dataset="pathmnist", data_root=tmp_path)
+    (tmp_path / "pathmnist.npz").unlink()
+    again = train(with_data_set, method="simclr", dataset="pathmnist", data_root=tmp_path)
+    pd.testing.assert_frame_equal(again, first)
+
+
 def test_a_new_data_set_that_is_missing_is_said_in_one_sentence(with_data_set, tmp_path):
     done = start(with_data_set, dataset="pathmnist", data_root=tmp_path)
     assert done.returncode == 1

@@ -37,7 +37,7 @@ READERS: dict[str, Callable[[Path, str], ImageSet | Listing]] = {
 
 
 def packed_files(name: str, root: Path) -> list[Path]:
-    """The files that hold all images of a data set; none where each image is a file of its own.
+    """The files that hold all images of a data set, there or not; none where each is a file itself.
 
     Raises:
         ParameterError: Fashion-MNIST is not there.

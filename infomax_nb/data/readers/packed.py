@@ -103,10 +103,9 @@ def read_stl10(root: Path, split: str) -> ImageSet:
 
 
 def published_files(name: str, root: Path) -> list[Path]:
-    """Those of a data set's files that are there; none of a set that torchvision does not check."""
+    """A data set's files, there or not; none of a set whose files torchvision does not check."""
     kind = PUBLISHED.get(name)
-    paths = [root / kind.base_folder / file for file in _check_sums(kind)] if kind else []
-    return [path for path in paths if path.exists()]
+    return [root / kind.base_folder / file for file in _check_sums(kind)] if kind else []
 
 
 def _cifar(kind: Any, root: Path, split: str) -> ImageSet:
