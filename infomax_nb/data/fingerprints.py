@@ -126,14 +126,9 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
 
 
 def _roles(name: str, root: Path) -> list[tuple[str, str]]:
-<<<<<<< HEAD
-    """Each file that the data set is read from, with its role: place, split, class, box."""
-    packed = packed_files(name, root)
-=======
     """Each file that the data set is read from, and its role there: place, split, class, box."""
     # Without them the reader says what is missing.
     packed = [path for path in packed_files(name, root) if path.exists()]
->>>>>>> house-read
     if packed:
         return [(str(path), path.name) for path in packed]
     roles = []
