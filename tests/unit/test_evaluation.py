@@ -54,7 +54,8 @@ def image_set(n: int, seed: int, classes: int = 6) -> ImageSet:
     """Images whose mean colour tells the class, so that there is something to learn."""
     labels = torch.randint(0, classes, (n,), generator=generator(seed))
     colours = torch.randint(40, 216, (classes, 3, 1, 1), generator=generator(99))
-    images = colours[labels] + 40 * torch.randn(n, 3, 16, 16, generator=generator(seed + 1))
+    noise = torch.randn(n, 3, 16, 16, generator=generator(seed + 1))
+    images = colours[labels] + 40 * noise
     names = [str(k) for k in range(classes)]
     return ImageSet(images.clamp(0, 255).byte(), labels, names)
 
@@ -127,7 +128,8 @@ def test_the_nearest_rows_are_scikit_learns_neighbours():
     queries = random_rows(9, 6, seed=1)
     neighbours = NearestNeighbors(n_neighbors=4, metric="cosine").fit(bank.numpy())
     index = neighbours.kneighbors(queries.numpy(), return_distance=False)
-    assert nearest(bank * torch.rand(50, 1), queries, 4).tolist() == index.tolist()
+    scaled = bank * torch.rand(50, 1)
+    assert nearest(scaled, queries, 4).tolist() == index.tolist()
 
 
 # --- Numbers --------------------------------------------------------------------------------------
@@ -136,7 +138,8 @@ def test_the_nearest_rows_are_scikit_learns_neighbours():
 def test_topk_accuracy_by_hand():
     ranked = torch.tensor([[2, 0, 1, 3], [1, 2, 0, 3], [0, 3, 2, 1], [3, 1, 0, 2]])
     labels = torch.tensor([2, 0, 3, 2])  # first, third, second, fourth
-    assert [topk_accuracy(ranked, labels, k) for k in (1, 2, 3, 4)] == [25, 50, 75, 100]
+    accuracies = [topk_accuracy(ranked, labels, k) for k in (1, 2, 3, 4)]
+    assert accuracies == [25, 50, 75, 100]
 
 
 @pytest.mark.parametrize("shape", [(300, 20), (15, 40), (20, 40_000)])  # the last: few raw pictures
