@@ -15,11 +15,10 @@ SIZES = {"n_classes": 4, "n_train": 64, "batch_size": 32, "epochs": 1, "proj_dim
 
 
 def add_example(copy: Path, name: str) -> None:
-    """Write the page's example to the end of the file that its first line names."""
-    code = re.search(rf"```python\n# (\S+/{name}\.py)[^\n]*\n(.*?)```", PAGE, re.DOTALL)
+    """Write the page's example of a file to where its first line says."""
+    code = re.search(rf"```python\n# (\S+/{name}\.py)\n(.*?)```", PAGE, re.DOTALL)
     assert code, f"no example of {name}.py"
-    with (copy / code[1]).open("a", encoding="utf-8") as file:
-        file.write(f"\n\n{code[2]}" if file.tell() else code[2])
+    (copy / code[1]).write_text(code[2], encoding="utf-8")
 
 
 def edit(path: Path, *changes: tuple[str, str]) -> None:
@@ -97,18 +96,14 @@ def test_a_new_method_is_trained_by_its_name(with_method):
 @pytest.fixture(scope="module")
 def with_data_set(tmp_path_factory) -> Path:
     copy = checkout(tmp_path_factory.mktemp("data_set"))
-    readers = copy / "infomax_nb" / "data" / "readers"
-    add_example(copy, "packed")
-    files = r'    if name == "pathmnist":\n        return [root / "pathmnist.npz"]'
+    add_example(copy, "pathmnist")
+    line = "from infomax_nb.data.readers.pathmnist import read_pathmnist"
+    packed = '    if name == "pathmnist":\\n        return [root / "pathmnist.npz"]'
     edit(
-        readers / "packed.py",
-        (r'(?s)^def packed_files.*?""".*?"""$', rf"\g<0>\n{files}"),
-    )
-    line = "from infomax_nb.data.readers.packed import read_pathmnist"
-    edit(
-        readers / "__init__.py",
+        copy / "infomax_nb" / "data" / "readers" / "__init__.py",
         (r"^from infomax_nb\.data\.readers\.tiny_imagenet", rf"{line}\n\g<0>"),
         (r"^READERS.* = \{$", r'\g<0>\n    "pathmnist": read_pathmnist,'),
+        (r'(?s)^def packed_files.*?""".*?"""$', rf"\g<0>\n{packed}"),
     )
     edit(
         copy / "infomax_nb" / "config.py",
