@@ -6,11 +6,14 @@ operations follow Pillow's 8-bit arithmetic. So for the same numbers the pixels 
 that torchvision makes from Pillow images.
 """
 
+from itertools import groupby
+
 import torch
 from torch import Tensor
 
+from infomax_nb.views.colours import colour, picks
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import colour, crop, standardise
+from infomax_nb.views.pixels import crop, standardise
 from infomax_nb.views.specification import ViewSpec
 
 # The version of how views are drawn. In version 1 numbers were drawn batch by batch, and 128 images
@@ -27,15 +30,15 @@ class MultiView:
     sample and view.
 
     Args:
-        specs: how each view is drawn; views of one size are made together.
+        specs: how each view is drawn; neighbours of one size are made together.
     """
 
     def __init__(self, specs: list[ViewSpec]):
         self.specs = list(specs)
-        self.groups: dict[tuple[int, str, bool], list[int]] = {}
-        for k, spec in enumerate(self.specs):
-            alike = (spec.size, spec.kernel, spec.solarize_first)
-            self.groups.setdefault(alike, []).append(k)
+        self.groups: list[slice] = []  # neighbours that are made together
+        for _, members in groupby(enumerate(self.specs), key=lambda member: _kind(member[1])):
+            places = [k for k, _ in members]
+            self.groups.append(slice(places[0], places[-1] + 1))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
         """Draw and make the views of images (B, 3, H, W)."""
@@ -53,28 +56,40 @@ class MultiView:
     def make(self, images: Tensor, numbers: dict[str, Tensor]) -> list[Tensor]:
         """Make the views of images (B, 3, H, W) from the numbers, tensors (V, B), drawn for them.
 
+        On a GPU nothing here waits for it, if the numbers are there, too.
+
         Raises:
             ValueError: the images are not uint8 of this shape.
         """
         _check_images(images)
-        views: list[Tensor] = [torch.empty(0)] * len(self.specs)
-        for (size, kernel, solarize_first), members in self.groups.items():
-            own = {name: x[members] for name, x in numbers.items()}
-            alike = torch.empty(len(members), len(images), size, size, 3, device=images.device)
-            at_once = len(images)
-            if not images.is_cuda:
-                at_once = max(1, _AT_ONCE // (3 * len(members) * size**2))
-            softest = max(self.specs[k].sigma[1] for k in members)
-            for start in range(0, len(images), at_once):
-                rows = slice(start, start + at_once)
-                part = {name: x[:, rows] for name, x in own.items()}
-                pixels = crop(images[rows], part, size, kernel)
-                alone = {name: x.flatten() for name, x in part.items()}
-                colour(pixels.flatten(1, 2), alone, softest, solarize_first)
-                alike[:, rows] = standardise(pixels).permute(1, 2, 3, 4, 0)
-            for k, view in zip(members, alike.permute(0, 1, 4, 2, 3), strict=True):
-                views[k] = view
+        here = {name: x.to(images.device, non_blocking=True) for name, x in numbers.items()}
+        views: list[Tensor] = []
+        for members in self.groups:
+            own = {name: x[members] for name, x in here.items()}
+            views += self._alike(images, own, self.specs[members])
         return views
+
+    def _alike(self, images: Tensor, numbers: dict[str, Tensor], specs: list[ViewSpec]):
+        """The views of one group, as many images at a time as a CPU's cache has room for."""
+        size = specs[0].size
+        numbers_of_view = 3 * size**2
+        at_once = len(images)
+        if picks(images):
+            at_once = max(1, _AT_ONCE // (len(specs) * numbers_of_view))
+        alike = torch.empty(len(specs), len(images), size, size, 3, device=images.device)
+        for start in range(0, len(images), at_once):
+            rows = slice(start, start + at_once)
+            part = {name: x[:, rows] for name, x in numbers.items()}
+            pixels = crop(images[rows], part, size, specs[0].kernel)
+            each = {name: x.flatten() for name, x in part.items()}
+            coloured = colour(pixels.flatten(1, 2), each, specs).view(pixels.shape)
+            alike[:, rows] = standardise(coloured).permute(1, 2, 3, 4, 0)
+        return alike.permute(0, 1, 4, 2, 3).unbind()
+
+
+def _kind(spec: ViewSpec) -> tuple[int, str, bool]:
+    """What views that are made together have in common."""
+    return spec.size, spec.kernel, spec.solarize_first
 
 
 def _check_images(images: Tensor) -> None:
