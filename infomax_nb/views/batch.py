@@ -11,7 +11,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from infomax_nb.views.colours import colour, picks
+from infomax_nb.views.colours import Colours, picks
 from infomax_nb.views.drawing import draw
 from infomax_nb.views.pixels import crop, standardise
 from infomax_nb.views.specification import ViewSpec
@@ -35,10 +35,12 @@ class MultiView:
 
     def __init__(self, specs: list[ViewSpec]):
         self.specs = list(specs)
-        self.groups: list[slice] = []  # neighbours that are made together
-        for _, members in groupby(enumerate(self.specs), key=lambda member: _kind(member[1])):
-            places = [k for k, _ in members]
-            self.groups.append(slice(places[0], places[-1] + 1))
+        self.groups: list[_Group] = []
+        first = 0
+        for _, neighbours in groupby(self.specs, key=_kind):
+            group = _Group(list(neighbours), first)
+            self.groups.append(group)
+            first = group.members.stop
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
         """Draw and make the views of images (B, 3, H, W)."""
@@ -64,25 +66,35 @@ class MultiView:
         _check_images(images)
         here = {name: x.to(images.device, non_blocking=True) for name, x in numbers.items()}
         views: list[Tensor] = []
-        for members in self.groups:
-            own = {name: x[members] for name, x in here.items()}
-            views += self._alike(images, own, self.specs[members])
+        for group in self.groups:
+            own = {name: x[group.members] for name, x in here.items()}
+            views += group.make(images, own)
         return views
 
-    def _alike(self, images: Tensor, numbers: dict[str, Tensor], specs: list[ViewSpec]):
-        """The views of one group, as many images at a time as a CPU's cache has room for."""
-        size = specs[0].size
-        numbers_of_view = 3 * size**2
+
+class _Group:
+    """Neighbouring views that are made together, from the one of this number on."""
+
+    def __init__(self, specs: list[ViewSpec], first: int):
+        self.members = slice(first, first + len(specs))
+        self.size = specs[0].size
+        self.kernel = specs[0].kernel
+        self.colour = Colours(specs)
+
+    def make(self, images: Tensor, numbers: dict[str, Tensor]):
+        """The views, of as many images at a time as a CPU's cache has room for."""
+        size = self.size
+        shape = (len(numbers["top"]), len(images), size, size, 3)
         at_once = len(images)
         if picks(images):
-            at_once = max(1, _AT_ONCE // (len(specs) * numbers_of_view))
-        alike = torch.empty(len(specs), len(images), size, size, 3, device=images.device)
+            at_once = max(1, _AT_ONCE // (3 * shape[0] * size**2))
+        alike = torch.empty(shape, device=images.device)
         for start in range(0, len(images), at_once):
             rows = slice(start, start + at_once)
             part = {name: x[:, rows] for name, x in numbers.items()}
-            pixels = crop(images[rows], part, size, specs[0].kernel)
+            pixels = crop(images[rows], part, size, self.kernel)
             each = {name: x.flatten() for name, x in part.items()}
-            coloured = colour(pixels.flatten(1, 2), each, specs).view(pixels.shape)
+            coloured = self.colour(pixels.flatten(1, 2), each).view(pixels.shape)
             alike[:, rows] = standardise(coloured).permute(1, 2, 3, 4, 0)
         return alike.permute(0, 1, 4, 2, 3).unbind()
 

@@ -9,13 +9,12 @@ drawn, and the host waits for nothing. The pixels are the same.
 """
 
 import math
-from functools import cache
 from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from infomax_nb.device import exact
+from infomax_nb.device import DeviceConstant, exact
 from infomax_nb.views.specification import ViewSpec
 
 JITTER = ("brightness", "contrast", "saturation", "hue")
@@ -31,31 +30,43 @@ _AROUND_HUE.append(_BRIGHTNESS)
 _PASSES = [*_AROUND_HUE, _HUE, *_AROUND_HUE]
 _NOT_DUE = 4  # the index of the factor 1, behind those of JITTER
 
+_FAR = DeviceConstant(torch.tensor([3.0, 5.0, 1.0]))  # hues opposite to red, green, blue, sixths
 
-def colour(x: Tensor, numbers: dict[str, Tensor], specs: list[ViewSpec]) -> Tensor:
-    """Jitter, grey, blur, solarise, the last two swapped if wanted; on the CPU in place.
+
+class Colours:
+    """Jitter, grey, blur, solarise, the last two swapped if wanted.
 
     Args:
-        x: (3, n, S, S) of whole numbers 0..255.
-        numbers: as `drawing.draw` returns them, (n,), on x's device.
-        specs: the views that the samples belong to, alike in `solarize_first`.
-
-    Returns: (3, n, S, S).
+        specs: the views that are made together, alike in size and in `solarize_first`.
     """
-    if any(spec.jitter_p for spec in specs):
-        jitter = _jitter_picked if picks(x) else _jitter_everywhere
-        x = jitter(x, numbers)
-    if any(spec.gray_p for spec in specs):
-        x = _where(numbers["gray"], x, _grey)
-    solarized = any(spec.solarize_p for spec in specs)
-    if solarized and specs[0].solarize_first:
-        x = _where(numbers["solarize"], x, _solarized)
-    if any(spec.blur_p for spec in specs):
-        matrices = BoxBlur(x.shape[-1], max(spec.sigma[1] for spec in specs))
-        x = _where(numbers["blur"], x, matrices.blurred, numbers["sigma"])
-    if solarized and not specs[0].solarize_first:
-        x = _where(numbers["solarize"], x, _solarized)
-    return x
+
+    def __init__(self, specs: list[ViewSpec]):
+        self.jittered = any(spec.jitter_p for spec in specs)
+        self.greyed = any(spec.gray_p for spec in specs)
+        self.blurs = any(spec.blur_p for spec in specs)
+        self.solarized = any(spec.solarize_p for spec in specs)
+        self.solarize_first = specs[0].solarize_first
+        self.box_blur = BoxBlur(specs[0].size, max(spec.sigma[1] for spec in specs))
+
+    def __call__(self, x: Tensor, numbers: dict[str, Tensor]) -> Tensor:
+        """The coloured pixels (3, n, S, S); on the CPU in place.
+
+        Args:
+            x: (3, n, S, S) of whole numbers 0..255.
+            numbers: as `drawing.draw` returns them, (n,), on x's device.
+        """
+        if self.jittered:
+            jitter = _jitter_picked if picks(x) else _jitter_everywhere
+            x = jitter(x, numbers)
+        if self.greyed:
+            x = _where(numbers["gray"], x, _grey)
+        if self.solarized and self.solarize_first:
+            x = _where(numbers["solarize"], x, _solarized)
+        if self.blurs:
+            x = _where(numbers["blur"], x, self.box_blur, numbers["sigma"])
+        if self.solarized and not self.solarize_first:
+            x = _where(numbers["solarize"], x, _solarized)
+        return x
 
 
 def picks(x: Tensor) -> bool:
@@ -97,7 +108,7 @@ def _jitter_everywhere(x, numbers):
     """The four operations in each sample's order, as those of `_PASSES` that are due."""
     jitter = numbers["jitter"]
     factors = torch.stack([numbers[name] for name in JITTER] + [torch.ones_like(numbers["hue"])])
-    due = _passes_by_order(x.device)[numbers["order"].long()].T  # (passes, n), rows of `factors`
+    due = _DUE.on(x.device)[numbers["order"].long()].T  # (passes, n), rows of `factors`
     due = torch.where(jitter, due, _NOT_DUE)
     for k, factor in zip(_PASSES, factors.gather(0, due)[..., None, None], strict=True):
         turned = _OPERATIONS[k](x, factor)
@@ -106,19 +117,21 @@ def _jitter_everywhere(x, numbers):
     return x
 
 
-@cache
-def _passes_by_order(device: torch.device) -> Tensor:
+def _passes_by_order():
     """For each of the ORDERS which factor each of the passes has, (24, passes)."""
+    hue = _PASSES.index(_HUE)
     rows = []
     for order in ORDERS:
         row = [_NOT_DUE] * len(_PASSES)
         place = 0
-        hue = _PASSES.index(_HUE)
         for k in order:
             place = hue if k == _HUE else _PASSES.index(k, place)
             row[place] = k
         rows.append(row)
-    return torch.tensor(rows).to(device)
+    return torch.tensor(rows)
+
+
+_DUE = DeviceConstant(_passes_by_order())
 
 
 def _grey(x):
@@ -169,16 +182,10 @@ def _hue(x, turns):
     depth = saturation.div_(255).mul_(value)
     # Each channel is at its lowest within a sixth of the hue opposite to it (cyan, magenta,
     # yellow), at its highest beyond two sixths, linear between.
-    from_far = (sixths - _opposites(x.device).view(3, *[1] * value.ndim)).abs_()
+    from_far = (sixths - _FAR.on(x.device).view(3, *[1] * value.ndim)).abs_()
     to_own = from_far.sub_(3).abs_()  # the way round the circle to the channel's own hue
     share = to_own.sub_(1).clamp_(0, 1)  # of the depth
     return torch.addcmul(value, share, depth, value=-1).add_(0.5).floor_()
-
-
-@cache
-def _opposites(device: torch.device) -> Tensor:
-    """The hues opposite to red, green and blue, in sixths of a turn."""
-    return torch.tensor([3.0, 5.0, 1.0]).to(device)
 
 
 _OPERATIONS = (_brightness, _contrast, _saturation, _hue)
@@ -204,16 +211,16 @@ class BoxBlur:
 
     def __init__(self, size: int, softest: float):
         self.size = size
-        self.reach = _reach(softest)
+        self.reach = math.ceil(float(_radius(torch.tensor(softest))))
 
-    @exact()
-    def blurred(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Images (3, n, S, S), each blurred with its own sigma (n,), in whole numbers."""
         channels, n, size, _ = x.shape
-        matrices = self.matrices(sigma)
         rows = x.permute(1, 2, 0, 3).reshape(n, size, channels * size)
-        down = torch.bmm(matrices, rows).view(n, size * channels, size)
-        across = torch.bmm(down, matrices.mT).round_()
+        with exact():
+            matrices = self.matrices(sigma)
+            down = torch.bmm(matrices, rows).view(n, size * channels, size)
+            across = torch.bmm(down, matrices.mT).round_()
         return across.view(n, size, channels, size).permute(2, 0, 1, 3)
 
     def matrices(self, sigma: Tensor) -> Tensor:
@@ -229,12 +236,6 @@ class BoxBlur:
         inner[..., 0].add_(box[..., :reach].sum(-1))
         inner[..., -1].add_(box[..., reach + size :].sum(-1))
         return torch.bmm(torch.bmm(inner, inner), inner)
-
-
-@cache
-def _reach(softest: float) -> int:
-    """Whole pixels to which a box of this sigma reaches."""
-    return math.ceil(float(_radius(torch.tensor(softest))))
 
 
 def _radius(sigma):

@@ -4,12 +4,10 @@ Crop and resize. What is random about them is drawn in `drawing`: the `numbers` 
 whole numbers 0..255, as float32, channels first: (3, ..., S, S).
 """
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
-from infomax_nb.device import exact
+from infomax_nb.device import DeviceConstant, exact
 from infomax_nb.views.colours import picks
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -17,6 +15,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _MEAN = torch.tensor(IMAGENET_MEAN)
 _STD = torch.tensor(IMAGENET_STD)
+_SHIFT = DeviceConstant(-_MEAN / _STD)
+_SCALE = DeviceConstant(1 / (255 * _STD))
 
 
 # --- Crop and resize --------------------------------------------------------------------------
@@ -124,14 +124,8 @@ def _whole(x):
 def standardise(x: Tensor) -> Tensor:
     """Values 0..255, channels first (3, ...), to mean 0 and deviation 1 of ImageNet's channels."""
     shape = (3,) + (1,) * (x.ndim - 1)
-    shift, scale = _shift_and_scale(x.device)
-    return torch.addcmul(shift.view(shape), x, scale.view(shape))
-
-
-@cache
-def _shift_and_scale(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of each channel, (3,) each: kept on the device, as an upload would make the host wait."""
-    return (-_MEAN / _STD).to(device), (1 / (255 * _STD)).to(device)
+    shift = _SHIFT.on(x.device).view(shape)
+    return torch.addcmul(shift, x, _SCALE.on(x.device).view(shape))
 
 
 def unstandardise(view: Tensor, size: int) -> Tensor:
