@@ -137,6 +137,14 @@ def _products_are_float32() -> bool:
         return True
 
 
+def host_may_look(x: torch.Tensor) -> bool:
+    """Whether the numbers in x may decide what is computed next.
+
+    On a GPU the host would have to wait for them, and where torch compiles, there are none yet.
+    """
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class DeviceConstant:
     """A tensor that stays on each device where it was used, as an upload makes the host wait."""
 

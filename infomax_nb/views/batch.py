@@ -11,7 +11,8 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from infomax_nb.views.colours import Colours, picks
+from infomax_nb.device import host_may_look
+from infomax_nb.views.colours import Colours
 from infomax_nb.views.drawing import draw
 from infomax_nb.views.pixels import crop, standardise
 from infomax_nb.views.specification import ViewSpec
@@ -86,7 +87,7 @@ class _Group:
         size = self.size
         shape = (len(numbers["top"]), len(images), size, size, 3)
         at_once = len(images)
-        if picks(images):
+        if host_may_look(images):
             at_once = max(1, _AT_ONCE // (3 * shape[0] * size**2))
         alike = torch.empty(shape, device=images.device)
         for start in range(0, len(images), at_once):

@@ -14,7 +14,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from infomax_nb.device import DeviceConstant, exact
+from infomax_nb.device import DeviceConstant, exact, host_may_look
 from infomax_nb.views.specification import ViewSpec
 
 JITTER = ("brightness", "contrast", "saturation", "hue")
@@ -56,7 +56,7 @@ class Colours:
             numbers: as `drawing.draw` returns them, (n,), on x's device.
         """
         if self.jittered:
-            jitter = _jitter_picked if picks(x) else _jitter_everywhere
+            jitter = _jitter_picked if host_may_look(x) else _jitter_everywhere
             x = jitter(x, numbers)
         if self.greyed:
             x = _where(numbers["gray"], x, _grey)
@@ -69,14 +69,9 @@ class Colours:
         return x
 
 
-def picks(x: Tensor) -> bool:
-    """Whether the samples that an operation is for are picked; else a mask chooses."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
 def _where(flag, x, change, *of_samples):
     """x with `change` made to the samples for which the flag (n,) is set."""
-    if not picks(x):
+    if not host_may_look(x):
         return torch.where(flag[:, None, None], change(x, *of_samples), x)
     rows = flag.nonzero()[:, 0]
     if len(rows):

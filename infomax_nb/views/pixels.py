@@ -7,8 +7,7 @@ whole numbers 0..255, as float32, channels first: (3, ..., S, S).
 import torch
 from torch import Tensor
 
-from infomax_nb.device import DeviceConstant, exact
-from infomax_nb.views.colours import picks
+from infomax_nb.device import DeviceConstant, exact, host_may_look
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,7 +56,7 @@ def _columns_first(out, pixels, numbers, across, down):
     size = out.shape[-1]
     shrinks_more = 2 * numbers["width"] < numbers["height"] + size
     chosen = (numbers["height"] > size) & shrinks_more
-    if not picks(out):
+    if not host_may_look(out):
         of_new_height = _whole(down[:, :, None] @ pixels)
         resized = (of_new_height @ across[:, :, None].mT).permute(2, 0, 1, 3, 4)
         out.copy_(torch.where(chosen[..., None, None], resized, out))
