@@ -69,6 +69,8 @@ class MultiView:
         """
         _check_images(images)
         here = {name: x.to(images.device, non_blocking=True) for name, x in numbers.items()}
+        if "radius" not in here:
+            here["radius"] = colours.box_radius(here["sigma"])
         if host_may_look(images):
             return [view for group in self.groups for view in self._picked(group, images, here)]
         return self._masked(images, here)

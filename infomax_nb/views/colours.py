@@ -152,26 +152,26 @@ class BoxBlur:
 
     def __init__(self, size: int, softest: float):
         self.size = size
-        self.reach = math.ceil(float(_radius(torch.tensor(softest))))
+        self.reach = math.ceil(float(box_radius(torch.tensor(softest))))
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Images (3, n, S, S), each blurred with its own sigma (n,), in whole numbers."""
+    def __call__(self, x: Tensor, radius: Tensor) -> Tensor:
+        """Images (3, n, S, S), each blurred with its own boxes (n,), in whole numbers."""
         channels, n, size, _ = x.shape
         rows = x.permute(1, 2, 0, 3).reshape(n, size, channels * size)
         with exact():
-            matrices = self.matrices(sigma)
+            matrices = self.matrices(radius)
             down = torch.bmm(matrices, rows).view(n, size * channels, size)
             across = torch.bmm(down, matrices.mT).round_()
         return across.view(n, size, channels, size).permute(2, 0, 1, 3)
 
-    def matrices(self, sigma: Tensor) -> Tensor:
-        """What blurs along an axis: (n, size, size) for sigma (n,)."""
-        radius = _radius(sigma)[:, None, None]
+    def matrices(self, radius: Tensor) -> Tensor:
+        """What blurs along an axis: (n, size, size) for boxes of these radii (n,), in pixels."""
         reach = self.reach
         size = self.size
+        radius = radius[:, None, None]
         # Taps lie outside the image, too: there they see its first and its last pixel again.
-        taps = torch.arange(-reach, size + reach, device=sigma.device)
-        distance = (taps - torch.arange(size, device=sigma.device)[:, None]).abs()
+        taps = torch.arange(-reach, size + reach, device=radius.device)
+        distance = (taps - torch.arange(size, device=radius.device)[:, None]).abs()
         box = (radius + 1 - distance).clamp_(0, 1) / (2 * radius + 1)
         inner = box[..., reach : reach + size].clone()
         inner[..., 0].add_(box[..., :reach].sum(-1))
@@ -179,8 +179,11 @@ class BoxBlur:
         return torch.bmm(torch.bmm(inner, inner), inner)
 
 
-def _radius(sigma):
-    """Of each of the three boxes, pixels, whole and part: Pillow's `_gaussian_blur_radius`."""
+def box_radius(sigma: Tensor) -> Tensor:
+    """Of each of the three boxes of a Gaussian blur, in pixels, whole and part.
+
+    This is Pillow's `_gaussian_blur_radius`.
+    """
     variance = sigma**2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     excess = whole * (whole + 1) - 3 * variance
@@ -206,12 +209,12 @@ class Finish:
 
         Args:
             x: (3, n, S, S) of whole numbers 0..255.
-            numbers: as `drawing.draw` returns them, (n,), on x's device.
+            numbers: as `drawing.draw` returns them, (n,), on x's device; with the blur's `radius`.
         """
         if self.solarizes and self.solarize_first:
             x = change_where(numbers["solarize"], x, solarized)
         if self.blurs:
-            x = change_where(numbers["blur"], x, self.box_blur, numbers["sigma"])
+            x = change_where(numbers["blur"], x, self.box_blur, numbers["radius"])
         if self.solarizes and not self.solarize_first:
             x = change_where(numbers["solarize"], x, solarized)
         return x
