@@ -41,8 +41,16 @@ METADATA |= {"as_strided_"}
 METADATA |= {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 METADATA |= {"is_same_size", "lift", "lift_fresh", "record_stream"}
 # Operations that read something back before they return; the shapes of most depend on it.
-READING = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"}
-READING |= {"_unique", "_unique2", "unique_dim", "unique_consecutive", "histc", "repeat_interleave"}
+READING = {"_local_scalar_dense", "is_nonzero", "equal", "allclose", "nonzero", "bincount"}
+READING |= {
+    "masked_select",
+    "_unique",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    "histc",
+    "repeat_interleave",
+}
 READING |= {"_linalg_eigh", "_linalg_svd", "_linalg_solve_ex", "linalg_eig", "linalg_lstsq"}
 INDEXING = {"index", "_unsafe_index", "index_put", "index_put_", "_index_put_impl_"}
 # These refuse even a number (a tensor without dimensions) that is elsewhere.
@@ -96,8 +104,22 @@ class OnDevice(Tensor):
     is_cuda = property(lambda self: True)
     is_cpu = property(lambda self: False)
 
+    @property
+    def data(self) -> Tensor:
+        """The same memory without gradient."""
+        return self.detach()
+
+    @data.setter
+    def data(self, new: Tensor) -> None:
+        if not isinstance(new, OnDevice) or (new.shape, new.dtype) != (self.shape, self.dtype):
+            raise RuntimeError("the pretended device takes only `data` of the same kind")
+        self.memory = new.memory
+
     def __repr__(self, **_) -> str:
         return f"OnDevice({tuple(self.shape)}, {self.dtype})"
+
+    def __format__(self, specification: str) -> str:
+        return format(repr(self) if self.ndim else self.item(), specification)
 
     def numpy(self, **_):
         problem = "can't convert cuda:0 device type tensor to numpy"
@@ -220,8 +242,6 @@ class Device(TorchDispatchMode):
             self._launched(name, here, results, -(-len(args[0]) // AT_ONCE) if many else 1)
             if self.recording is not None:
                 self.recording.note(func, plain_args, plain_kwargs, here, results)
-        if name in ("_local_scalar_dense", "equal", "is_nonzero"):
-            return out
 
         def wrapped(x):
             if not isinstance(x, Tensor):
@@ -336,28 +356,39 @@ def check_placement(name: str, here: list, elsewhere: list[Tensor]) -> None:
 
 
 def where() -> tuple[str, str]:
-    """The part of a step, and the line of the package (or else of lightly) that is computing."""
-    part = "other"
-    place = "elsewhere"
-    lightly = "elsewhere"
+    """The part of a step, and the line of the package (or else of lightly) that is computing.
+
+    The innermost function that belongs to a part decides, but an evaluation is one as a whole.
+    """
+    part = None
+    place = None
+    of_lightly = None
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
+        function = frame.f_code.co_name
         if file.startswith(_PACKAGE):
-            if place == "elsewhere":
-                place = f"{file.removeprefix(_PACKAGE)}:{frame.f_lineno}"
-            if part == "other":
-                part = part_of(file.removeprefix(_PACKAGE), frame.f_code.co_name)
-        elif "/lightly/" in file and lightly == "elsewhere":
-            lightly = f"lightly/{file.rpartition('/lightly/')[2]}:{frame.f_lineno}"
-        elif "/torch/optim/" in file and part == "other":
-            part = "optimiser"
-        elif frame.f_code.co_name == "_engine_run_backward":
-            part = "backward"
+            file = file.removeprefix(_PACKAGE)
+            place = place or f"{file}:{frame.f_lineno}"
+            own = part_of(file, function)
+            part = own if own == "evaluation" else part or own
+        elif "/lightly/" in file:
+            of_lightly = of_lightly or f"lightly/{file.rpartition('/lightly/')[2]}:{frame.f_lineno}"
+        else:
+            part = part or part_of_libraries(file, function)
         frame = frame.f_back
     if threading.current_thread() is not threading.main_thread():
         part = "backward"  # autograd has a thread for each device
-    return part, place if place != "elsewhere" else lightly
+    return part or "other", place or of_lightly or "elsewhere"
+
+
+def part_of_libraries(file: str, function: str) -> str | None:
+    """The part of a step that a function of a library begins, if it does."""
+    if function == "_engine_run_backward":
+        return "backward"
+    if "/torch/optim/" in file:
+        return "optimiser"
+    return "other" if "lightning" in file else None
 
 
 def part_of(file: str, function: str) -> str:

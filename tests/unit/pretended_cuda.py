@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from pretend import CUDA, NAME, PLACE, Device, OnDevice, is_device, memory_of
+from pretend import NAME, PLACE, Device, OnDevice, is_device
 from pretended_autocast import forget, register_autocast
 from torch import Tensor
 from torch.optim.optimizer import _foreach_supported_types
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from infomax_nb import device as package
 
