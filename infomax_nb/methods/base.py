@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.device import exact
+from infomax_nb.device import exact, host_may_look
 from infomax_nb.models import backbone, forward_views
 from infomax_nb.views.recipes import number_of_local_views, own_recipe, recipe_views, with_local
 from infomax_nb.views.specification import ViewSpec
@@ -32,9 +32,7 @@ class Method(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone(config.backbone, config.stem, config.size)
-        self.epoch = 0  # from 0; set by the training loop, as is the step
-        self.step = 0
-        self.steps = 1  # of the whole run
+        self.epoch = 0  # from 0
         self.build(config, self.backbone.num_features, n_classes)
 
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
@@ -52,6 +50,24 @@ class Method(nn.Module):
         if recipe is None and local_views is None:
             return specs
         return with_local(specs, size, number_of_local_views(self.config.method, local_views, size))
+
+    def begin_step(self, epoch: int, step: int, steps: int) -> None:
+        """Called before each step.
+
+        Args:
+            epoch: from 0.
+            step: from 0, of the whole run.
+            steps: of the whole run.
+        """
+        self.epoch = epoch
+
+    @property
+    def phase(self) -> Any:
+        """What a step does depends on this, besides tensors; for most methods it never changes.
+
+        A step that is recorded for a GPU is recorded anew when it changes.
+        """
+        return None
 
     def forward(self, views: list[Tensor], labels: Tensor) -> dict[str, Any]:
         """The losses of V views (B, 3, S, S) and labels (B,); see `losses`.
@@ -105,23 +121,46 @@ class MomentumMethod(Method):
     (`momentum_schedule`).
     """
 
+    kept: Tensor
+    taught: Tensor
+
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__(config, n_classes)
         networks = [deepcopy(self.backbone), deepcopy(self.projector)]
         self.teacher = nn.ModuleList(networks).requires_grad_(False)
+        # In tensors, where a recorded step finds each step's values.
+        self.register_buffer("kept", torch.empty(()), persistent=False)
+        self.register_buffer("taught", torch.empty(()), persistent=False)
+        self.begin_step(0, 0, 1)
+
+    def begin_step(self, epoch, step, steps):
+        super().begin_step(epoch, step, steps)
+        progress = (epoch, self.config.epochs)
+        if self.config.momentum_schedule == "steps":
+            progress = (step, steps)
+        self.momentum = teacher_momentum(*progress)
+        self.kept.fill_(self.momentum)
+        self.taught.fill_(1 - self.momentum)
 
     @torch.no_grad()
     def teach(self, views: list[Tensor]) -> list[Tensor]:
         """Move the teacher, then project the V views (B, 3, S, S) with it: V tensors (B, D)."""
         from lightly.models.utils import update_momentum
 
-        progress = (self.epoch, self.config.epochs)
-        if self.config.momentum_schedule == "steps":
-            progress = (self.step, self.steps)
-        momentum = teacher_momentum(*progress)
         student = nn.ModuleList([self.backbone, self.projector])
-        update_momentum(student, self.teacher, momentum)
+        if host_may_look(self.kept):
+            update_momentum(student, self.teacher, self.momentum)
+        else:
+            _update_momentum(student, self.teacher, self.kept, self.taught)
         return self.project(views, self.teacher)
+
+
+def _update_momentum(student: nn.Module, teacher: nn.Module, kept: Tensor, taught: Tensor) -> None:
+    """lightly's function, with scalar tensors for the momentum and for what it lacks to 1."""
+    weights: list[Any] = list(teacher.parameters())
+    torch._foreach_mul_(weights, kept)
+    moves: Any = torch._foreach_mul(list(student.parameters()), taught)
+    torch._foreach_add_(weights, moves)
 
 
 def teacher_momentum(epoch: int, epochs: int) -> float:

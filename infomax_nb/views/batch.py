@@ -6,11 +6,15 @@ operations follow Pillow's 8-bit arithmetic. So for the same numbers the pixels 
 that torchvision makes from Pillow images.
 """
 
+from itertools import groupby
+
 import torch
 from torch import Tensor
 
+from infomax_nb.device import host_may_look
+from infomax_nb.views.colours import Colours
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import colour, crop, standardise
+from infomax_nb.views.pixels import crop, standardise
 from infomax_nb.views.specification import ViewSpec
 
 # The version of how views are drawn. In version 1 numbers were drawn batch by batch, and 128 images
@@ -27,15 +31,17 @@ class MultiView:
     sample and view.
 
     Args:
-        specs: how each view is drawn; views of one size are made together.
+        specs: how each view is drawn; neighbours of one size are made together.
     """
 
     def __init__(self, specs: list[ViewSpec]):
         self.specs = list(specs)
-        self.groups: dict[tuple[int, str, bool], list[int]] = {}
-        for k, spec in enumerate(self.specs):
-            alike = (spec.size, spec.kernel, spec.solarize_first)
-            self.groups.setdefault(alike, []).append(k)
+        self.groups: list[_Group] = []
+        first = 0
+        for _, neighbours in groupby(self.specs, key=_kind):
+            group = _Group(list(neighbours), first)
+            self.groups.append(group)
+            first = group.members.stop
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
         """Draw and make the views of images (B, 3, H, W)."""
@@ -53,28 +59,50 @@ class MultiView:
     def make(self, images: Tensor, numbers: dict[str, Tensor]) -> list[Tensor]:
         """Make the views of images (B, 3, H, W) from the numbers, tensors (V, B), drawn for them.
 
+        On a GPU nothing here waits for it, if the numbers are there, too.
+
         Raises:
             ValueError: the images are not uint8 of this shape.
         """
         _check_images(images)
-        views: list[Tensor] = [torch.empty(0)] * len(self.specs)
-        for (size, kernel, solarize_first), members in self.groups.items():
-            own = {name: x[members] for name, x in numbers.items()}
-            alike = torch.empty(len(members), len(images), size, size, 3, device=images.device)
-            at_once = len(images)
-            if not images.is_cuda:
-                at_once = max(1, _AT_ONCE // (3 * len(members) * size**2))
-            softest = max(self.specs[k].sigma[1] for k in members)
-            for start in range(0, len(images), at_once):
-                rows = slice(start, start + at_once)
-                part = {name: x[:, rows] for name, x in own.items()}
-                pixels = crop(images[rows], part, size, kernel)
-                alone = {name: x.flatten() for name, x in part.items()}
-                colour(pixels.flatten(1, 2), alone, softest, solarize_first)
-                alike[:, rows] = standardise(pixels).permute(1, 2, 3, 4, 0)
-            for k, view in zip(members, alike.permute(0, 1, 4, 2, 3), strict=True):
-                views[k] = view
+        here = {name: x.to(images.device, non_blocking=True) for name, x in numbers.items()}
+        views: list[Tensor] = []
+        for group in self.groups:
+            own = {name: x[group.members] for name, x in here.items()}
+            views += group.make(images, own)
         return views
+
+
+class _Group:
+    """Neighbouring views that are made together, from the one of this number on."""
+
+    def __init__(self, specs: list[ViewSpec], first: int):
+        self.members = slice(first, first + len(specs))
+        self.size = specs[0].size
+        self.kernel = specs[0].kernel
+        self.colour = Colours(specs)
+
+    def make(self, images: Tensor, numbers: dict[str, Tensor]):
+        """The views, of as many images at a time as a CPU's cache has room for."""
+        size = self.size
+        shape = (len(numbers["top"]), len(images), size, size, 3)
+        at_once = len(images)
+        if host_may_look(images):
+            at_once = max(1, _AT_ONCE // (3 * shape[0] * size**2))
+        alike = torch.empty(shape, device=images.device)
+        for start in range(0, len(images), at_once):
+            rows = slice(start, start + at_once)
+            part = {name: x[:, rows] for name, x in numbers.items()}
+            pixels = crop(images[rows], part, size, self.kernel)
+            each = {name: x.flatten() for name, x in part.items()}
+            coloured = self.colour(pixels.flatten(1, 2), each).view(pixels.shape)
+            alike[:, rows] = standardise(coloured).permute(1, 2, 3, 4, 0)
+        return alike.permute(0, 1, 4, 2, 3).unbind()
+
+
+def _kind(spec: ViewSpec) -> tuple[int, str, bool]:
+    """What views that are made together have in common."""
+    return spec.size, spec.kernel, spec.solarize_first
 
 
 def _check_images(images: Tensor) -> None:
