@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ READING |= {
     "repeat_interleave",
 }
 READING |= {"_linalg_eigh", "_linalg_svd", "_linalg_solve_ex", "linalg_eig", "linalg_lstsq"}
+CONVOLUTIONS = {"convolution", "convolution_backward"}
 INDEXING = {"index", "_unsafe_index", "index_put", "index_put_", "_index_put_impl_"}
 # These refuse even a number (a tensor without dimensions) that is elsewhere.
 JOINING = {"cat", "stack"}
@@ -132,16 +134,21 @@ class OnDevice(Tensor):
         return self.cpu().tolist()
 
     def __reduce_ex__(self, protocol):
-        plain = self.detach().cpu()
-        arguments = (plain, self.dtype, "cuda:0", self.requires_grad)
-        return torch._utils._rebuild_device_tensor_from_cpu_tensor, arguments
+        return restored, (self.detach().cpu(), self.requires_grad)
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         raise RuntimeError(f"{func} on the pretended device, outside of `pretending()`.")
 
 
-torch.serialization.add_safe_globals([OnDevice])
+def restored(memory: Tensor, requires_grad: bool) -> Tensor:
+    """A tensor from a file: on the device, unless `torch.load` was told another place."""
+    place = torch.serialization._serialization_tls.map_location
+    tensor = memory.to("cuda" if place is None else "cpu")
+    return tensor.requires_grad_(requires_grad)
+
+
+torch.serialization.add_safe_globals([restored])
 
 
 @dataclass
@@ -186,12 +193,14 @@ class Device(TorchDispatchMode):
     Args:
         tally: what is counted; `tallied` puts another in its place.
         recording: operations of a graph that is being captured, or None.
+        graphs: what is in each graph that was captured.
     """
 
     def __init__(self):
         super().__init__()
         self.tally = Tally()
         self.recording: Any = None
+        self.graphs: list[Tally] = []
         self.pinned: dict[int, Any] = {}  # storages by address: kept, so that none is used again
 
     @contextmanager
@@ -214,7 +223,8 @@ class Device(TorchDispatchMode):
         if kwargs.pop("pin_memory", False):
             return self.pin(func(*args, **kwargs))
         if not here and not to_device:
-            return self._on_cpu(name, func(*args, **kwargs))
+            is_free = func.is_view or name in METADATA
+            return self._on_cpu(name, is_free, func(*args, **kwargs))
         if name == "_to_copy":
             return self._converted(func, args[0], kwargs)
         if name == "copy_":
@@ -232,16 +242,17 @@ class Device(TorchDispatchMode):
         if "device" in kwargs:
             kwargs["device"] = "cpu"
         plain_args, plain_kwargs = tree_map(memory_of, (args, kwargs))
+        compute = partial(in_single, func) if name in CONVOLUTIONS else func
         known = {id(x.memory): x for x in here}
         if self.recording is not None:
             self.recording.keep(here)
-        out = func(*plain_args, **plain_kwargs)
+        out = compute(*plain_args, **plain_kwargs)
         results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         if not (func.is_view or name in METADATA):
             many = name.startswith(("_foreach", "_fused"))
             self._launched(name, here, results, -(-len(args[0]) // AT_ONCE) if many else 1)
             if self.recording is not None:
-                self.recording.note(func, plain_args, plain_kwargs, here, results)
+                self.recording.note(compute, plain_args, plain_kwargs, here, results)
 
         def wrapped(x):
             if not isinstance(x, Tensor):
@@ -257,12 +268,12 @@ class Device(TorchDispatchMode):
             shapes = [tuple(tuple(x.shape) for x in each) for each in (here, results)]
             self.tally.sequence.append((name, *shapes))
 
-    def _on_cpu(self, name: str, out):
+    def _on_cpu(self, name: str, is_free: bool, out):
+        """Note large results; those that are views, or only memory, are free."""
         for x in tree_leaves(out):
-            if isinstance(x, Tensor) and x.numel() * x.element_size() > LARGE:
-                if name not in METADATA and x._base is None:
-                    size = x.numel() * x.element_size()
-                    self.tally.cpu.append((name, size, where()[1]))
+            size = x.numel() * x.element_size() if isinstance(x, Tensor) else 0
+            if size > LARGE and not is_free:
+                self.tally.cpu.append((name, size, where()[1]))
         return out
 
     def _converted(self, func, source: Tensor, kwargs: dict):
@@ -339,6 +350,17 @@ def memory_of(x: Any) -> Any:
     return x.memory if isinstance(x, OnDevice) else x
 
 
+def in_single(func, *args):
+    """A convolution in bfloat16, computed in float32.
+
+    The CPU's library leaves some numbers of a gradient unwritten in bfloat16 (see `small_maps`).
+    """
+    if args[0].dtype != torch.bfloat16:
+        return func(*args)
+    wide = tree_map(lambda x: x.float() if isinstance(x, Tensor) else x, args)
+    return tree_map(lambda x: x.bfloat16() if isinstance(x, Tensor) else x, func(*wide))
+
+
 def is_device(place: Any) -> bool:
     """Whether this is a name of the device."""
     return place is not None and torch.device(place).type in (NAME, "cuda")
@@ -358,7 +380,8 @@ def check_placement(name: str, here: list, elsewhere: list[Tensor]) -> None:
 def where() -> tuple[str, str]:
     """The part of a step, and the line of the package (or else of lightly) that is computing.
 
-    The innermost function that belongs to a part decides, but an evaluation is one as a whole.
+    The innermost function that belongs to a part decides, but losses and an evaluation are theirs
+    as a whole.
     """
     part = None
     place = None
@@ -371,7 +394,7 @@ def where() -> tuple[str, str]:
             file = file.removeprefix(_PACKAGE)
             place = place or f"{file}:{frame.f_lineno}"
             own = part_of(file, function)
-            part = own if own == "evaluation" else part or own
+            part = own if own in ("loss", "evaluation") else part or own
         elif "/lightly/" in file:
             of_lightly = of_lightly or f"lightly/{file.rpartition('/lightly/')[2]}:{frame.f_lineno}"
         else:

@@ -7,12 +7,12 @@ recording computes nothing: memory is afterwards as it was before.
 
 import unittest.mock
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from pretend import NAME, PLACE, Device, OnDevice, is_device
+from pretend import NAME, PLACE, Device, OnDevice, Tally, is_device
 from pretended_autocast import forget, register_autocast
 from torch import Tensor
 from torch.optim.optimizer import _foreach_supported_types
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 from infomax_nb import device as package
+from infomax_nb.captured import RECORDERS
 
 GIB = 2**30
 # What `torch.cuda` answers on a machine with one GPU.
@@ -28,6 +29,8 @@ ANSWERS: dict[str, Any] = {"is_available": True, "is_bf16_supported": True, "dev
 ANSWERS |= {"current_device": 0, "get_device_name": "a pretended GPU", "init": None}
 ANSWERS |= {"get_device_capability": (9, 0), "mem_get_info": (70 * GIB, 80 * GIB)}
 ANSWERS |= {"set_device": None, "empty_cache": None, "_lazy_init": None}
+ANSWERS |= {"Stream": unittest.mock.Mock(), "current_stream": unittest.mock.Mock()}
+ANSWERS |= {"stream": nullcontext()}
 FROM_DATA = (torch.tensor, torch.as_tensor, torch.asarray)
 
 register_autocast()
@@ -42,6 +45,8 @@ class Calls(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
+        if func is torch._C._nn._parse_to:  # a module's `to`, which only reads its arguments
+            return func(*args, **kwargs)
         args = tuple(PLACE if isinstance(x, torch.device) and is_device(x) else x for x in args)
         to_device = is_device(kwargs.get("device"))
         if to_device:
@@ -73,6 +78,7 @@ class Recording:
         self.operations: list[tuple] = []
         self.before: dict[int, tuple] = {}
         self.made: set[int] = set()
+        self.tally = Tally()
 
     def keep(self, here: list[OnDevice]) -> None:
         """Keep a copy of memory that is from before the recording."""
@@ -116,11 +122,12 @@ def record(device: Device, step: Callable[[], Any]) -> tuple[Callable[[], None],
     recording = Recording()
     device.recording = recording
     try:
-        with device.tallied():
+        with device.tallied() as recording.tally:
             outputs = step()
     finally:
         device.recording = None
     recording.undo()
+    device.graphs.append(recording.tally)
     for x in tree_leaves(outputs):
         if isinstance(x, OnDevice) and x.is_floating_point():
             x.memory.fill_(torch.nan)
@@ -146,6 +153,8 @@ def pretending() -> Iterator[Device]:
         stack.enter_context(unittest.mock.patch.object(torch, "clear_autocast_cache", forget))
         _foreach_supported_types.append(OnDevice)
         stack.callback(_foreach_supported_types.remove, OnDevice)
+        recorders = {"cuda": partial(record, device)}
+        stack.enter_context(unittest.mock.patch.dict(RECORDERS, recorders))
         stack.callback(forget_answers)
         forget_answers()
         torch.set_autocast_enabled(NAME, True)
