@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from infomax_nb.captured import RECORDERS
 from infomax_nb.config import TrainConfig
-from infomax_nb.device import exact, host_may_look
+from infomax_nb.device import exact
 from infomax_nb.models import backbone, forward_views
 from infomax_nb.views.recipes import number_of_local_views, own_recipe, recipe_views, with_local
 from infomax_nb.views.specification import ViewSpec
@@ -32,7 +33,9 @@ class Method(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone(config.backbone, config.stem, config.size)
-        self.epoch = 0  # from 0
+        self.epoch = 0  # from 0; set by the training loop, as is the step
+        self.step = 0
+        self.steps = 1  # of the whole run
         self.build(config, self.backbone.num_features, n_classes)
 
     def build(self, config: TrainConfig, features: int, n_classes: int) -> None:
@@ -51,15 +54,8 @@ class Method(nn.Module):
             return specs
         return with_local(specs, size, number_of_local_views(self.config.method, local_views, size))
 
-    def begin_step(self, epoch: int, step: int, steps: int) -> None:
-        """Called before each step.
-
-        Args:
-            epoch: from 0.
-            step: from 0, of the whole run.
-            steps: of the whole run.
-        """
-        self.epoch = epoch
+    def begin_step(self) -> None:
+        """Called before each step, when its epoch and its number are set."""
 
     @property
     def phase(self) -> Any:
@@ -131,14 +127,16 @@ class MomentumMethod(Method):
         # In tensors, where a recorded step finds each step's values.
         self.register_buffer("kept", torch.empty(()), persistent=False)
         self.register_buffer("taught", torch.empty(()), persistent=False)
-        self.begin_step(0, 0, 1)
+        self.begin_step()
 
-    def begin_step(self, epoch, step, steps):
-        super().begin_step(epoch, step, steps)
-        progress = (epoch, self.config.epochs)
+    @property
+    def momentum(self) -> float:
+        """The share of itself that the teacher keeps at this step."""
         if self.config.momentum_schedule == "steps":
-            progress = (step, steps)
-        self.momentum = teacher_momentum(*progress)
+            return teacher_momentum(self.step, self.steps)
+        return teacher_momentum(self.epoch, self.config.epochs)
+
+    def begin_step(self):
         self.kept.fill_(self.momentum)
         self.taught.fill_(1 - self.momentum)
 
@@ -148,10 +146,10 @@ class MomentumMethod(Method):
         from lightly.models.utils import update_momentum
 
         student = nn.ModuleList([self.backbone, self.projector])
-        if host_may_look(self.kept):
-            update_momentum(student, self.teacher, self.momentum)
-        else:
+        if self.kept.device.type in RECORDERS:
             _update_momentum(student, self.teacher, self.kept, self.taught)
+        else:
+            update_momentum(student, self.teacher, self.momentum)
         return self.project(views, self.teacher)
 
 

@@ -60,11 +60,13 @@ class PretrainModule(pl.LightningModule):
         self.sums: dict[str, Tensor] = {}
 
     def on_train_batch_start(self, *_) -> None:
-        step = self.trainer.global_step
-        steps = self.config.epochs * self.steps_per_epoch
-        self.method.begin_step(self.current_epoch, step, steps)
+        self.method.epoch = self.current_epoch
+        self.method.step = self.trainer.global_step
+        self.method.steps = self.config.epochs * self.steps_per_epoch
+        self.method.begin_step()
+        steps_left = self.method.steps - self.method.step
         decaying = max(1, self.config.decay_epochs * self.steps_per_epoch)
-        lr = self.config.lr * min(1.0, (steps - step) / decaying)
+        lr = self.config.lr * min(1.0, steps_left / decaying)
         for group in self.trainer.optimizers[0].param_groups:
             if group["capturable"]:
                 group["lr"] = self.lr.fill_(lr)  # a checkpoint has another tensor
@@ -122,7 +124,7 @@ class PretrainModule(pl.LightningModule):
             drawn = self.views.draw(count, height, width, generator)
             self.numbers = pack(drawn).to(self.device)
         first = step * config.batch_size + self.global_rank * images
-        return self.numbers[:, :, first : first + images]
+        return self.numbers[:, :, first : first + images].contiguous()
 
     def on_after_backward(self) -> None:
         self.method.after_backward()

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from infomax_nb.views.colours import JITTER, ORDERS
+from infomax_nb.views.colours import JITTER, ORDERS, box_radius
 
 _BLOCK = 2**16  # images whose numbers are drawn in one call, which then needs less than 100 MB
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes a central crop
 _CHANCES = ("flip", "jitter_p", "gray_p", "blur_p", "solarize_p")
 _FLAGS = ("flip", "jitter", "gray", "blur", "solarize")
-_OTHERS = ("top", "left", "height", "width", *JITTER, "sigma", "order")
+_OTHERS = ("top", "left", "height", "width", *JITTER, "radius", "order")
 
 
 def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
@@ -37,8 +37,12 @@ def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Te
 
 
 def pack(numbers: dict[str, Tensor]) -> Tensor:
-    """What `draw` returns as one tensor (names, V, N), for a single upload to a GPU."""
-    return torch.stack([numbers[name].float() for name in (*_FLAGS, *_OTHERS)])
+    """What `draw` returns as one tensor (names, V, N), for a single upload to a GPU.
+
+    The blur's standard deviation is replaced by its boxes' radius.
+    """
+    known = {**numbers, "radius": box_radius(numbers["sigma"])}
+    return torch.stack([known[name].float() for name in (*_FLAGS, *_OTHERS)])
 
 
 def unpack(packed: Tensor) -> dict[str, Tensor]:
