@@ -140,9 +140,18 @@ def record(device: Device, step: Callable[[], Any]) -> tuple[Callable[[], None],
     return replay, outputs
 
 
+def refuse(step: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+    """As a library that cannot capture graphs.
+
+    Raises:
+        RuntimeError: in any case.
+    """
+    raise RuntimeError("CUDA error: operation not supported")
+
+
 @contextmanager
-def pretending() -> Iterator[Device]:
-    """A machine that seems to have one GPU."""
+def pretending(graphs: bool = True) -> Iterator[Device]:
+    """A machine that seems to have one GPU, whose library may refuse to capture graphs."""
     device = Device()
     with ExitStack() as stack:
         for name, answer in ANSWERS.items():
@@ -153,7 +162,7 @@ def pretending() -> Iterator[Device]:
         stack.enter_context(unittest.mock.patch.object(torch, "clear_autocast_cache", forget))
         _foreach_supported_types.append(OnDevice)
         stack.callback(_foreach_supported_types.remove, OnDevice)
-        recorders = {"cuda": partial(record, device)}
+        recorders = {"cuda": partial(record, device) if graphs else refuse}
         stack.enter_context(unittest.mock.patch.dict(RECORDERS, recorders))
         stack.callback(forget_answers)
         forget_answers()
