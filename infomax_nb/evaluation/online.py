@@ -99,10 +99,13 @@ class OnlineEvaluation:
                 for rows in order.split(256):
                     self.recorded_step(bank[rows], labels[rows])
 
+    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The head's cross-entropy, in nats, on features (B, D) and their labels (B,)."""
+        return cross_entropy(self.head(x), labels)
+
     def _step(self, x: Tensor, labels: Tensor) -> None:
-        """A step of the head on features (B, D) and their labels (B,)."""
         self.optimizer.zero_grad()
-        cross_entropy(self.head(x), labels).backward()
+        self.loss(x, labels).backward()
         self.optimizer.step()
 
     def _keep(self, epoch: int, rankings: dict[str, Tensor], labels: Tensor) -> None:

@@ -41,15 +41,20 @@ def pack(numbers: dict[str, Tensor]) -> Tensor:
 
     The blur's standard deviation is replaced by its boxes' radius.
     """
-    known = {**numbers, "radius": box_radius(numbers["sigma"])}
-    return torch.stack([known[name].float() for name in (*_FLAGS, *_OTHERS)])
+    radius = box_radius(numbers["sigma"])
+    known = {**numbers, "radius": radius}
+    names = _FLAGS + _OTHERS
+    return torch.stack([known[name].float() for name in names])
 
 
 def unpack(packed: Tensor) -> dict[str, Tensor]:
     """The numbers by name, (V, N) each, from `pack`; `order` is a float here."""
-    flags = packed[: len(_FLAGS)].bool()
+    count = len(_FLAGS)
+    flags = packed[:count].bool()
+    others = packed[count:]
     numbers = dict(zip(_FLAGS, flags, strict=True))
-    return numbers | dict(zip(_OTHERS, packed[len(_FLAGS) :], strict=True))
+    numbers.update(zip(_OTHERS, others, strict=True))
+    return numbers
 
 
 def _draw_block(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:

@@ -96,12 +96,23 @@ def off_from_pillow(view: torch.Tensor, images: torch.Tensor, numbers: dict, wit
     return np.concatenate(off)
 
 
-@pytest.mark.parametrize(("width", "height", "count"), [(32, 32, 24), (96, 96, 8), (64, 96, 8)])
-def test_pixels_equal_torchvisions_on_pillow_images(width, height, count):
+def compiled(specs: list[ViewSpec]) -> MultiView:
+    """Views of which torch compiles the making, as one graph."""
+    views = MultiView(specs)
+    views.make = torch.compile(views.make, fullgraph=True)
+    return views
+
+
+CASES = [(32, 32, 24, MultiView), (96, 96, 8, MultiView), (64, 96, 8, MultiView)]
+CASES.append((32, 32, 24, compiled))
+
+
+@pytest.mark.parametrize(("width", "height", "count", "make"), CASES)
+def test_pixels_equal_torchvisions_on_pillow_images(width, height, count, make):
     images = photographs(width, height, count)
     size = max(width, height)
     specs = dino_views(size)
-    views = MultiView(specs)(images, seeded(3))
+    views = make(specs)(images, seeded(3))
     numbers = draw(specs, len(images), height, width, seeded(3))
     used = [numbers[name][:2] for name in ("flip", "jitter", "gray")]
     if size >= 96:
