@@ -10,7 +10,7 @@ import argparse
 import pandas as pd
 import timm
 from device_steps import evaluation, pictures, steps
-from pretend import Tally
+from pretended_costs import Tally
 from tqdm import tqdm
 
 from infomax_nb.config import TrainConfig

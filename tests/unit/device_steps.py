@@ -8,7 +8,8 @@ import warnings
 
 import pytorch_lightning as pl
 import torch
-from pretend import Device, Tally
+from pretend import Device
+from pretended_costs import Tally
 from pretended_cuda import pretending
 from torch import nn
 

@@ -10,17 +10,13 @@ none, a list of tensors (`_foreach`, `_fused`) one for every 30 of them. What a 
 besides, such as the two passes of a BatchNorm, is not counted.
 """
 
-import sys
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+from pretended_costs import LARGE, Tally, where
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -29,11 +25,8 @@ from torch.utils.backend_registration import (
     _setup_privateuseone_for_python_backend,
 )
 
-import infomax_nb
-
 NAME = "pretend"
 CUDA = torch.device("cuda", 0)
-LARGE = 64 * 1024  # bytes of a CPU operation's output that a step should not have
 AT_ONCE = 30  # tensors that one launch of a `_foreach` or `_fused` operation takes
 
 # Operations that only describe memory, but do not say so in their schema.
@@ -43,21 +36,13 @@ METADATA |= {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_str
 METADATA |= {"is_same_size", "lift", "lift_fresh", "record_stream"}
 # Operations that read something back before they return; the shapes of most depend on it.
 READING = {"_local_scalar_dense", "is_nonzero", "equal", "allclose", "nonzero", "bincount"}
-READING |= {
-    "masked_select",
-    "_unique",
-    "_unique2",
-    "unique_dim",
-    "unique_consecutive",
-    "histc",
-    "repeat_interleave",
-}
+READING |= {"masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive"}
+READING |= {"histc", "repeat_interleave"}
 READING |= {"_linalg_eigh", "_linalg_svd", "_linalg_solve_ex", "linalg_eig", "linalg_lstsq"}
 CONVOLUTIONS = {"convolution", "convolution_backward"}
 INDEXING = {"index", "_unsafe_index", "index_put", "index_put_", "_index_put_impl_"}
 # These refuse even a number (a tensor without dimensions) that is elsewhere.
 JOINING = {"cat", "stack"}
-_PACKAGE = str(Path(infomax_nb.__file__).parent) + "/"
 
 
 class _Backend(_DummyBackendModule):
@@ -151,42 +136,6 @@ def restored(memory: Tensor, requires_grad: bool) -> Tensor:
 torch.serialization.add_safe_globals([restored])
 
 
-@dataclass
-class Tally:
-    """What was counted between two points in time.
-
-    Args:
-        launches: of kernels and copies, by part (see `part_of`).
-        waits: of the host for the device, by part.
-        uploads: copies of the CPU's tensors to the device, by part.
-        pageable: those among them that are not blocking, but from memory that is not pinned, where
-            CUDA may wait all the same.
-        places: how often a line of the package caused one of these: keys (kind, operation, place).
-        sequence: each launch, (operation, shapes of its inputs and outputs).
-        cpu: operations of the CPU with an output over `LARGE`: (operation, bytes, place).
-    """
-
-    launches: Counter = field(default_factory=Counter)
-    waits: Counter = field(default_factory=Counter)
-    uploads: Counter = field(default_factory=Counter)
-    pageable: Counter = field(default_factory=Counter)
-    places: Counter = field(default_factory=Counter)
-    sequence: list[tuple] = field(default_factory=list)
-    cpu: list[tuple[str, int, str]] = field(default_factory=list)
-
-    def add(self, kind: str, what: str, times: int = 1) -> None:
-        """Count something at the place that the interpreter is at."""
-        if times:
-            part, place = where()
-            getattr(self, kind)[part] += times
-            self.places[kind, what, place] += times
-
-    def said(self, kind: str, most: int = 12) -> str:
-        """The places with the most of a kind, a line each."""
-        rows = [(n, *key[1:]) for key, n in self.places.most_common() if key[0] == kind]
-        return "\n".join(f"{n:5} {what} at {place}" for n, what, place in rows[:most])
-
-
 class Device(TorchDispatchMode):
     """Computes for tensors on the device, and counts into `tally`.
 
@@ -233,7 +182,7 @@ class Device(TorchDispatchMode):
             self._indexed(name, args, tensors)
         else:
             check_placement(name, here, elsewhere)
-        if name in READING and here:
+        if name in READING and here and kwargs.get("output_size") is None:
             self.wait(name)
         return self._computed(func, name, args, kwargs, here)
 
@@ -375,53 +324,3 @@ def check_placement(name: str, here: list, elsewhere: list[Tensor]) -> None:
     if here and any(x.ndim or name in JOINING for x in elsewhere):
         problem = "Expected all tensors to be on the same device, but found at least two devices"
         raise RuntimeError(f"{problem}, cuda:0 and cpu! ({name} at {where()[1]})")
-
-
-def where() -> tuple[str, str]:
-    """The part of a step, and the line of the package (or else of lightly) that is computing.
-
-    The innermost function that belongs to a part decides, but losses and an evaluation are theirs
-    as a whole.
-    """
-    part = None
-    place = None
-    of_lightly = None
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        function = frame.f_code.co_name
-        if file.startswith(_PACKAGE):
-            file = file.removeprefix(_PACKAGE)
-            place = place or f"{file}:{frame.f_lineno}"
-            own = part_of(file, function)
-            part = own if own in ("loss", "evaluation") else part or own
-        elif "/lightly/" in file:
-            of_lightly = of_lightly or f"lightly/{file.rpartition('/lightly/')[2]}:{frame.f_lineno}"
-        else:
-            part = part or part_of_libraries(file, function)
-        frame = frame.f_back
-    if threading.current_thread() is not threading.main_thread():
-        part = "backward"  # autograd has a thread for each device
-    return part or "other", place or of_lightly or "elsewhere"
-
-
-def part_of_libraries(file: str, function: str) -> str | None:
-    """The part of a step that a function of a library begins, if it does."""
-    if function == "_engine_run_backward":
-        return "backward"
-    if "/torch/optim/" in file:
-        return "optimiser"
-    return "other" if "lightning" in file else None
-
-
-def part_of(file: str, function: str) -> str:
-    """The part of a step that a function of the package belongs to."""
-    if file.startswith("views/"):
-        return "views"
-    if file.startswith("evaluation/"):
-        return "evaluation"
-    if file.startswith("objective/") or file == "losses.py" or function == "losses":
-        return "loss"
-    if file.startswith("methods/") or file in ("models.py", "small_maps.py"):
-        return "forward"
-    return "other"

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from pretend import NAME, PLACE, Device, OnDevice, Tally, is_device
+from pretend import NAME, PLACE, Device, OnDevice, is_device
 from pretended_autocast import forget, register_autocast
+from pretended_costs import Tally
 from torch import Tensor
 from torch.optim.optimizer import _foreach_supported_types
 from torch.overrides import TorchFunctionMode

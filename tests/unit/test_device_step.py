@@ -12,7 +12,7 @@ import pytest
 import torch
 from device_budget import evaluation_tally
 from device_steps import pictures, steps
-from pretend import Tally
+from pretended_costs import Tally
 from pretended_cuda import pretending
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
@@ -378,7 +378,8 @@ def test_a_wait_in_a_loop_is_complained_about():
     def loop(times, x):
         return [x.sum().item() for _ in range(times)]
 
-    few, many = costs(partial(loop, 1)), costs(partial(loop, 2))
+    few = costs(partial(loop, 1))
+    many = costs(partial(loop, 2))
     check_no_waits_in_loops(few, few)
     with pytest.raises(AssertionError, match="_local_scalar_dense"):
         check_no_waits_in_loops(few, many)

@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 import torch
-from pretend import LARGE, OnDevice
+from pretend import OnDevice
+from pretended_costs import LARGE
 from pretended_cuda import pretending, record
 from torch import nn
 from torch.nn import functional
@@ -123,6 +124,7 @@ WAITING = {
     "assigned by a mask": lambda x: x.index_put_((x > 2,), x[:3] * 2),
     "masked_select": lambda x: x.masked_select(x > 2),
     "unique": lambda x: x.unique(),
+    "repeated": lambda x: x.repeat_interleave(x.long()),
     "bincount": lambda x: x.long().bincount(),
     "equal": lambda x: torch.equal(x, x),
     "allclose": lambda x: torch.allclose(x, x),
@@ -200,6 +202,7 @@ def test_each_operation_is_a_launch(device):
     assert counts(device, lambda: x[1:4].mul_(2)) == (1, 0, 0, 0)
     assert counts(device, lambda: torch.arange(5, device="cuda")) == (1, 0, 0, 0)
     assert counts(device, lambda: x.view(2, 3).T.contiguous()) == (1, 0, 0, 0)
+    assert counts(device, lambda: x.repeat_interleave(x.long(), output_size=21))[1:] == (0, 0, 0)
     assert counts(device, lambda: x.half().float()) == (2, 0, 0, 0)
     assert counts(device, lambda: x[(x / 2).long()]) == (3, 0, 0, 0)
 
