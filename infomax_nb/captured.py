@@ -50,13 +50,15 @@ class Captured:
         record = RECORDERS.get(inputs[0].device.type)
         if record is None:
             return self.step(*inputs)
+        if key != self.key:
+            self.forget()
+            self.key = key
+            # What its first call makes, such as an optimiser's state, would be made at each replay.
+            self.calls = min(self.calls, 0)
         self.calls += 1
         if self.calls <= WARM_UP:
             return _aside(self.step, inputs)
-        if self.replay is not None and key != self.key:
-            self.forget()
         if self.replay is None:
-            self.key = key
             self.inputs = tuple(torch.empty_like(x).copy_(x) for x in inputs)
             try:
                 self.replay, self.outputs = record(lambda: self.step(*self.inputs))

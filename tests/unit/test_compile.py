@@ -204,6 +204,10 @@ def test_a_new_key_makes_a_new_recording(recorder):
     for k in range(WARM_UP + 2):
         step(torch.full((3,), float(k)), key=0)
     factor[0] = 5.0
+    for _ in range(WARM_UP):
+        (out,) = step(torch.ones(3), key=1)
+        assert out.tolist() == [5.0] * 3
+    assert recorder.recordings == 1
     (out,) = step(torch.ones(3), key=1)
     assert out.tolist() == [5.0] * 3
     assert recorder.recordings == 2
