@@ -12,7 +12,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench plan table1-cifar10 table1 paper sweep \
+.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench gpu plan table1-cifar10 table1 paper sweep \
   evidence evidence-status precision-check lock clean
 
 setup: $(READY)
@@ -76,6 +76,12 @@ bench: $(READY)
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
 	done
 
+# What one GPU does in MINUTES: checks against the CPU, speeds beside peers, then Table 1's rows and the runs of docs/plan.md,
+# ours first. Started again, it goes on. A trial of all of it on the CPU, without data: make gpu MINUTES=2 DEVICE=cpu
+gpu: $(READY)
+	$(RUN) python -m pipeline.gpu --minutes "$${MINUTES:-30}" --device "$${DEVICE:-cuda}" \
+	  $${DATA_ROOT:+--data-root "$$DATA_ROOT"} $${RUNS_DIR:+--runs-dir "$$RUNS_DIR"} $${REPORTS:+--reports "$$REPORTS"}
+
 # The seven CIFAR-10 rows of the paper's Table 1: 200 epochs each, for a GPU; resumable row by row.
 # A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
 table1-cifar10: $(READY)
@@ -115,4 +121,4 @@ lock: | .tools/bin/uv
 	  --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks _site dist
+	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks _site dist build
