@@ -103,13 +103,13 @@ class Running:
                 start_new_session=True,  # a terminal's Ctrl-C comes to the session alone
             )
 
-    def look(self, over: bool) -> Ended | None:
+    def look(self, over: bool, grace: float) -> Ended | None:
         """Tell it to stop if time is over; how it ended, None if it has not."""
         code = self.process.poll()
         if code is None and over and not self.told:
             self.told = time.monotonic()
             self.process.terminate()
-        if code is None and self.told and time.monotonic() - self.told > GRACE:
+        if code is None and self.told and time.monotonic() - self.told > grace:
             self.process.kill()
             code = self.process.wait()
         if code is None:
@@ -125,8 +125,16 @@ def last_line(log: Path) -> str:
     return text.splitlines()[-1].strip() if text else "it said nothing"
 
 
-def run_jobs(jobs: list[Job], at_once: int, deadline: Deadline) -> dict[str, Ended]:
+def run_jobs(
+    jobs: list[Job], at_once: int, deadline: Deadline, grace: float = GRACE
+) -> dict[str, Ended]:
     """Run jobs in their order, some at a time, and tell them to stop at the deadline.
+
+    Args:
+        jobs: what is run.
+        at_once: how many at a time.
+        deadline: when they are told to stop.
+        grace: seconds after which one that was told to is killed.
 
     Returns:
         How each of them ended, by name.
@@ -144,7 +152,7 @@ def run_jobs(jobs: list[Job], at_once: int, deadline: Deadline) -> dict[str, End
             running.append(Running(job))
             print(f"{job.name}: begins, {deadline.left() / 60:.1f} minutes left", flush=True)
         for each in list(running):
-            end = each.look(over=deadline.left() <= 0)
+            end = each.look(deadline.left() <= 0, grace)
             if end:
                 ended[each.job.name] = end
                 running.remove(each)
