@@ -137,6 +137,27 @@ def _products_are_float32() -> bool:
         return True
 
 
+def host_may_look(x: torch.Tensor) -> bool:
+    """Whether the numbers in x may decide what is computed next.
+
+    On a GPU the host would have to wait for them, and where torch compiles, there are none yet.
+    """
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+class DeviceConstant:
+    """A tensor that stays on each device where it was used, as an upload makes the host wait."""
+
+    def __init__(self, value: torch.Tensor):
+        self.copies = {value.device: value}
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """The tensor on this device."""
+        if device not in self.copies:
+            self.copies[device] = next(iter(self.copies.values())).to(device)
+        return self.copies[device]
+
+
 @contextmanager
 def exact() -> Iterator[None]:
     """Compute products and convolutions in IEEE float32: no autocast, TF32 or bfloat16.
@@ -144,8 +165,12 @@ def exact() -> Iterator[None]:
     This holds whatever torch's flags and `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE` say; afterwards they
     are as before. `NVIDIA_TF32_OVERRIDE` acts below torch: `resolve` turns it off or refuses it. A
     backward pass runs when it is called, so it needs its own `exact`, wherever its forward pass
-    was.
+    was. So does a function that torch compiles: flags cannot be set inside it.
     """
+    if torch.compiler.is_compiling():
+        with _no_autocast():
+            yield
+        return
     new_flags = _precision_flags()
     new_before = [flag.fp32_precision for flag in new_flags]
     products, convolutions = _old_settings()
@@ -156,13 +181,19 @@ def exact() -> Iterator[None]:
     for flag in new_flags:
         flag.fp32_precision = "ieee"
     try:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with _no_autocast():
             yield
     finally:
         torch.set_float32_matmul_precision(products)
         torch.backends.cudnn.allow_tf32 = convolutions
         for flag, precision in zip(new_flags, new_before, strict=True):
             flag.fp32_precision = precision
+
+
+@contextmanager
+def _no_autocast() -> Iterator[None]:
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
 
 
 def _precision_flags() -> list[Any]:

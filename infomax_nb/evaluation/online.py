@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from infomax_nb.captured import RECORDERS, Captured
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact
 from infomax_nb.errors import memory_errors
@@ -46,7 +47,10 @@ class OnlineEvaluation:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(seed, 0, Use.HEAD))
             self.head = nn.Linear(n_features, max(1, self.n_classes)).to(device)
-        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3)
+        recordable = {"fused": True, "capturable": True}
+        self.options: dict = recordable if device.type in RECORDERS else {}
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3, **self.options)
+        self.recorded_step = Captured(self._step)
         self.predicted: dict[str, list] = {}
 
     @exact()
@@ -91,10 +95,15 @@ class OnlineEvaluation:
         generator = torch.Generator().manual_seed(stream(self.seed, epoch, Use.HEAD_ORDER))
         with torch.enable_grad():
             for _ in range(passes):
-                for rows in torch.randperm(len(bank), generator=generator).split(256):
-                    self.optimizer.zero_grad()
-                    cross_entropy(self.head(bank[rows]), labels[rows]).backward()
-                    self.optimizer.step()
+                order = torch.randperm(len(bank), generator=generator).to(bank.device)
+                for rows in order.split(256):
+                    self.recorded_step(bank[rows], labels[rows])
+
+    def _step(self, x: Tensor, labels: Tensor) -> None:
+        """A step of the head on features (B, D) and their labels (B,)."""
+        self.optimizer.zero_grad()
+        cross_entropy(self.head(x), labels).backward()
+        self.optimizer.step()
 
     def _keep(self, epoch: int, rankings: dict[str, Tensor], labels: Tensor) -> None:
         """Keep the first class of each ranking, and the first one in the label's superclass."""
@@ -144,3 +153,5 @@ class OnlineEvaluation:
         self.predicted = state.get("predicted", {})  # an old checkpoint has none
         self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group.update(self.options)  # an older checkpoint has others

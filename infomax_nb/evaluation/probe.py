@@ -51,7 +51,7 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
-    some = itertools.islice(inputs(train.images, device), 10)
+    some = itertools.islice(inputs(train.images, device, 512), 10)
     torch.optim.swa_utils.update_bn(some, net.to(device))
     return net.cpu().eval()
 

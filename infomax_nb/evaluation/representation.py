@@ -15,13 +15,21 @@ from infomax_nb.errors import memory_errors
 from infomax_nb.models import check_size
 from infomax_nb.views.pixels import standardise
 
+_GPU_PIXELS = 2**24  # of a channel, that a GPU gets at a time: fewer launches than a CPU needs
 MEMORY_CURE = "take fewer images (n_train), a smaller image_size, or device = cpu"
 
 
 def inputs(
-    images: Tensor | ImageFiles, device: torch.device | str = "cpu", batch: int = 512
+    images: Tensor | ImageFiles, device: torch.device | str = "cpu", batch: int | None = None
 ) -> Iterator[Tensor]:
-    """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time."""
+    """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time.
+
+    By default these are batches of 512 on the CPU, and of up to 4,096 elsewhere.
+    """
+    if batch is None:
+        height, width = images.shape[2:]
+        fit = max(1, _GPU_PIXELS // (height * width))
+        batch = 512 if torch.device(device).type == "cpu" else min(4096, fit)
     for chunk in images.split(batch):
         channels = chunk.to(device).transpose(0, 1).float()
         x = standardise(channels).transpose(0, 1)

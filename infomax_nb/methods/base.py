@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from infomax_nb.captured import RECORDERS
 from infomax_nb.config import TrainConfig
 from infomax_nb.device import exact
 from infomax_nb.models import backbone, forward_views
@@ -52,6 +53,17 @@ class Method(nn.Module):
         if recipe is None and local_views is None:
             return specs
         return with_local(specs, size, number_of_local_views(self.config.method, local_views, size))
+
+    def begin_step(self) -> None:
+        """Called before each step, when its epoch and its number are set."""
+
+    @property
+    def phase(self) -> Any:
+        """What a step does depends on this, besides tensors; for most methods it never changes.
+
+        A step that is recorded for a GPU is recorded anew when it changes.
+        """
+        return None
 
     def forward(self, views: list[Tensor], labels: Tensor) -> dict[str, Any]:
         """The losses of V views (B, 3, S, S) and labels (B,); see `losses`.
@@ -105,23 +117,48 @@ class MomentumMethod(Method):
     (`momentum_schedule`).
     """
 
+    kept: Tensor
+    taught: Tensor
+
     def __init__(self, config: TrainConfig, n_classes: int):
         super().__init__(config, n_classes)
         networks = [deepcopy(self.backbone), deepcopy(self.projector)]
         self.teacher = nn.ModuleList(networks).requires_grad_(False)
+        # In tensors, where a recorded step finds each step's values.
+        self.register_buffer("kept", torch.empty(()), persistent=False)
+        self.register_buffer("taught", torch.empty(()), persistent=False)
+        self.begin_step()
+
+    @property
+    def momentum(self) -> float:
+        """The share of itself that the teacher keeps at this step."""
+        if self.config.momentum_schedule == "steps":
+            return teacher_momentum(self.step, self.steps)
+        return teacher_momentum(self.epoch, self.config.epochs)
+
+    def begin_step(self):
+        self.kept.fill_(self.momentum)
+        self.taught.fill_(1 - self.momentum)
 
     @torch.no_grad()
     def teach(self, views: list[Tensor]) -> list[Tensor]:
         """Move the teacher, then project the V views (B, 3, S, S) with it: V tensors (B, D)."""
         from lightly.models.utils import update_momentum
 
-        progress = (self.epoch, self.config.epochs)
-        if self.config.momentum_schedule == "steps":
-            progress = (self.step, self.steps)
-        momentum = teacher_momentum(*progress)
         student = nn.ModuleList([self.backbone, self.projector])
-        update_momentum(student, self.teacher, momentum)
+        if self.kept.device.type in RECORDERS:
+            _update_momentum(student, self.teacher, self.kept, self.taught)
+        else:
+            update_momentum(student, self.teacher, self.momentum)
         return self.project(views, self.teacher)
+
+
+def _update_momentum(student: nn.Module, teacher: nn.Module, kept: Tensor, taught: Tensor) -> None:
+    """lightly's function, with scalar tensors for the momentum and for what it lacks to 1."""
+    weights: list[Any] = list(teacher.parameters())
+    torch._foreach_mul_(weights, kept)
+    moves: Any = torch._foreach_mul(list(student.parameters()), taught)
+    torch._foreach_add_(weights, moves)
 
 
 def teacher_momentum(epoch: int, epochs: int) -> float:

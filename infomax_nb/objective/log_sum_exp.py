@@ -139,9 +139,10 @@ def _plain_forces(
 ):
     """Yield each tile with its forces, in one buffer: what is kept stays for another backward."""
     computed_anew = (tile._replace(values=tile.values.exp_()) for tile in tiles)
-    buffer = row_weights.new_empty(0)
+    size = _TILE.get(row_weights.device.type, 1024)
+    buffer = row_weights.new_empty(min(size, len(row_weights)) * min(size, len(column_weights)))
     for tile in chain(kept, computed_anew):
-        out = buffer.resize_(tile.values.shape)
+        out = buffer[: tile.values.numel()].view(tile.values.shape)
         force = torch.add(row_weights[tile.rows, None], column_weights[tile.columns], out=out)
         yield tile, force.mul_(tile.values)
 

@@ -28,7 +28,7 @@ def check_positive(name: str, value: float, high: float = math.inf, zero: bool =
     raise not_allowed(name, value, allowed)
 
 
-@lru_cache(maxsize=256, typed=True)
+@torch.compiler.assume_constant_result
 def log_vmf_normalizer(dim: int, kappa: float) -> float:
     """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
 
@@ -49,7 +49,11 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     """
     if isinstance(dim, bool) or int(dim) != dim or dim < 2:
         raise not_allowed("dim", dim, "a whole number >= 2")
-    kappa = check_positive("kappa", kappa)
+    return _log_normalizer(dim, check_positive("kappa", kappa))
+
+
+@lru_cache(maxsize=256)
+def _log_normalizer(dim: int, kappa: float) -> float:
     nu = dim / 2 - 1
     peak = (math.hypot(nu, kappa) - nu) / 2  # where k (k + nu) = kappa^2 / 4: the largest term
     width = 60 + 40 * math.sqrt(peak)

@@ -6,11 +6,15 @@ operations follow Pillow's 8-bit arithmetic. So for the same numbers the pixels 
 that torchvision makes from Pillow images.
 """
 
+from itertools import groupby
+
 import torch
 from torch import Tensor
 
+from infomax_nb.device import host_may_look
+from infomax_nb.views import colours, masked
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import colour, crop, standardise
+from infomax_nb.views.pixels import crop, standardise
 from infomax_nb.views.specification import ViewSpec
 
 # The version of how views are drawn. In version 1 numbers were drawn batch by batch, and 128 images
@@ -27,15 +31,20 @@ class MultiView:
     sample and view.
 
     Args:
-        specs: how each view is drawn; views of one size are made together.
+        specs: how each view is drawn; neighbours of one size are made together.
     """
 
     def __init__(self, specs: list[ViewSpec]):
         self.specs = list(specs)
-        self.groups: dict[tuple[int, str, bool], list[int]] = {}
-        for k, spec in enumerate(self.specs):
-            alike = (spec.size, spec.kernel, spec.solarize_first)
-            self.groups.setdefault(alike, []).append(k)
+        self.jitters = any(spec.jitter_p for spec in specs)
+        self.greys = any(spec.gray_p for spec in specs)
+        self.layouts: dict[tuple[int, torch.device], masked.Layout] = {}
+        self.groups: list[_Group] = []
+        first = 0
+        for _, neighbours in groupby(self.specs, key=_kind):
+            group = _Group(list(neighbours), first)
+            self.groups.append(group)
+            first = group.members.stop
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
         """Draw and make the views of images (B, 3, H, W)."""
@@ -53,28 +62,84 @@ class MultiView:
     def make(self, images: Tensor, numbers: dict[str, Tensor]) -> list[Tensor]:
         """Make the views of images (B, 3, H, W) from the numbers, tensors (V, B), drawn for them.
 
+        On a GPU nothing here waits for it, if the numbers are there, too.
+
         Raises:
             ValueError: the images are not uint8 of this shape.
         """
         _check_images(images)
-        views: list[Tensor] = [torch.empty(0)] * len(self.specs)
-        for (size, kernel, solarize_first), members in self.groups.items():
-            own = {name: x[members] for name, x in numbers.items()}
-            alike = torch.empty(len(members), len(images), size, size, 3, device=images.device)
-            at_once = len(images)
-            if not images.is_cuda:
-                at_once = max(1, _AT_ONCE // (3 * len(members) * size**2))
-            softest = max(self.specs[k].sigma[1] for k in members)
-            for start in range(0, len(images), at_once):
-                rows = slice(start, start + at_once)
-                part = {name: x[:, rows] for name, x in own.items()}
-                pixels = crop(images[rows], part, size, kernel)
-                alone = {name: x.flatten() for name, x in part.items()}
-                colour(pixels.flatten(1, 2), alone, softest, solarize_first)
-                alike[:, rows] = standardise(pixels).permute(1, 2, 3, 4, 0)
-            for k, view in zip(members, alike.permute(0, 1, 4, 2, 3), strict=True):
-                views[k] = view
+        here = {name: x.to(images.device, non_blocking=True) for name, x in numbers.items()}
+        if "radius" not in here:
+            here["radius"] = colours.box_radius(here["sigma"])
+        if host_may_look(images):
+            return [view for group in self.groups for view in self._picked(group, images, here)]
+        return self._masked(images, here)
+
+    def _picked(self, group: "_Group", images: Tensor, numbers: dict[str, Tensor]):
+        """The views of a group, of as many images at a time as a CPU's cache has room for."""
+        own = {name: x[group.members] for name, x in numbers.items()}
+        shape = (len(own["top"]), len(images), group.size, group.size, 3)
+        at_once = max(1, _AT_ONCE // (3 * shape[0] * group.size**2))
+        views = torch.empty(shape, device=images.device)
+        for start in range(0, len(images), at_once):
+            rows = slice(start, start + at_once)
+            part = {name: x[:, rows] for name, x in own.items()}
+            pixels = crop(images[rows], part, group.size, group.kernel)
+            each = {name: x.flatten() for name, x in part.items()}
+            x = pixels.flatten(1, 2)
+            if self.jitters:
+                x = colours.jitter(x, each)
+            if self.greys:
+                x = colours.change_where(each["gray"], x, colours.grey)
+            x = group.finish(x, each)
+            views[:, rows] = standardise(x).view(pixels.shape).permute(1, 2, 3, 4, 0)
+        return views.permute(0, 1, 4, 2, 3).unbind()
+
+    def _masked(self, images: Tensor, numbers: dict[str, Tensor]) -> list[Tensor]:
+        """All views together; no shape and no order of work depends on the numbers."""
+        parts = []
+        for group in self.groups:
+            own = {name: x[group.members] for name, x in numbers.items()}
+            parts.append(crop(images, own, group.size, group.kernel))
+        layout = self._layout(len(images), images.device)
+        x = torch.cat([part.flatten(1) for part in parts], 1)
+        each = {name: every.flatten() for name, every in numbers.items()}
+        if self.jitters:
+            x = masked.jitter(x, each, layout)
+        if self.greys:
+            x = masked.grey(x, each, layout)
+        views: list[Tensor] = []
+        for group, part in zip(self.groups, layout.images(x), strict=True):
+            own = {name: every[group.members].flatten() for name, every in numbers.items()}
+            finished = standardise(group.finish(part, own))
+            shape = (3, -1, len(images), group.size, group.size)
+            alike = finished.view(shape).permute(1, 2, 3, 4, 0).contiguous()
+            views += alike.permute(0, 1, 4, 2, 3).unbind()
         return views
+
+    def _layout(self, batch: int, device: torch.device) -> masked.Layout:
+        """Where the pixels of this many images' views lie."""
+        key = (batch, device)
+        if key not in self.layouts:
+            sizes = [(batch * group.count, group.size) for group in self.groups]
+            self.layouts[key] = masked.Layout(sizes, device)
+        return self.layouts[key]
+
+
+class _Group:
+    """Neighbouring views that are cropped together, from the one of this number on."""
+
+    def __init__(self, specs: list[ViewSpec], first: int):
+        self.count = len(specs)
+        self.members = slice(first, first + self.count)
+        self.size = specs[0].size
+        self.kernel = specs[0].kernel
+        self.finish = colours.Finish(specs)
+
+
+def _kind(spec: ViewSpec) -> tuple[int, str, bool]:
+    """What views that are made together have in common."""
+    return spec.size, spec.kernel, spec.solarize_first
 
 
 def _check_images(images: Tensor) -> None:

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
-from infomax_nb.views.pixels import JITTER, ORDERS
+from infomax_nb.views.colours import JITTER, ORDERS, box_radius
 
 _BLOCK = 2**16  # images whose numbers are drawn in one call, which then needs less than 100 MB
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes a central crop
 _CHANCES = ("flip", "jitter_p", "gray_p", "blur_p", "solarize_p")
+_FLAGS = ("flip", "jitter", "gray", "blur", "solarize")
+_OTHERS = ("top", "left", "height", "width", *JITTER, "radius", "order")
 
 
 def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:
@@ -32,6 +34,22 @@ def draw(specs, images: int, height: int, width: int, generator) -> dict[str, Te
         blocks.append(_draw_block(specs, block, height, width, generator))
     names = blocks[0].keys()
     return {name: torch.cat([block[name] for block in blocks], 1) for name in names}
+
+
+def pack(numbers: dict[str, Tensor]) -> Tensor:
+    """What `draw` returns as one tensor (names, V, N), for a single upload to a GPU.
+
+    The blur's standard deviation is replaced by its boxes' radius.
+    """
+    known = {**numbers, "radius": box_radius(numbers["sigma"])}
+    return torch.stack([known[name].float() for name in (*_FLAGS, *_OTHERS)])
+
+
+def unpack(packed: Tensor) -> dict[str, Tensor]:
+    """The numbers by name, (V, N) each, from `pack`; `order` is a float here."""
+    flags = packed[: len(_FLAGS)].bool()
+    numbers = dict(zip(_FLAGS, flags, strict=True))
+    return numbers | dict(zip(_OTHERS, packed[len(_FLAGS) :], strict=True))
 
 
 def _draw_block(specs, images: int, height: int, width: int, generator) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from infomax_nb.methods import BYOL, DINO, METHODS, build
 from infomax_nb.train.fitting import fit
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.drawing import draw
-from infomax_nb.views.pixels import ORDERS
+from infomax_nb.views.colours import ORDERS
 from infomax_nb.views.specification import ViewSpec
 
 EPOCHS = 10

@@ -16,11 +16,11 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from infomax_nb.views.batch import MultiView
+from infomax_nb.views.colours import ORDERS
 from infomax_nb.views.drawing import draw
 from infomax_nb.views.pixels import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    ORDERS,
     crop,
     standardise,
     unstandardise,
