@@ -49,7 +49,7 @@ lint: $(READY)
 
 # CORES files at a time; those that take longest begin first.
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
-unit: LONGEST = $(foreach n,notebooks train parallel workflow evidence branches,tests/unit/test_$n.py)
+unit: LONGEST = $(foreach n,gpu notebooks train parallel workflow evidence branches,tests/unit/test_$n.py)
 unit: $(READY)
 	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py)
 

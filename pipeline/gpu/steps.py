@@ -16,7 +16,8 @@ CLASSES = 10
 TIMES_THE_CPUS = 30.0
 LEAST = 1e-6  # a distance below it, as a single number may have by luck, counts as this
 POINTS = 3.0
-RELATIVE = 0.01
+STEPS = 8  # of a run: the first ones are not recorded
+ALLOWED = {1e-6: 1e-4, 1e-3: 1e-2}  # of the loss, relative, by learning rate
 
 
 def step_difference(method: str, device: str, batch: int) -> tuple[float, float]:
@@ -67,24 +68,34 @@ def _as_one(tensors: list[Tensor]) -> Tensor:
 
 
 def run_difference(method: str, device: str, batch: int, scratch: Path) -> tuple[float, float]:
-    """How far a run of two steps is from the CPU's, in units of what is allowed.
+    """How far runs of eight steps are from the CPU's, in units of what is allowed.
 
-    Both are trained as any run is, in float32, with their evaluation. AdamW's first step is as
-    large for a gradient that is all rounding as for any other, so a few weights go the other way:
-    the mean loss may differ by a hundredth, and accuracies by three points of 500 images. Other
-    views, labels or losses differ by tens of these.
+    They are trained as any run is, in float32, with their evaluation; on CUDA a recorded step is
+    replayed in the later steps. Where the learning rate is tiny, the weights stay where they were,
+    and the mean loss is that of eight batches and their views: rounding changes it by less than a
+    millionth, another seed by a hundredth, and a ten-thousandth is allowed. At a usual rate AdamW's
+    first steps are as large for a gradient that is all rounding as for any other, so that runs
+    part: one thread and two, on the CPU, by up to 0.2% in the loss. There a hundredth is allowed,
+    and three points of 500 images. This finds weights that are not moved.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        made, expected = (_last_row(method, each, batch, folder) for each in (device, "cpu"))
-    loss = abs(made["loss"] / expected["loss"] - 1) / RELATIVE
-    measures = [name for name in ("linear_top1", "knn_top1") if name in expected]
-    points = [abs(made[name] - expected[name]) / POINTS for name in measures]
-    return max(loss, *points), 1.0
+    worst = 0.0
+    for rate, allowed in ALLOWED.items():
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            made, expected = (_last_row(method, at, batch, rate, folder) for at in (device, "cpu"))
+        worst = max(worst, abs(made["loss"] / expected["loss"] - 1) / allowed)
+        for name in ("linear_top1", "knn_top1"):
+            worst = max(worst, abs(made[name] - expected[name]) / POINTS)
+    return worst, 1.0
 
 
-def _last_row(method: str, device: str, batch: int, folder: str) -> pd.Series:
-    """The last row of the metrics of a run of two steps."""
-    fields = {"n_classes": CLASSES, "n_train": 2 * batch, "batch_size": batch, "epochs": 1}
-    config = TrainConfig(method=method, device=device, precision="32", runs_dir=folder, **fields)
-    return fit(config).metrics.iloc[-1]
+def _last_row(method: str, device: str, batch: int, rate: float, folder: str) -> pd.Series:
+    """The last row of the metrics of a run."""
+    fields: dict = {
+        "n_classes": CLASSES,
+        "n_train": STEPS * batch,
+        "batch_size": batch,
+        "epochs": 1,
+    }
+    fields |= {"device": device, "precision": "32", "lr": rate, "runs_dir": folder}
+    return fit(TrainConfig(method=method, **fields)).metrics.iloc[-1]
