@@ -15,7 +15,7 @@ from tqdm import tqdm
 from infomax_nb.files import project_root
 
 PAUSE = 0.1  # seconds between two looks
-GRACE = 60.0  # seconds in which a process that was told to stop may save
+GRACE = 30.0  # seconds in which a process that was told to stop may save
 
 
 class Deadline:

@@ -10,7 +10,7 @@ from pipeline.gpu.results import Results
 from pipeline.gpu.setting import Setting
 
 SIDE_BY_SIDE_PAYS = 1.15  # times one run's images a second, from which two run at once
-USED = 0.7  # of the time that speeds may take, within which a short run may begin
+USED = 0.4  # of the time that speeds may take, within which a short run may begin
 
 
 def job(part: Part, setting: Setting, seconds: float) -> Job:

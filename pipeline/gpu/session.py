@@ -122,13 +122,14 @@ class Session:
             self.left_out.append(f"{part.name}: {OVER} before it began")
         elif ended.code == 0:
             self.done.append(about)
+        elif part.kind == "checks" and " failed" in words:  # in time or not
+            self.failed.append(about)
         elif not ended.in_time or ended.code == TERMINATED:
             self.left_out.append(f"{about}: {OVER}")
         elif part.kind == "contrasts":  # what is failed, or has no data, is named by their queue
             self.left_out.append(f"{about}; {ended.said}")
         else:
-            said = "" if part.kind == "checks" and words else f" ({ended.said})"
-            self.failed.append(f"{about}{said}")
+            self.failed.append(f"{about} ({ended.said})")
 
     def write(self, minutes: float) -> None:
         """Print the sentences, and keep them."""
