@@ -12,7 +12,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench device-budget plan table1-cifar10 table1 paper sweep \
+.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench device-budget gpu plan table1-cifar10 table1 paper sweep \
   evidence evidence-status precision-check lock clean
 
 setup: $(READY)
@@ -49,7 +49,7 @@ lint: $(READY)
 
 # CORES files at a time; those that take longest begin first.
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
-unit: LONGEST = $(foreach n,notebooks device_step train parallel workflow evidence branches,tests/unit/test_$n.py)
+unit: LONGEST = $(foreach n,gpu notebooks device_step train parallel workflow evidence branches,tests/unit/test_$n.py)
 unit: $(READY)
 	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py)
 
@@ -79,6 +79,12 @@ bench: $(READY)
 # Launches and waits of a training step on a GPU, counted on a machine that has none; BATCH_SIZE=n.
 device-budget: $(READY)
 	$(RUN) OMP_NUM_THREADS=1 python tests/unit/device_budget.py $${BATCH_SIZE:+--batch "$$BATCH_SIZE"}
+
+# What one GPU does in MINUTES: checks against the CPU, speeds beside peers, then Table 1's rows and the runs of docs/plan.md,
+# ours first. Started again, it goes on. A trial of all of it on the CPU, without data: make gpu MINUTES=2 DEVICE=cpu
+gpu: $(READY)
+	$(RUN) python -m pipeline.gpu --minutes "$${MINUTES:-30}" --device "$${DEVICE:-cuda}" \
+	  $${DATA_ROOT:+--data-root "$$DATA_ROOT"} $${RUNS_DIR:+--runs-dir "$$RUNS_DIR"} $${REPORTS:+--reports "$$REPORTS"}
 
 # The seven CIFAR-10 rows of the paper's Table 1: 200 epochs each, for a GPU; resumable row by row.
 # A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
@@ -119,4 +125,4 @@ lock: | .tools/bin/uv
 	  --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks _site dist
+	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks _site dist build

@@ -1,6 +1,7 @@
 """What the benchmarks share: rounds in which candidates take turns, and a table with its record."""
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -9,15 +10,23 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from infomax_nb.config import TrainConfig
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.train.record import environment
 
-BENCHMARKS = project_root() / "reports" / "benchmarks"
+# `make gpu` says where tables go, and whether it only tries whether all works.
+BENCHMARKS = Path(os.environ.get("INFOMAX_BENCHMARKS") or project_root() / "reports" / "benchmarks")
+TRIAL = bool(os.environ.get("INFOMAX_TRIAL"))
 
 
 def device() -> str:
     """`cuda` where there is one, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def used() -> TrainConfig:
+    """A configuration that has the device and the precision in which networks are timed."""
+    return TrainConfig(device=device(), precision="bf16" if device() == "cuda" else "32")
 
 
 def timed(
@@ -73,7 +82,7 @@ def publish(name: str, rows: list[dict]) -> pd.DataFrame:
     """
     table = pd.DataFrame(rows)
     stem = f"{device()}_{name}"
-    record = environment()
+    record = environment(used())
     text = json.dumps(record, indent=1) + "\n"
 
     def write_table(path: Path) -> None:
@@ -82,6 +91,7 @@ def publish(name: str, rows: list[dict]) -> pd.DataFrame:
     BENCHMARKS.mkdir(parents=True, exist_ok=True)
     atomic_write(BENCHMARKS / f"{stem}.csv", write_table)
     atomic_write(BENCHMARKS / f"{stem}.json", lambda path: path.write_text(text))
-    print(f"\n{stem}: {record['cpu']}, {torch.get_num_threads()} threads")
+    where = record["gpu"] or f"{record['cpu']}, {torch.get_num_threads()} threads"
+    print(f"\n{stem}: {where}")
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"), flush=True)
     return table

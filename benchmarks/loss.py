@@ -2,9 +2,13 @@
 
 The latter is pytorch-metric-learning's. Two views, alpha = beta = 1, kappa = 10 (temperature 0.1),
 where all three are the same function. Extra memory is the growth of a fresh process' peak resident
-size (on CUDA: the allocator's peak). The scaling runs are ours alone.
+size (on CUDA: the allocator's peak, in this process). The scaling runs are ours alone.
+
+On CUDA Inf-CL is timed, too, if `inf_cl` can be imported. Its loss is another function: it compares
+the first views with the second ones alone, so its difference to ours says nothing and is left out.
 """
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -14,7 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from common import BENCHMARKS, device, publish, timed
+from common import BENCHMARKS, TRIAL, device, publish, timed
 
 from infomax_nb.losses import InfoMaxLoss
 
@@ -26,6 +30,10 @@ SIZES = [
     *[(2048, 32, 20), (2048, 512, 10), (2048, 2048, 5), (2048, 128, 20)],
 ]
 SCALING = (2048, 4096, 8192, 16384, 32768, 65536)
+if TRIAL:
+    SIZES = [(256, 128, 2)]
+    SCALING = SCALING[:1]
+INF_CL = "Inf-CL, first views against second"
 
 
 def candidate(name: str):
@@ -38,10 +46,31 @@ def candidate(name: str):
 
         peer = NTXentLoss(temperature=1 / KAPPA)
         return lambda x: peer(x[0], x[1])
+    if name == INF_CL:
+        from inf_cl import cal_flash_loss
+        from torch.nn.functional import normalize
+
+        scale = torch.tensor(KAPPA, device=device())
+        return lambda x: cal_flash_loss(normalize(x[0], dim=1), normalize(x[1], dim=1), scale=scale)
     from pytorch_metric_learning.losses import SupConLoss
 
     peer = SupConLoss(temperature=1 / KAPPA)
     return lambda x: peer(x.flatten(0, 1), torch.arange(x.shape[1], device=x.device).repeat(2))
+
+
+def candidates(n: int) -> dict:
+    """The losses that are timed with N views, those of peers that are installed."""
+    losses = {"ours": candidate("ours"), CANDIDATES[1]: candidate(CANDIDATES[1])}
+    if n <= 4096 and importlib.util.find_spec("pytorch_metric_learning"):
+        losses[CANDIDATES[2]] = candidate(CANDIDATES[2])
+    if device() == "cuda" and importlib.util.find_spec("inf_cl"):
+        try:
+            losses[INF_CL] = candidate(INF_CL)
+            gradient(losses[INF_CL], random_projections(256, 128))
+        except Exception as error:  # whatever a kernel of another release raises
+            print(f"{INF_CL} is left out: {error}")
+            losses.pop(INF_CL, None)
+    return losses
 
 
 def random_projections(n: int, dim: int) -> torch.Tensor:
@@ -55,7 +84,9 @@ def gradient(loss, x):
 
 
 def memory(name: str, n: int, dim: int) -> float:
-    """Extra memory in MB of one forward and backward, in a process of its own."""
+    """Extra memory in MB of one forward and backward; on the CPU in a process of its own."""
+    if device() == "cuda" or TRIAL:
+        return extra_memory(name, n, dim)
     command = [sys.executable, __file__, name, str(n), str(dim)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -64,8 +95,7 @@ def memory(name: str, n: int, dim: int) -> float:
 def compared(n: int, dim: int, rounds: int) -> list[dict]:
     """Time, memory and the largest difference to ours of each loss, of values and gradients."""
     x = random_projections(n, dim)
-    names = CANDIDATES if n <= 4096 else CANDIDATES[:2]
-    losses = {name: candidate(name) for name in names}
+    losses = candidates(n)
     steps = {name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}
     value = losses["ours"](x).item()
     reference = gradient(losses["ours"], x)
@@ -74,6 +104,8 @@ def compared(n: int, dim: int, rounds: int) -> list[dict]:
         name = row["candidate"]
         in_gradient = (gradient(losses[name], x) - reference).abs().max().item()
         difference = max(abs(value - losses[name](x).item()), in_gradient)
+        if name == INF_CL:
+            difference = float("nan")
         extra = memory(name, n, dim) if n >= 1024 else float("nan")
         shape = {"N": n, "D": dim}
         rows.append({**shape, **row, "largest_difference": difference, "extra_MB": extra})

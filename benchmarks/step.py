@@ -1,7 +1,7 @@
 """Where a training step's time goes: 128 images, 8 views, 32 pixels."""
 
 import torch
-from common import device, publish, timed
+from common import TRIAL, device, publish, timed
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods import build
@@ -32,7 +32,7 @@ def parts(backbone: str) -> list[dict]:
         "views": lambda: draw_views(images, generator),
         "objective": lambda: torch.autograd.grad(method.objective(z), z),
     }
-    rows = timed(candidates, 5, ours="whole step")
+    rows = timed(candidates, 1 if TRIAL else 5, ours="whole step")
     for row in rows:
         row["share_of_step"] = row.pop("times_ours")
     return [{"backbone": backbone, **row} for row in rows]
@@ -40,7 +40,8 @@ def parts(backbone: str) -> list[dict]:
 
 def main() -> None:
     """Seconds of the parts of a step, for the small ResNet and ResNet-18."""
-    publish("step", parts("resnet_small") + parts("resnet18"))
+    rows = parts("resnet_small")
+    publish("step", rows if TRIAL else rows + parts("resnet18"))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """`python -m pipeline.plan [FILE ...]`: what runs will cost, before they start.
 
 Without files these are the paper's runs. The bill lists images, views, steps, device-hours and
-disk. Hours come from the throughput that `benchmarks/throughput.py` measured for the same network,
-image size and method (`reports/benchmarks/*_throughput.csv`). Where there is no measurement, the
-bill says so.
+disk. Hours come from the throughput that was measured for the same network, image size and method
+(`reports/benchmarks/*_throughput.csv`: on the CPU by `make bench`, on a GPU by `make gpu`). Where
+there is no measurement, the bill says so. A GPU's hours are then estimated from a roofline
+(`pipeline/roofline.py`); a column says of each number which of the two it is.
 
-The throughput was measured with each method's own views. For other views the measured time of a
+Throughput was measured with each method's own views. For other views the measured time of a
 step is multiplied by the ratio of the networks' floating-point operations, and `~` marks the hours.
 That ignores the cost of drawing the views. Batch size, precision, stopping and starting are always
 ignored. The recorded time of a finished run is shown beside the projected one.
 """
 
+import json
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -26,6 +29,7 @@ from infomax_nb.files import project_root
 from infomax_nb.methods import build
 from infomax_nb.train.run import Run
 from pipeline.cost import flops_per_image, step_shape
+from pipeline.roofline import ESTIMATED, evaluation_seconds, step_seconds
 from pipeline.sweep import runs_of
 
 # Training images, test images and classes, where a file does not ask for fewer.
@@ -57,11 +61,11 @@ def training_images(config: TrainConfig) -> int:
     return config.n_train or (STL10_LABELLED if labelled_only else SETS[config.dataset][0])
 
 
-def evaluated_images(config: TrainConfig) -> int:
-    """Images in an evaluation: the labelled training images and the test split."""
+def evaluated_images(config: TrainConfig) -> tuple[int, int]:
+    """Images in an evaluation: the labelled training images, and those of the test split."""
     train, test, _ = SETS[config.dataset]
     labelled = STL10_LABELLED if config.dataset == "stl10" else config.n_train or train
-    return labelled + test
+    return labelled, test
 
 
 def number_of_steps(config: TrainConfig) -> int:
@@ -118,8 +122,24 @@ def projected_seconds(config: TrainConfig, rates: pd.DataFrame) -> float:
     rate = rates.loc[key]
     images = number_of_steps(config) * config.batch_size
     training = images / rate["images_per_second"] * extra_work(config)
-    evaluated = number_of_evaluations(config) * evaluated_images(config)
+    evaluated = number_of_evaluations(config) * sum(evaluated_images(config))
     return training + evaluated / rate["evaluated_per_second"]
+
+
+def estimated_seconds(config: TrainConfig) -> float:
+    """Seconds of training and evaluation on one GPU, by its roofline."""
+    evaluation = evaluation_seconds(config, *evaluated_images(config))
+    steps = number_of_steps(config)
+    training = steps * step_seconds(config) if steps else 0.0
+    return training + number_of_evaluations(config) * evaluation
+
+
+@cache
+def measured_on() -> str:
+    """The GPU whose throughput was measured, for the bill."""
+    path = project_root() / "reports" / "benchmarks" / "cuda_throughput.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return f"measured on {record.get('gpu') or 'a GPU'}"
 
 
 def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
@@ -133,9 +153,15 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
         `run`, `images`, `epochs`, `steps`; `views` of an image; `kept_bytes` of the finished
         weights and `peak_bytes` of the checkpoint; projected seconds under the name of each
         kind of device (NaN: not measured) and `recorded` seconds (NaN: no finished run);
-        `own_views`, whether the views are those that were measured.
+        `own_views`, whether the views are those that were measured; `cuda_source`, whether a GPU's
+        seconds were measured or estimated.
     """
     steps = number_of_steps(config)
+    seconds = {kind: projected_seconds(config, table) for kind, table in rates.items()}
+    source = measured_on()
+    if math.isnan(seconds.get("cuda", math.nan)):
+        seconds["cuda"] = estimated_seconds(config)
+        source = ESTIMATED
     record = recorded(config)
     parts = [record.get(name, float("nan")) for name in ("train_seconds", "evaluation_seconds")]
     return {
@@ -144,7 +170,8 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
         "epochs": config.epochs if steps else 0,
         "steps": steps,
         **footprint(step_shape(config), SETS[config.dataset][2]),
-        **{kind: projected_seconds(config, table) for kind, table in rates.items()},
+        **seconds,
+        "cuda_source": source,
         "recorded": sum(parts),
         "own_views": extra_work(config) == 1.0,
     }
@@ -194,16 +221,24 @@ def configurations(files: list[Path]) -> list[TrainConfig]:
 def shown(table: pd.DataFrame) -> str:
     """The bill as a table in text, with times in hours and sizes in MB."""
     columns = table[["images", "views", "epochs", "steps"]].copy()
-    mark = table.own_views.map({True: "", False: "~"})
     for kind in KINDS:
         hours = table[kind] / 3600
-        text = mark + hours.map("{:.3g}".format)
+        text = scaled_mark(table, kind) + hours.map("{:.3g}".format)
         columns[f"{kind} hours"] = text.where(hours.notna(), "not measured")
+    columns["cuda hours are"] = table.cuda_source
     hours = (table.recorded / 3600).map("{:.3g}".format)
     columns["recorded hours"] = hours.where(table.recorded.notna(), "")
     columns["MB kept"] = (table.kept_bytes / 1e6).map("{:.0f}".format)
     columns["MB at most"] = (table.peak_bytes / 1e6).map("{:.0f}".format)
     return columns.to_string()
+
+
+def scaled_mark(table: pd.DataFrame, kind: str) -> pd.Series:
+    """`~` where hours are scaled from other views' measurement; a roofline's are of their own."""
+    scaled = ~table.own_views
+    if kind == "cuda":
+        scaled &= table.cuda_source != ESTIMATED
+    return scaled.map({True: "~", False: ""})
 
 
 def sums(table: pd.DataFrame) -> list[str]:
@@ -212,12 +247,15 @@ def sums(table: pd.DataFrame) -> list[str]:
     for kind in KINDS:
         known = table[kind].dropna() / 3600
         if known.empty:
-            cure = "`python throughput.py` in benchmarks/ measures it where there is one"
+            cure = "`python throughput.py` in benchmarks/ measures it"
             lines.append(f"{kind}: not measured; {cure}.")
             continue
         spans = ", ".join(f"{makespan(known, count):.3g} h on {count}" for count in DEVICES)
         missing = len(table) - len(known)
         rest = f"; {missing} runs not measured" if missing else ""
+        if kind == "cuda":
+            counts = table.cuda_source.value_counts()
+            rest = "".join(f"; {count} runs {source}" for source, count in counts.items())
         lines.append(f"{kind}: {known.sum():.3g} device-hours; one device a run: {spans}{rest}")
     kept = table.kept_bytes.sum()
     checkpoints = table.peak_bytes - table.kept_bytes
@@ -237,7 +275,7 @@ def main(files: list[str]) -> None:
     table = pd.DataFrame(lines).set_index("run")
     print(shown(table))
     print(f"\n{len(table)} runs")
-    if not table.own_views.all():
+    if any(scaled_mark(table, kind).any() for kind in KINDS):
         print("~ other views than measured: a step's time is scaled by the networks' operations")
     print("\n".join(sums(table)))
 

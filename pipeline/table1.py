@@ -83,6 +83,28 @@ def records(configs: list[TrainConfig]) -> list[dict]:
     return kept
 
 
+def rows_of(dataset: str, /, **changes: Any) -> pd.DataFrame:
+    """The table's rows of one data set, with the changes of their configurations as columns.
+
+    Args:
+        dataset: as the table names it.
+        changes: fields of every configuration, as in `table1`.
+    """
+    table = table1(**changes)
+    # Places are not shown; device and precision are in each row already.
+    unshown = ("data_root", "device", "precision", "runs_dir")
+    shown = {name: value for name, value in changes.items() if name not in unshown}
+    return table[table.dataset == dataset].assign(**shown)
+
+
+def write_rows(table: pd.DataFrame, out: Path, **changes: Any) -> None:
+    """Write and print rows of the table, and the records of their runs beside them."""
+    used = json.dumps(records([_configuration(stem, changes) for stem in table.params]), indent=1)
+    atomic_write(out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
+    atomic_write(out.with_suffix(".json"), lambda p: p.write_text(used))
+    print(table.to_string(index=False))
+
+
 def main() -> None:
     """Write and print the table of one data set."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,15 +113,7 @@ def main() -> None:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
     changes = {name: yaml.safe_load(value) for name, value in given.p}
-    table = table1(**changes)
-    # Places are not shown; device and precision are in each row already.
-    unshown = ("data_root", "device", "precision", "runs_dir")
-    shown = {name: value for name, value in changes.items() if name not in unshown}
-    table = table[table.dataset == given.dataset].assign(**shown)
-    used = json.dumps(records([_configuration(stem, changes) for stem in table.params]), indent=1)
-    atomic_write(given.out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
-    atomic_write(given.out.with_suffix(".json"), lambda p: p.write_text(used))
-    print(table.to_string(index=False))
+    write_rows(rows_of(given.dataset, **changes), given.out, **changes)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The entries of a run's record that say when and where it was trained."""
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -29,10 +30,14 @@ def environment(config: TrainConfig | None = None) -> dict:
 
 
 def commit() -> str:
-    """The checkout's commit, with `-modified` if there are changes; empty without git."""
+    """The checkout's commit, with `-modified` if there are changes.
+
+    Without git or its history it is what INFOMAX_COMMIT says: of a checkout that was copied.
+    """
+    said = os.environ.get("INFOMAX_COMMIT", "")
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
     try:
         done = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True)
     except OSError:  # no git on the PATH
-        return ""
-    return done.stdout.strip()
+        return said
+    return done.stdout.strip() or said

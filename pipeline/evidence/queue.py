@@ -224,7 +224,7 @@ class Queue:
 def start_process(run: Planned) -> subprocess.Popen:
     """Start the process that trains a run, on one thread; what it prints goes to the run's log."""
     command = [sys.executable, "-m", "pipeline.evidence.job", run.name, *options(run.places)]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "INFOMAX_SAVE_SECONDS": "0"}
+    variables = {"INFOMAX_SAVE_SECONDS": "0", **os.environ, "OMP_NUM_THREADS": "1"}
     with run.log.open("w", encoding="utf-8") as log:
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log}
         streams["stderr"] = subprocess.STDOUT

@@ -6,10 +6,13 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.files import project_root
 from pipeline import plan
+from pipeline.cost import flops_per_image, step_shape
+from pipeline.roofline import H100, Gpu, KernelClock, evaluation_seconds, step_seconds
 
 RATE = {"images_per_second": [100.0], "evaluated_per_second": [600.0]}
 
@@ -93,3 +96,101 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly():
     process.stdout.close()
     assert process.communicate()[1] == b""
     assert process.returncode == 0
+
+
+# --- The roofline ---------------------------------------------------------------------------------
+
+# Easy to divide by: a million of everything a second, and a tenth of a second for a launch.
+SLOW = Gpu("slow", bfloat16=2e6, float32=1e6, memory=1e6, launch=0.1)
+
+
+def product_seconds(rows: int, inner: int, columns: int, dtype: torch.dtype) -> float:
+    """What the clock says of one matrix product."""
+    shape = {"device": "meta", "dtype": dtype}
+    left = torch.empty(rows, inner, **shape)
+    right = torch.empty(inner, columns, **shape)
+    with KernelClock(SLOW) as clock:
+        left @ right
+    return clock.seconds
+
+
+def test_a_large_product_takes_its_operations():
+    """2 x 200^3 are 16 million; its 3 x 200^2 numbers are 0.48 million bytes in float32."""
+    assert product_seconds(200, 200, 200, torch.float32) == pytest.approx(16.0)
+    assert product_seconds(200, 200, 200, torch.bfloat16) == pytest.approx(8.0)
+
+
+def test_a_thin_product_takes_its_bytes():
+    """A million bytes are 1 s: 2 x 500,000 numbers of four bytes; two operations for each."""
+    seconds = product_seconds(500_000, 1, 1, torch.float32)
+    assert seconds == pytest.approx(4 * (500_000 + 1 + 500_000) / 1e6)
+
+
+def test_a_tiny_product_takes_its_launch():
+    assert product_seconds(2, 2, 2, torch.float32) == 0.1
+
+
+def test_views_of_memory_take_nothing():
+    x = torch.empty(4, 6, device="meta")
+    with KernelClock(SLOW) as clock:
+        x.t().reshape(6, 4)[1:].unsqueeze(0)
+    assert clock.seconds == 0.0
+
+
+def test_the_peaks_are_the_data_sheets():
+    """Dense bfloat16 is half of what the sheet says with sparsity: 1,979 TFLOP/s."""
+    assert H100.bfloat16 == pytest.approx(0.4 * 1979e12 / 2, rel=1e-3)
+    assert H100.float32 == pytest.approx(0.9 * 67e12)
+    assert H100.memory == pytest.approx(0.75 * 3.35e12)
+
+
+def test_a_step_takes_its_launches_where_each_kernel_is_tiny(cifar10):
+    """With nothing but a floor for launches, the time is their number: those of the networks."""
+    endless = Gpu("endless", math.inf, math.inf, math.inf, launch=1.0)
+    launches = step_seconds(cifar10, endless)
+    views_and_rest = 400 + 100 + 1
+    # 20 convolutions and as many BatchNorms, forward and backward, for each of two resolutions.
+    assert launches - views_and_rest > 2 * 20 * (1 + 2 + 2 + 2)
+    assert launches < 1100
+
+
+def test_a_step_takes_its_operations_where_nothing_else_costs(cifar10):
+    """The sum of the kernels' operations is what is counted elsewhere."""
+    narrow = Gpu("narrow", 1e12, 1e12, math.inf, launch=0.0)
+    by_hand = 128 * flops_per_image(step_shape(cifar10)) / 1e12
+    assert step_seconds(cifar10, narrow) == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_an_evaluation_takes_each_images_operations_and_the_neighbours(cifar10):
+    narrow = Gpu("narrow", 1e12, 1e12, math.inf, launch=0.0)
+    supervised = step_shape(cifar10.replace(method="supervised"))
+    forward = flops_per_image(supervised) / 3  # a backward pass is two more
+    by_hand = (60_000 * forward + 2 * 50_000 * 10_000 * 512) / 1e12
+    assert evaluation_seconds(cifar10, 50_000, 10_000, narrow) == pytest.approx(by_hand, rel=0.05)
+
+
+def test_a_gpus_hours_are_estimated_until_they_are_measured(cifar10):
+    line = plan.bill(cifar10, {})
+    by_hand = 78_000 * step_seconds(cifar10) + 200 * evaluation_seconds(cifar10, 50_000, 10_000)
+    assert line["cuda"] == pytest.approx(by_hand)
+    assert line["cuda_source"] == "estimated: roofline of an H100"
+
+
+def test_a_gpus_hours_are_the_measured_ones_where_there_are_some(cifar10, measured):
+    line = plan.bill(cifar10, {"cuda": measured["cpu"]})
+    assert line["cuda"] == pytest.approx(78_000 * 128 / 100 + 200 * 60_000 / 600)
+    assert line["cuda_source"].startswith("measured on ")
+
+
+def test_a_row_of_cifar10_is_estimated_at_minutes():
+    """Between the 134 GFLOP a step at the sheet's peak, and a step that waits for each launch."""
+    for file in sorted((project_root() / "params" / "paper").glob("cifar10_*.yaml")):
+        minutes = plan.bill(TrainConfig.from_yaml(file), {})["cuda"] / 60
+        assert 2 < minutes < 6, file.stem
+
+
+def test_the_bill_says_of_each_number_which_it_is():
+    command = [sys.executable, "-m", "pipeline.plan", "params/fast.yaml"]
+    done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=True)
+    row, *_ = [line for line in done.stdout.splitlines() if line.startswith("glyphs-infomax")]
+    assert "estimated: roofline of an H100" in row or "measured on " in row
