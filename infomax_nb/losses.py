@@ -99,6 +99,8 @@ class InfoMaxLoss(torch.nn.Module):
         kappa: concentration of the kernel, 0 < kappa <= 1e4.
         alpha: weight of the global entropy, >= 0.
         beta: weight of the local entropy, >= 0.
+        equal_shares: whether all processes are known to have the same number of images; else they
+            ask each other at each call, and wait for the answers.
 
     Raises:
         ParameterError: kappa, alpha or beta is not in its range.
@@ -108,8 +110,15 @@ class InfoMaxLoss(torch.nn.Module):
     0.0003
     """
 
-    def __init__(self, kappa: float = KAPPA, alpha: float = 1.0, beta: float = 1.0):
+    def __init__(
+        self,
+        kappa: float = KAPPA,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        equal_shares: bool = False,
+    ):
         super().__init__()
+        self.equal_shares = equal_shares
         self.kappa = check_positive("kappa", kappa, KAPPA_MAX)
         self.alpha = check_positive("alpha", alpha, zero=True)
         self.beta = check_positive("beta", beta, zero=True)
@@ -141,18 +150,21 @@ class InfoMaxLoss(torch.nn.Module):
             z = unit_rows(torch.stack(list(views)))
             rows = z.flatten(0, 1)
             together = world_size() > 1 and not alone
-            columns, offset, n = all_rows(rows) if together else (None, 0, len(rows))
+            columns, offset, n = None, 0, len(rows)
+            if together:
+                columns, offset, n = all_rows(rows, self.equal_shares)
             every = log_sum_exp(rows, self.kappa, columns, offset)
             own = log_sum_exp_of_groups(z.transpose(0, 1), self.kappa)
-            means = [_mean_of_all(x, n) if together else x.double().mean() for x in (every, own)]
+            both = (every, own)
+            means = _means_of_all(n, *both) if together else [x.double().mean() for x in both]
             h_global, h_local = [_entropy(mean, n, z.shape[2], self.kappa) for mean in means]
         return h_global, h_local
 
 
-def _mean_of_all(x: Tensor, n: int) -> Tensor:
-    """The mean over the n entries of all processes; its gradient is right once DDP has averaged."""
-    own = x.double().sum() * (world_size() / n)
-    return own + (torch.stack(gather(own.detach())).mean() - own).detach()
+def _means_of_all(n: int, *values: Tensor) -> Tensor:
+    """Means over the n entries of all processes; gradients are right once DDP has averaged."""
+    own = torch.stack([x.double().sum() for x in values]) * (world_size() / n)
+    return own + (torch.stack(gather(own.detach())).mean(0) - own).detach()
 
 
 def mutual_information(h_global: float, h_local: float, n_views: int, n_total: int) -> dict:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins import TorchCheckpointIO, environments
+from pytorch_lightning.plugins import environments
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.config import TrainConfig
@@ -26,9 +26,11 @@ from infomax_nb.methods import Method, build
 from infomax_nb.notebook import is_interactive
 from infomax_nb.seeds import Use, stream
 from infomax_nb.train.branches import find_start, new_header
+from infomax_nb.train.checkpoints import CHECKPOINTS
 from infomax_nb.train.job import Job
 from infomax_nb.train.module import PretrainModule
 from infomax_nb.train.recorder import Recorder
+from infomax_nb.train.together import StepsTogether, gradients_alone
 
 
 def pretrain(job: Job) -> dict:
@@ -69,7 +71,9 @@ def pretrain(job: Job) -> dict:
             with exact(), memory_errors("training", f"use a batch_size below {config.batch_size}"):
                 trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
         except SIGTERMException:
-            sys.exit(143)  # 128 + SIGTERM; Lightning itself would exit as if all were well
+            # 128 + SIGTERM; Lightning itself would exit as if all were well. It kills the process
+            # that has started others where one of these fails.
+            sys.exit(0 if job.peers.launcher == "own" and job.peers.rank else 143)
 
     if trainer.is_global_zero:
         job.run.write_weights({**method.cpu().state_dict(), "n_classes": len(train.classes)})
@@ -110,29 +114,21 @@ def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
     cuda = job.config.device == "cuda"
     several = job.peers.world > 1
     options: dict = {"accelerator": job.config.device, "sync_batchnorm": cuda and several}
-    options |= {"strategy": "ddp" if several else "auto", **job.peers.recorded()}
+    options |= {"strategy": gradients_alone() if several else "auto", **job.peers.recorded()}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
-    return pl.Trainer(
+    trainer = pl.Trainer(
         max_epochs=job.config.epochs,
         precision="bf16-mixed" if job.config.precision == "bf16" else "32-true",
         callbacks=[recorder],
-        plugins=[LAUNCHERS[job.peers.launcher](), _PlainCheckpoints()],
+        plugins=[LAUNCHERS[job.peers.launcher](), CHECKPOINTS[job.config.device]()],
         # A folder that doesn't exist: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt in it.
         default_root_dir=job.run.path / "nothing",
         enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # not in a log
         **options,
     )
-
-
-class _PlainCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are written straight to their place.
-
-    Lightning itself writes to the system's temporary folder first, where a killed process would
-    leave its file.
-    """
-
-    def save_checkpoint(self, checkpoint, path, storage_options=None):
-        torch.save(checkpoint, path)
+    if several:
+        trainer.fit_loop.epoch_loop = StepsTogether(trainer)
+    return trainer
 
 
 class _SrunEnvironment(environments.SLURMEnvironment):
