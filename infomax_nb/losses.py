@@ -94,13 +94,13 @@ class InfoMaxLoss(torch.nn.Module):
     averaging, are those of one process with the whole batch.
 
     `h_global` and `h_local` are the entropies of the last call, without gradient: scalars in nats.
+    Where all processes are known to have equally many images, `equal_shares = True` spares them
+    asking each other at each call.
 
     Args:
         kappa: concentration of the kernel, 0 < kappa <= 1e4.
         alpha: weight of the global entropy, >= 0.
         beta: weight of the local entropy, >= 0.
-        equal_shares: whether all processes are known to have the same number of images; else they
-            ask each other at each call, and wait for the answers.
 
     Raises:
         ParameterError: kappa, alpha or beta is not in its range.
@@ -110,15 +110,10 @@ class InfoMaxLoss(torch.nn.Module):
     0.0003
     """
 
-    def __init__(
-        self,
-        kappa: float = KAPPA,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        equal_shares: bool = False,
-    ):
+    equal_shares = False
+
+    def __init__(self, kappa: float = KAPPA, alpha: float = 1.0, beta: float = 1.0):
         super().__init__()
-        self.equal_shares = equal_shares
         self.kappa = check_positive("kappa", kappa, KAPPA_MAX)
         self.alpha = check_positive("alpha", alpha, zero=True)
         self.beta = check_positive("beta", beta, zero=True)
@@ -150,9 +145,8 @@ class InfoMaxLoss(torch.nn.Module):
             z = unit_rows(torch.stack(list(views)))
             rows = z.flatten(0, 1)
             together = world_size() > 1 and not alone
-            columns, offset, n = None, 0, len(rows)
-            if together:
-                columns, offset, n = all_rows(rows, self.equal_shares)
+            one = (None, 0, len(rows))
+            columns, offset, n = all_rows(rows, self.equal_shares) if together else one
             every = log_sum_exp(rows, self.kappa, columns, offset)
             own = log_sum_exp_of_groups(z.transpose(0, 1), self.kappa)
             both = (every, own)

@@ -10,8 +10,8 @@ class InfoMax(Method):
 
     def build(self, config, features, n_classes):
         self.projector = mlp(features, config.proj_dim)
-        weights = (config.alpha, config.beta)
-        self.objective = InfoMaxLoss(config.kappa, *weights, equal_shares=True)
+        self.objective = InfoMaxLoss(config.kappa, config.alpha, config.beta)
+        self.objective.equal_shares = True
 
     def losses(self, labels, projections):
         return {

@@ -1,5 +1,6 @@
 """How checkpoints are written: whole or not at all, on CUDA beside the training."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,4 +40,4 @@ class CheckpointsBeside(AsyncCheckpointIO):
         super().save_checkpoint(move_data_to_device(checkpoint, torch.device("cpu")), path)
 
 
-CHECKPOINTS = {"cpu": WholeCheckpoints, "cuda": CheckpointsBeside}
+CHECKPOINTS: dict[str, Callable] = {"cpu": WholeCheckpoints, "cuda": CheckpointsBeside}

@@ -18,10 +18,12 @@ from pytorch_lightning.plugins import environments
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.data.decoded import FOLDER, decoded_once, place
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
+from infomax_nb.files import data_folder
 from infomax_nb.methods import Method, build
 from infomax_nb.notebook import is_interactive
 from infomax_nb.seeds import Use, stream
@@ -53,7 +55,7 @@ def pretrain(job: Job) -> dict:
     device = _prepare_device(job)
     cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
     with memory_errors("images and network were loaded", cure):
-        train, test = _on_device(device, job.train, job.test)
+        train, test = _on_device(job, device)
         method = _untrained(config, len(train.classes)).to(device)
 
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
@@ -91,11 +93,15 @@ def _prepare_device(job: Job) -> torch.device:
     return torch.device(job.config.device)
 
 
-def _on_device(device: torch.device, *sets: ImageSet) -> list[ImageSet]:
-    """The sets, on the GPU if they fill less than half of it; else Lightning moves each batch."""
-    size = sum(each.images.nbytes for each in sets)
-    fits = device.type == "cuda" and size < torch.cuda.mem_get_info()[0] / 2
-    return [each.to(device) if fits else each for each in sets]
+def _on_device(job: Job, device: torch.device) -> list[ImageSet]:
+    """Training and test images: on the GPU if they fill less than half of it, or near it."""
+    sets = [job.train, job.test]
+    if device.type != "cuda":
+        return sets
+    folder = job.run.path.parent / FOLDER
+    data = (data_folder(job.config.data_root), job.fingerprint["digest"])
+    room = torch.cuda.mem_get_info()[0] / 2
+    return place(sets, device, room, lambda files: decoded_once(files, folder, *data))
 
 
 def _untrained(config: TrainConfig, n_classes: int) -> Method:
