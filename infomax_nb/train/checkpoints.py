@@ -24,14 +24,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class CheckpointsBeside(AsyncCheckpointIO):
-    """The same, written by a thread while training goes on.
+    """Checkpoints that a thread writes, as another kind would, while training goes on.
 
     What training goes on to change is copied first. One checkpoint is whole before the next one is
     copied. An error is raised at the next one, or when training ends.
     """
-
-    def __init__(self):
-        super().__init__(WholeCheckpoints())
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         """Let the thread write it, once it has written the one before."""
@@ -40,4 +37,7 @@ class CheckpointsBeside(AsyncCheckpointIO):
         super().save_checkpoint(move_data_to_device(checkpoint, torch.device("cpu")), path)
 
 
-CHECKPOINTS: dict[str, Callable] = {"cpu": WholeCheckpoints, "cuda": CheckpointsBeside}
+CHECKPOINTS: dict[str, Callable] = {
+    "cpu": WholeCheckpoints,
+    "cuda": lambda: CheckpointsBeside(WholeCheckpoints()),
+}
