@@ -1,5 +1,6 @@
 """Processes that train one run together: what they exchange, and how they stop at the same step."""
 
+import math
 import signal
 import threading
 import time
@@ -40,7 +41,7 @@ class ExitSignal:
         self.asked = False
         self.steps_left = 1
         self.steps = 1
-        self.last = time.monotonic()
+        self.last = -math.inf  # so the first question is asked again at the next step
         self.answer: torch.Tensor | None = None
         self.wait: Callable[[], Any]
 
@@ -68,7 +69,7 @@ class ExitSignal:
     def _ask(self) -> None:
         """Ask after how many steps to ask again, which is 0 if one process is to stop."""
         now = time.monotonic()
-        steps = int(SECONDS * self.steps / max(now - self.last, 1e-6))
+        steps = int(self.steps * SECONDS / max(now - self.last, 1e-6))
         self.last = now
         own = 0 if self.asked else min(max(steps, 1), MOST_STEPS)
         answer = torch.full((), own, device=self.device)

@@ -1,12 +1,15 @@
-"""Trains runs as one of several processes, and prints what they exchange at three steps.
+"""Trains runs as one of several processes, and notes what they exchange at three steps.
 
-`counted.py [CONFIG, ...]`, in JSON. Each process prints a line of JSON for each run: the name and
-the shapes of each collective operation, as torch's profiler sees them, DDP's own among them.
+`counted.py [CONFIG, ...]`, in JSON. The first process writes `METHOD.json` to the folder of a run's
+directory: name and shapes of each collective operation that torch's profiler sees, DDP's own among
+them.
 """
 
 import json
 import sys
+from pathlib import Path
 
+from lightly.utils.dist import rank
 from torch.profiler import ProfilerActivity, profile
 
 from infomax_nb.config import TrainConfig
@@ -17,7 +20,7 @@ FIRST, LAST = 2, 5  # steps whose forward passes begin and end what is counted
 
 
 def counted(kind: type[Method]) -> type[Method]:
-    """The method, which profiles three of its steps and prints what it saw."""
+    """The method, which profiles three of its steps and notes what it saw."""
 
     class Counted(kind):
         def forward(self, *given):
@@ -27,7 +30,10 @@ def counted(kind: type[Method]) -> type[Method]:
             if self.step == LAST:
                 self.seen.stop()
                 events = [each for each in self.seen.events() if each.name.startswith("gloo:")]
-                print(json.dumps([[each.name, each.input_shapes] for each in events]), flush=True)
+                if rank() == 0:
+                    seen = [[each.name, each.input_shapes] for each in events]
+                    place = Path(self.config.runs_dir) / f"{self.config.method}.json"
+                    place.write_text(json.dumps(seen))
             return super().forward(*given)
 
     return Counted
