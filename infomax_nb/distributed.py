@@ -162,5 +162,5 @@ def gathered(rows: Tensor) -> Tensor:
 def share_buffers(module: torch.nn.Module) -> None:
     """Give all processes the first one's buffers, such as BatchNorm's running statistics."""
     if world_size() > 1:
-        for buffer in module.buffers():
+        for buffer in filter(torch.numel, module.buffers()):  # lightly has empty ones
             torch.distributed.broadcast(buffer, src=0)
