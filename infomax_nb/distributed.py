@@ -136,15 +136,18 @@ def _number(name: str, default: int = 0) -> int:
     return int(text)
 
 
-def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
+def all_rows(rows: Tensor, equal: bool = False) -> tuple[Tensor, int, int]:
     """The rows of all processes, with gradient, in the order of ranks.
 
     Args:
         rows: (n, D), of this process; others may have another n.
+        equal: whether all are known to have the same n. Else they are asked, which takes a wait.
 
     Returns:
         All rows (N, D), the index of this process's first one, and N.
     """
+    if equal:
+        return gathered(rows), rank() * len(rows), world_size() * len(rows)
     counts = [int(n) for n in gather(torch.tensor(len(rows), device=rows.device))]
     padded = gather(torch.nn.functional.pad(rows, (0, 0, 0, max(counts) - len(rows))))
     whole = torch.cat([part[:n] for part, n in zip(padded, counts, strict=True)])
@@ -154,3 +157,10 @@ def all_rows(rows: Tensor) -> tuple[Tensor, int, int]:
 def gathered(rows: Tensor) -> Tensor:
     """The rows (B, D) of all processes, the same number of each, with gradient."""
     return rows if world_size() == 1 else torch.cat(gather(rows))
+
+
+def share_buffers(module: torch.nn.Module) -> None:
+    """Give all processes the first one's buffers, such as BatchNorm's running statistics."""
+    if world_size() > 1:
+        for buffer in filter(torch.numel, module.buffers()):  # lightly has empty ones
+            torch.distributed.broadcast(buffer, src=0)

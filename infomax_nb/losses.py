@@ -94,6 +94,8 @@ class InfoMaxLoss(torch.nn.Module):
     averaging, are those of one process with the whole batch.
 
     `h_global` and `h_local` are the entropies of the last call, without gradient: scalars in nats.
+    Where all processes are known to have equally many images, `equal_shares = True` spares them
+    asking each other at each call.
 
     Args:
         kappa: concentration of the kernel, 0 < kappa <= 1e4.
@@ -107,6 +109,8 @@ class InfoMaxLoss(torch.nn.Module):
     >>> round(InfoMaxLoss(kappa=10.0)(views).item(), 4)
     0.0003
     """
+
+    equal_shares = False
 
     def __init__(self, kappa: float = KAPPA, alpha: float = 1.0, beta: float = 1.0):
         super().__init__()
@@ -141,18 +145,20 @@ class InfoMaxLoss(torch.nn.Module):
             z = unit_rows(torch.stack(list(views)))
             rows = z.flatten(0, 1)
             together = world_size() > 1 and not alone
-            columns, offset, n = all_rows(rows) if together else (None, 0, len(rows))
+            one = (None, 0, len(rows))
+            columns, offset, n = all_rows(rows, self.equal_shares) if together else one
             every = log_sum_exp(rows, self.kappa, columns, offset)
             own = log_sum_exp_of_groups(z.transpose(0, 1), self.kappa)
-            means = [_mean_of_all(x, n) if together else x.double().mean() for x in (every, own)]
+            both = (every, own)
+            means = _means_of_all(n, *both) if together else [x.double().mean() for x in both]
             h_global, h_local = [_entropy(mean, n, z.shape[2], self.kappa) for mean in means]
         return h_global, h_local
 
 
-def _mean_of_all(x: Tensor, n: int) -> Tensor:
-    """The mean over the n entries of all processes; its gradient is right once DDP has averaged."""
-    own = x.double().sum() * (world_size() / n)
-    return own + (torch.stack(gather(own.detach())).mean() - own).detach()
+def _means_of_all(n: int, *values: Tensor) -> Tensor:
+    """Means over the n entries of all processes; gradients are right once DDP has averaged."""
+    own = torch.stack([x.double().sum() for x in values]) * (world_size() / n)
+    return own + (torch.stack(gather(own.detach())).mean(0) - own).detach()
 
 
 def mutual_information(h_global: float, h_local: float, n_views: int, n_total: int) -> dict:

@@ -49,13 +49,13 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
         ParameterError: the data set is not there, or cannot be read.
     """
     if config.dataset.startswith("glyphs"):
-        return {"digest": _digest(glyphs.stencils(config.n_classes)), "files": 0, "bytes": 0}
+        return {"digest": digest_of(glyphs.stencils(config.n_classes)), "files": 0, "bytes": 0}
     root = data_folder(config.data_root)
     roles = _roles(config.dataset, root)
     with file_errors(root):
         stats = [os.stat(path) for path, _ in roles]
     times = [f"{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for stat in stats]
-    key = _digest([str(root), *_joined(roles, times)])
+    key = digest_of([str(root), *_joined(roles, times)])
     cache = runs_folder(config.runs_dir) / CACHE
     known = _read_cache(cache)
     if key in known:
@@ -63,7 +63,7 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
     with _one_at_a_time(cache):
         known = _read_cache(cache)  # another process of this run may have been here meanwhile
         if key not in known:
-            digest = _digest(_joined(roles, _contents(roles, config.damaged == "skip")))
+            digest = digest_of(_joined(roles, _contents(roles, config.damaged == "skip")))
             number = len({path for path, _ in roles})
             size = sum(stat.st_size for stat in stats)
             known[key] = {"digest": digest, "files": number, "bytes": size}
@@ -80,7 +80,7 @@ def pixels_digest(data: ImageSet) -> str | None:
         return None
     rows = zip(data.images.cpu().numpy(), data.labels.cpu().numpy(), strict=True)
     labelled = (image.tobytes() + label.tobytes() for image, label in rows)
-    return _digest(sorted(hashlib.sha256(each).digest() for each in labelled))
+    return digest_of(sorted(hashlib.sha256(each).digest() for each in labelled))
 
 
 def described(data: dict[str, Any], test: ImageSet) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _content(path: str, skip: bool) -> str:
         return "cannot be read"
 
 
-def _digest(parts: Iterable[str | bytes]) -> str:
+def digest_of(parts: Iterable[str | bytes]) -> str:
     """Hexadecimal digest of the parts in their order; 128 bits."""
     whole = hashlib.sha256()
     for part in parts:

@@ -1,5 +1,6 @@
-"""`ImageSet`, images with labels, and `ImageFiles`, images that stay in their files."""
+"""`ImageSet`, images with labels; `ImageFiles` and `DecodedImages` hold those of large sets."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,9 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from tqdm import tqdm
 
 from infomax_nb.data.decoding import decode_image
 from infomax_nb.errors import file_errors
+from infomax_nb.notebook import is_interactive
 
 
 class ImageFiles:
@@ -29,6 +32,7 @@ class ImageFiles:
     """
 
     device = torch.device("cpu")
+    pinned = False  # whether what is taken lies in memory that a GPU can copy from unattended
 
     def __init__(self, paths: np.ndarray, size: int | None = None):
         self.paths = paths
@@ -43,18 +47,34 @@ class ImageFiles:
     def __getitem__(self, rows: Tensor | slice | int) -> Tensor:
         chosen = self.paths[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
         paths = np.asarray(chosen, object)  # a single row gives a string
-        images = np.empty((*paths.shape, *self.shape[1:]), np.uint8)
+        shape = (*paths.shape, *self.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
+        pixels = images.numpy().reshape(-1, *self.shape[1:])
         with ThreadPoolExecutor() as pool:
-            list(pool.map(self._decode, paths.flat, images.reshape(-1, *self.shape[1:])))
-        return torch.from_numpy(images)
+            list(pool.map(self._decode, paths.flat, pixels))
+        return images
 
     def split(self, n: int) -> Iterator[Tensor]:
         """Chunks (n, 3, H, W), each decoded while the caller works on the one before."""
         return read_ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
 
-    def to(self, device: torch.device | str) -> "ImageFiles":
-        """The same object: files stay where they are."""
-        return self
+    def chunks(self) -> Iterator[Tensor]:
+        """All images, in chunks, with a progress bar (none in a log)."""
+        quiet = not (is_interactive() or sys.stderr.isatty())
+        bar = tqdm(desc="images decoded once", total=len(self), disable=quiet, leave=False)
+        with bar:
+            for chunk in self.split(512):
+                yield chunk
+                bar.update(len(chunk))
+
+    def to(self, device: torch.device | str) -> Tensor:
+        """All images, decoded, on the device."""
+        whole = torch.empty(self.shape, dtype=torch.uint8, device=device)
+        first = 0
+        for chunk in self.chunks():
+            whole[first : first + len(chunk)] = chunk
+            first += len(chunk)
+        return whole
 
     def _decode(self, path: str, pixels: np.ndarray) -> None:
         """Write the image in a file to `pixels` (3, H, W)."""
@@ -65,6 +85,29 @@ class ImageFiles:
                 raise ValueError(f"it has {image.size} pixels, the first one {frame}")
             square = ImageOps.fit(image, frame, Image.Resampling.BICUBIC)
             pixels[:] = np.asarray(square).transpose(2, 0, 1)
+
+
+class DecodedImages(ImageFiles):
+    """Images that are decoded, in memory or in a file that is mapped, and stay there.
+
+    Args:
+        pixels: uint8 (N, 3, H, W), on the CPU.
+    """
+
+    def __init__(self, pixels: Tensor):
+        self.pixels = pixels
+        self.shape = pixels.shape
+        self.nbytes = pixels.nbytes
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, rows: Tensor | slice | int) -> Tensor:
+        if isinstance(rows, Tensor) and rows.ndim == 1 and rows.dtype == torch.long:
+            chosen = self.pixels.index_select(0, rows)  # nine times as fast as indexing
+        else:
+            chosen = self.pixels[rows]
+        return chosen.pin_memory() if self.pinned else chosen
 
 
 def read_ahead(read: Callable, parts: Iterable) -> Iterator:
@@ -110,5 +153,5 @@ class ImageSet:
         return replace(self, **chosen)
 
     def to(self, device: torch.device | str) -> "ImageSet":
-        """The same set with labels and images (files excepted) on `device`."""
+        """The same set with labels and images on `device`; those in files are decoded."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))

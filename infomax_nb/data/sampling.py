@@ -38,7 +38,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled batches of one epoch; an incomplete last one is dropped.
 
-    The order depends only on `seed` and `epoch`. `ImageFiles` are decoded one batch ahead.
+    The order depends only on `seed` and `epoch`. `ImageFiles` are read one batch ahead.
 
     Args:
         data: the images.
@@ -58,8 +58,11 @@ def batches(
     whole = order[: steps * size].reshape(steps, size)
     shares = (rows.tensor_split(world)[rank] for rows in whole[first:])
 
-    def read(rows: Tensor) -> tuple[Tensor, Tensor]:
-        return data.images[rows], data.labels[rows]
-
     in_files = isinstance(data.images, ImageFiles)
+    pinned = isinstance(data.images, ImageFiles) and data.images.pinned
+
+    def read(rows: Tensor) -> tuple[Tensor, Tensor]:
+        labels = data.labels[rows]
+        return data.images[rows], labels.pin_memory() if pinned else labels
+
     yield from read_ahead(read, shares) if in_files else map(read, shares)

@@ -11,6 +11,7 @@ class InfoMax(Method):
     def build(self, config, features, n_classes):
         self.projector = mlp(features, config.proj_dim)
         self.objective = InfoMaxLoss(config.kappa, config.alpha, config.beta)
+        self.objective.equal_shares = True
 
     def losses(self, labels, projections):
         return {

@@ -185,7 +185,8 @@ def _probe_imagenet(job: Job) -> dict:
     backbone = trained.method().get_submodule("backbone").to(device)
     width: int = backbone.num_features  # type: ignore[assignment]  # timm's networks have it
     evaluation = OnlineEvaluation(job.train, job.test, width, config.seed, device)
-    measured = evaluation(backbone, config.epochs, passes=2 * config.epochs)
+    evaluations = int(trained.metrics.effective_rank.count())
+    measured = evaluation(backbone, config.epochs, passes=2 * evaluations)
     metrics = pd.DataFrame([{"epoch": config.epochs, **measured}])
     evaluation.write(job.run.path / "predictions.npz")
     job.run.write("metrics.csv", metrics.to_csv(index=False))

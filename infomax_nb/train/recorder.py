@@ -8,9 +8,8 @@ import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from infomax_nb.distributed import gathered
+from infomax_nb.distributed import gathered, share_buffers
 from infomax_nb.evaluation.online import OnlineEvaluation
-from infomax_nb.files import atomic_write
 from infomax_nb.losses import mutual_information
 from infomax_nb.objective.diagnostics import diagnostics
 from infomax_nb.train.run import Run
@@ -72,6 +71,7 @@ class Recorder(pl.callbacks.Checkpoint):
         for name, total in module.totals().items():
             row[name] = float(total) / trainer.num_training_batches
         _refuse_nan_and_infinity(row, module)
+        share_buffers(module.method)
         middle = time.perf_counter()
         row |= self._measured(row, module)
         end = time.perf_counter()
@@ -83,6 +83,8 @@ class Recorder(pl.callbacks.Checkpoint):
     def on_exception(self, trainer, module, exception) -> None:
         if isinstance(exception, SIGTERMException):  # raised between two steps
             self._save(trainer, self.run.checkpoint)
+            trainer.strategy.checkpoint_io.teardown()  # the file is whole
+            trainer.strategy.barrier()  # before any process ends: launchers then end all others
 
     def _measured(self, row: dict, module) -> dict[str, float]:
         """What an epoch's row gets beside its losses.
@@ -125,10 +127,7 @@ class Recorder(pl.callbacks.Checkpoint):
 
     def _save(self, trainer, path: Path) -> None:
         """Write a checkpoint. All processes take part, the first one writes."""
-        if trainer.is_global_zero:
-            atomic_write(path, trainer.save_checkpoint)
-        else:
-            trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path)
         self.last_save = time.monotonic()
 
 

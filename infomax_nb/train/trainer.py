@@ -14,21 +14,25 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins import TorchCheckpointIO, environments
+from pytorch_lightning.plugins import environments
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.data.decoded import FOLDER, decoded_once, place
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
+from infomax_nb.files import data_folder
 from infomax_nb.methods import Method, build
 from infomax_nb.notebook import is_interactive
 from infomax_nb.seeds import Use, stream
 from infomax_nb.train.branches import find_start, new_header
+from infomax_nb.train.checkpoints import CHECKPOINTS
 from infomax_nb.train.job import Job
 from infomax_nb.train.module import PretrainModule
 from infomax_nb.train.recorder import Recorder
+from infomax_nb.train.together import StepsTogether, gradients_alone
 
 
 def pretrain(job: Job) -> dict:
@@ -51,7 +55,7 @@ def pretrain(job: Job) -> dict:
     device = _prepare_device(job)
     cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
     with memory_errors("images and network were loaded", cure):
-        train, test = _on_device(device, job.train, job.test)
+        train, test = _on_device(job, device)
         method = _untrained(config, len(train.classes)).to(device)
 
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
@@ -69,7 +73,9 @@ def pretrain(job: Job) -> dict:
             with exact(), memory_errors("training", f"use a batch_size below {config.batch_size}"):
                 trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
         except SIGTERMException:
-            sys.exit(143)  # 128 + SIGTERM; Lightning itself would exit as if all were well
+            # 128 + SIGTERM; Lightning itself would exit as if all were well. It kills the process
+            # that has started others where one of these fails.
+            sys.exit(0 if job.peers.launcher == "own" and job.peers.rank else 143)
 
     if trainer.is_global_zero:
         job.run.write_weights({**method.cpu().state_dict(), "n_classes": len(train.classes)})
@@ -87,11 +93,15 @@ def _prepare_device(job: Job) -> torch.device:
     return torch.device(job.config.device)
 
 
-def _on_device(device: torch.device, *sets: ImageSet) -> list[ImageSet]:
-    """The sets, on the GPU if they fill less than half of it; else Lightning moves each batch."""
-    size = sum(each.images.nbytes for each in sets)
-    fits = device.type == "cuda" and size < torch.cuda.mem_get_info()[0] / 2
-    return [each.to(device) if fits else each for each in sets]
+def _on_device(job: Job, device: torch.device) -> list[ImageSet]:
+    """Training and test images: on the GPU if they fill less than half of it, or near it."""
+    sets = [job.train, job.test]
+    if device.type != "cuda":
+        return sets
+    folder = job.run.path.parent / FOLDER
+    data = (data_folder(job.config.data_root), job.fingerprint["digest"])
+    room = torch.cuda.mem_get_info()[0] / 2
+    return place(sets, device, room, lambda files: decoded_once(files, folder, *data))
 
 
 def _untrained(config: TrainConfig, n_classes: int) -> Method:
@@ -110,29 +120,21 @@ def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
     cuda = job.config.device == "cuda"
     several = job.peers.world > 1
     options: dict = {"accelerator": job.config.device, "sync_batchnorm": cuda and several}
-    options |= {"strategy": "ddp" if several else "auto", **job.peers.recorded()}
+    options |= {"strategy": gradients_alone() if several else "auto", **job.peers.recorded()}
     options |= dict.fromkeys(("logger", "enable_model_summary", "use_distributed_sampler"), False)
-    return pl.Trainer(
+    trainer = pl.Trainer(
         max_epochs=job.config.epochs,
         precision="bf16-mixed" if job.config.precision == "bf16" else "32-true",
         callbacks=[recorder],
-        plugins=[LAUNCHERS[job.peers.launcher](), _PlainCheckpoints()],
+        plugins=[LAUNCHERS[job.peers.launcher](), CHECKPOINTS[job.config.device]()],
         # A folder that doesn't exist: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt in it.
         default_root_dir=job.run.path / "nothing",
         enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # not in a log
         **options,
     )
-
-
-class _PlainCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are written straight to their place.
-
-    Lightning itself writes to the system's temporary folder first, where a killed process would
-    leave its file.
-    """
-
-    def save_checkpoint(self, checkpoint, path, storage_options=None):
-        torch.save(checkpoint, path)
+    if several:
+        trainer.fit_loop.epoch_loop = StepsTogether(trainer)
+    return trainer
 
 
 class _SrunEnvironment(environments.SLURMEnvironment):

@@ -1,4 +1,7 @@
-"""Trains a run of InfoMax and kills it in one of its epochs: `killed.py CONFIG EPOCH`, in JSON."""
+"""Trains a run of InfoMax and kills it in one of its epochs: `killed.py CONFIG EPOCH [beside]`.
+
+CONFIG is JSON. With `beside`, checkpoints are written beside the training, as on CUDA.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ import sys
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods import METHODS, InfoMax
+from infomax_nb.train.checkpoints import CHECKPOINTS
 from infomax_nb.train.fitting import fit
 
 
@@ -21,4 +25,6 @@ class Killed(InfoMax):
 
 if __name__ == "__main__":
     METHODS["infomax"] = Killed
+    if sys.argv[3:] == ["beside"]:
+        CHECKPOINTS["cpu"] = CHECKPOINTS["cuda"]
     fit(TrainConfig(**json.loads(sys.argv[1])))

@@ -234,7 +234,7 @@ def test_a_file_writes_everything_out(stem):
         "seed": 0,
         "stem": "imagenet",
         "n_train": None,
-        "eval_every": 1,
+        "eval_every": 10 if values["dataset"].startswith("imagenet") else 1,
         "epochs": EPOCHS[values["dataset"]],
         "image_size": SIZES[values["dataset"]],
     }
@@ -254,6 +254,14 @@ def test_lc25000s_epochs_are_25000_steps():
     assert (EPOCHS["lc25000"] - 1) * steps < 25_000 <= EPOCHS["lc25000"] * steps
     for path in (path for stem, path in FILES.items() if stem.startswith("lc25000_")):
         assert "156 steps an epoch, so 161 epochs" in path.read_text()
+
+
+def test_imagenets_file_says_how_many_passes_its_head_gets():
+    """Two at each evaluation."""
+    text = FILES["imagenet_infomax_resnet50"].read_text()
+    config = TrainConfig.from_yaml(FILES["imagenet_infomax_resnet50"])
+    evaluations = len([epoch for epoch in range(1, 101) if epoch % config.eval_every == 0])
+    assert f"it gets {2 * evaluations} in all instead of {2 * config.epochs}" in text
 
 
 def test_imagenet100_evaluates_imagenets_run():

@@ -22,6 +22,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.sampling import batches
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
+from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.evaluation.representation import features
 from infomax_nb.files import atomic_write
 from infomax_nb.losses import InfoMaxLoss
@@ -282,6 +283,17 @@ def test_imagenet100_is_evaluated_on_its_own_classes(imagenet100):
     metrics = imagenet100.metrics
     assert metrics.epoch.tolist() == [2]
     assert metrics.knn_top1.tolist() == pytest.approx([topk_accuracy(votes, test.labels, 1)])
+
+
+def test_imagenet100s_head_gets_as_many_passes_as_imagenets_has_had(imagenet100):
+    """Two at each evaluation, and there is one: after the second of two epochs."""
+    config = imagenet100.config.replace(eval_every=2)
+    run = fit(config)
+    evaluation = OnlineEvaluation(*datasets(config), 256, config.seed, torch.device("cpu"))
+    evaluation(run.method().backbone, 2, passes=2)
+    assert (
+        run.predictions["linear"].tolist() == torch.stack(evaluation.predicted["linear"]).tolist()
+    )
 
 
 def test_a_finished_run_of_imagenet100_is_reused(imagenet100):
