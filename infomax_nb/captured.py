@@ -107,7 +107,9 @@ def record_cuda_graph(step: Callable[[], Any]) -> tuple[Callable[[], None], Any]
     # Under autocast a weight's cast copy would be kept from outside the graph.
     half = torch.is_autocast_enabled("cuda")
     dtype = torch.get_autocast_dtype("cuda")
-    with torch.autocast("cuda", dtype, enabled=half, cache_enabled=False), torch.cuda.graph(graph):
+    autocast = torch.autocast("cuda", dtype, enabled=half, cache_enabled=False)
+    # Other threads may go on with what a recording forbids its own: pinning the next batch.
+    with autocast, torch.cuda.graph(graph, capture_error_mode="thread_local"):
         outputs = step()
     return graph.replay, outputs
 

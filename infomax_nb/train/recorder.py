@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.distributed import gathered, share_buffers
@@ -134,7 +135,7 @@ class Recorder(pl.callbacks.Checkpoint):
 def _refuse_nan_and_infinity(row: dict, module) -> None:
     """Raise FloatingPointError for a loss, or a weight after the last step, that is no number."""
     weights = module.method.state_dict().values()
-    are_finite = all(value.isfinite().all() for value in weights)
+    are_finite = torch.stack([value.isfinite().all() for value in weights]).all()
     checked = {**row, "weights": 0.0 if are_finite else math.nan}  # one number for all of them
     for name, value in checked.items():
         if not math.isfinite(value):
