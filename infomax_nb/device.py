@@ -138,7 +138,7 @@ def _products_are_float32() -> bool:
 
 
 def host_may_look(x: torch.Tensor) -> bool:
-    """Whether the numbers in x may decide what is computed next.
+    """Whether the numbers in x (...) may decide what is computed next.
 
     On a GPU the host would have to wait for them, and where torch compiles, there are none yet.
     """
@@ -152,7 +152,7 @@ class DeviceConstant:
         self.copies = {value.device: value}
 
     def on(self, device: torch.device) -> torch.Tensor:
-        """The tensor on this device."""
+        """The tensor (...) on this device."""
         if device not in self.copies:
             self.copies[device] = next(iter(self.copies.values())).to(device)
         return self.copies[device]

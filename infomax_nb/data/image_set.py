@@ -68,7 +68,7 @@ class ImageFiles:
                 bar.update(len(chunk))
 
     def to(self, device: torch.device | str) -> Tensor:
-        """All images, decoded, on the device."""
+        """All images, decoded, on the device: uint8 (N, 3, H, W)."""
         whole = torch.empty(self.shape, dtype=torch.uint8, device=device)
         first = 0
         for chunk in self.chunks():

@@ -132,7 +132,7 @@ def hue(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def solarized(x: Tensor) -> Tensor:
-    """Colours with the bright half inverted."""
+    """Colours (3, ...) with the bright half inverted."""
     return torch.where(x >= 128, 255 - x, x)
 
 
@@ -180,9 +180,9 @@ class BoxBlur:
 
 
 def box_radius(sigma: Tensor) -> Tensor:
-    """Of each of the three boxes of a Gaussian blur, in pixels, whole and part.
+    """The radius of each of the three boxes of a Gaussian blur, in pixels, whole and part.
 
-    This is Pillow's `_gaussian_blur_radius`.
+    This is Pillow's `_gaussian_blur_radius`, for standard deviations (...) in pixels.
     """
     variance = sigma**2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
