@@ -8,7 +8,7 @@ import torch
 from lightly.utils.dist import rank, world_size
 from torch import Tensor, nn
 
-from infomax_nb.data.image_set import ImageFiles
+from infomax_nb.data.image_set import ImageFiles, read_ahead
 from infomax_nb.device import exact, resolve
 from infomax_nb.distributed import gathered
 from infomax_nb.errors import memory_errors
@@ -20,18 +20,28 @@ MEMORY_CURE = "take fewer images (n_train), a smaller image_size, or device = cp
 
 
 def inputs(
-    images: Tensor | ImageFiles, device: torch.device | str = "cpu", batch: int | None = None
+    images: Tensor | ImageFiles,
+    device: torch.device | str = "cpu",
+    batch: int | None = None,
+    rows: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """uint8 images (N, 3, H, W) as the network's un-augmented input, a batch at a time.
 
-    By default these are batches of 512 on the CPU, and of up to 4,096 elsewhere.
+    Args:
+        images: all of them.
+        device: where the network is.
+        batch: images at a time; by default 512 on the CPU, and up to 4,096 elsewhere.
+        rows: which images, and in what order; all if None.
     """
     if batch is None:
         height, width = images.shape[2:]
         fit = max(1, _GPU_PIXELS // (height * width))
         batch = 512 if torch.device(device).type == "cpu" else min(4096, fit)
-    for chunk in images.split(batch):
-        channels = chunk.to(device).transpose(0, 1).float()
+    chunks = images.split(batch)
+    if rows is not None:
+        chunks = read_ahead(images.__getitem__, rows.split(batch))
+    for chunk in chunks:
+        channels = chunk.to(device, non_blocking=True).transpose(0, 1).float()
         x = standardise(channels).transpose(0, 1)
         yield x.contiguous(memory_format=torch.channels_last)
 
@@ -65,7 +75,7 @@ def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | Non
     doing = f"the features of {len(images):,} images of {images.shape[-1]} pixels were computed"
     with exact(), memory_errors(doing, MEMORY_CURE):
         backbone.to(place).eval()
-        own = [backbone(x).float() for x in inputs(_own_share(images), place)]
+        own = [backbone(x).float() for x in inputs(images, place, rows=_own_rows(len(images)))]
         rows = gathered(torch.cat(own))[: len(images)]
         if device is not None:
             rows = rows.cpu()
@@ -74,12 +84,15 @@ def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | Non
     return rows
 
 
-def _own_share(images: Tensor | ImageFiles) -> Tensor | ImageFiles:
-    """This process's share. All have one size, so the last one wraps around to the first image."""
+def _own_rows(n: int) -> Tensor | None:
+    """This process's share of n rows; None where there is no other process.
+
+    All shares have one size, so the last one wraps around to the first row.
+    """
     if world_size() == 1:
-        return images
-    share = math.ceil(len(images) / world_size())
-    return images[(rank() * share + torch.arange(share)) % len(images)]
+        return None
+    share = math.ceil(n / world_size())
+    return (rank() * share + torch.arange(share)) % n
 
 
 @exact()
