@@ -3,7 +3,8 @@
 Needs no GPU: launches, waits and uploads are counted on a pretended one (see `pretend`). A step is
 the third one of a run, launched kernel by kernel, with the method's own views; the last column is
 a step that is replayed as one graph. A batch of four launches what one of 128 does, as a test
-checks, and takes minutes instead of half an hour. The evaluation has 50,000 training and 10,000 test images.
+checks, and takes minutes instead of half an hour. The evaluation has 50,000 training and 10,000
+test images.
 """
 
 import argparse
