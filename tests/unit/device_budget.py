@@ -2,7 +2,9 @@
 
 Needs no GPU: launches, waits and uploads are counted on a pretended one (see `pretend`). A step is
 the third one of a run, launched kernel by kernel, with the method's own views; the last column is
-a step that is replayed as one graph. The evaluation has 50,000 training and 10,000 test images.
+a step that is replayed as one graph. A batch of four launches what one of 128 does, as a test
+checks, and takes minutes instead of half an hour. The evaluation has 50,000 training and 10,000
+test images.
 """
 
 import argparse
@@ -57,7 +59,7 @@ def evaluation_tally(train: int, test: int) -> Tally:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Costs of a step on a GPU, counted without one.")
-    parser.add_argument("--batch", type=int, default=128, help="images in a batch")
+    parser.add_argument("--batch", type=int, default=4, help="images in a batch")
     parser.add_argument("--backbone", default="resnet18")
     arguments = parser.parse_args()
     table = pd.DataFrame(step_rows(arguments.batch, arguments.backbone))

@@ -173,8 +173,8 @@ def test_a_steps_loss_and_gradients_are_the_cpus(method):
 
 # --- Whole runs -------------------------------------------------------------------------------
 
-# Six steps an epoch: three that are launched, one that is recorded, two that are replayed.
-TINY = {"n_classes": 4, "n_train": 48, "batch_size": 8, "proj_dim": 8, "epochs": 2, "eval_every": 2}
+# Five steps an epoch: three that are launched, one that is recorded, one that is replayed.
+TINY = {"n_classes": 4, "n_train": 40, "batch_size": 8, "proj_dim": 8, "epochs": 2, "eval_every": 2}
 
 
 def trained(
@@ -200,7 +200,7 @@ def trained(
 def interrupted(folder, method: str = "supervised") -> Run:
     """Trained without graphs until the middle of the second epoch, then with them to its end."""
     with pytest.raises(SystemExit):
-        trained(folder, method, stop_at=8, graphs=False)
+        trained(folder, method, stop_at=7, graphs=False)
     return trained(folder, method)
 
 
