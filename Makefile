@@ -71,8 +71,10 @@ site: $(READY)
 	$(RUN) python -m pipeline.site _site
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
+# Beside peers, threads wait as torch's do everywhere else: awake. Where runs are timed, as runs' do: asleep.
 bench: $(READY)
 	cd benchmarks && for name in loss views step throughput epoch report engine side_by_side busy; do \
+	  case $$name in loss | views | step | epoch) export OMP_WAIT_POLICY=ACTIVE ;; *) unset OMP_WAIT_POLICY ;; esac; \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
 	done
 
