@@ -82,9 +82,9 @@ def check_no_waits_in_loops(few: Tally, many: Tally) -> None:
 
 
 @cache
-def counted(method: str, size: int, network: str = "resnet_small", seed: int = 0) -> list[Tally]:
+def counted(method: str, size: int, network: str = "resnet_small", **values) -> list[Tally]:
     """The costs of a run's first six steps; four images in a batch launch as much as any."""
-    config = TrainConfig(method=method, backbone=network, image_size=size, seed=seed)
+    config = TrainConfig(method=method, backbone=network, image_size=size, **values)
     return steps(config.replace(dataset="cifar10", batch_size=4), WARM_UP + 3)
 
 
@@ -96,10 +96,11 @@ def test_no_step_waits_for_the_device(method, size):
         check_no_waits(tally)
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("method", ["infomax", "simclr"])
-def test_a_step_keeps_to_its_budget(method, size):
-    eager = counted(method, size, "resnet18")[WARM_UP - 1]
+def test_a_step_keeps_to_its_budget(method, size, precision):
+    eager = counted(method, size, "resnet18", precision=precision)[WARM_UP - 1]
     check_launches(eager, LAUNCHES, VIEWS)
 
 
