@@ -21,7 +21,7 @@ def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
         config: names the method, the network, the views and the batch.
         n_classes: number of classes of a supervised head.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         method = build(config, n_classes).train().to("meta")
     sizes = [view.size for view in method.view_specs(config.size)]
     views = [torch.empty(config.batch_size, 3, size, size, device="meta") for size in sizes]

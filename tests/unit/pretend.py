@@ -69,6 +69,12 @@ class _Backend(_DummyBackendModule):
     def manual_seed_all(self, seed: int) -> None:
         """There are no random numbers on the device."""
 
+    def get_rng_state(self, device: object = None) -> Tensor:
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state: Tensor, device: object = None) -> None:
+        """Nothing to set, see above."""
+
 
 _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
 PLACE = torch.device(NAME, 0)
