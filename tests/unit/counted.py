@@ -16,7 +16,9 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.methods import METHODS, Method
 from infomax_nb.train.fitting import fit
 
-FIRST, LAST = 2, 5  # steps whose forward passes begin and end what is counted
+# The steps whose forward passes begin and end what is counted.
+FIRST = 2
+LAST = 5
 
 
 def counted(kind: type[Method]) -> type[Method]:
