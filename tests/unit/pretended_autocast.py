@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import Library, fallthrough_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
 LOWER = ["conv1d", "conv2d", "conv3d", "linear", "matmul", "mm", "bmm", "mv", "addmm", "addmv"]
@@ -22,18 +23,18 @@ WIDEST = ["addcmul", "addcdiv", "cat", "stack", "dot", "cross", "bilinear", "ind
 
 _KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
 _KEY_NAME = "AutocastPrivateUse1"
-_library = torch.library.Library("aten", "IMPL")
-_others = torch.library.Library("_", "IMPL")
+_casts = Library("aten", "IMPL")
+_others = Library("_", "IMPL")
 _kept: dict[int, tuple[Tensor, Tensor]] = {}  # weights, by id, and their casts
 _forget_all = torch.clear_autocast_cache
 
 
 def register_autocast() -> None:
     """Let the PrivateUse1 backend cast, where autocast is on for it and for `cuda`."""
-    _others.fallback(torch.library.fallthrough_kernel, _KEY_NAME)
+    _others.fallback(fallthrough_kernel, _KEY_NAME)
     for names, cast in ((LOWER, _lower), (SINGLE, _single), (WIDEST, _widest)):
         for name in names:
-            _library.impl(name, partial(_call, _operation(name), cast), _KEY_NAME)
+            _casts.impl(name, partial(_call, _operation(name), cast), _KEY_NAME)
 
 
 def forget() -> None:
