@@ -12,7 +12,7 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel site lab test-all bench device-budget gpu plan table1-cifar10 table1 paper sweep \
+.PHONY: setup report fast test lint unit notebooks wheel lab test-all bench device-budget gpu plan table1-cifar10 table1 paper sweep \
   evidence evidence-status precision-check lock clean
 
 setup: $(READY)
@@ -30,10 +30,10 @@ $(READY): requirements.lock pyproject.toml | .tools/bin/uv
 	.tools/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Executes the notebooks in order and writes reports/index.html; does only what has changed.
+# Executes the notebooks and builds the site, which needs no network, neither to build nor to read; does only what has changed.
 report fast: $(READY)
 	$(WORKFLOW) $@
-	@echo "reports/index.html"
+	@echo "reports/html/index.html"
 
 # JupyterLab at the notebooks; profiles/lab keeps it from asking the network for news and newer versions.
 # Flags of Jupyter's own: make lab LAB="--no-browser --port=9999 --allow-root"
@@ -65,10 +65,6 @@ wheel: $(READY)
 # and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
 test-all: $(READY)
 	$(RUN) pytest -n $(CORES) --dist loadfile tests/slow
-
-# Notebooks, results and reference as static pages; needs no network, neither to build nor to read.
-site: $(READY)
-	$(RUN) python -m pipeline.site _site
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
 # Beside peers, threads wait as torch's do everywhere else: awake. Where runs are timed, as runs' do: asleep.
@@ -127,4 +123,4 @@ lock: | .tools/bin/uv
 	  --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .tools .snakemake reports/index.html reports/notebooks _site dist build
+	rm -rf $(VENV) .tools .snakemake reports/html reports/notebooks dist build

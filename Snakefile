@@ -52,30 +52,44 @@ else:
     workflow.config_settings.config_args = [f"packed={json.dumps(config).encode().hex()}"]
 CORES = workflow._cores or os.cpu_count() or 1
 
-# Notebook: its parameter file, and what must have run before so that its runs are reused.
+# Notebook: what must have run before it, so that its runs are reused.
 NOTEBOOKS = {
-    "00_loss_derivation": (None, []),
-    "01_train": ("fast", []),
-    "02_probe": ("fast", ["01_train"]),
-    "03_ablate_kappa": ("kappa", []),
-    "04_ablate_beta": ("beta", ["03_ablate_kappa"]),
-    "05_ablate_projector": ("projector", ["03_ablate_kappa"]),
-    "06_saliency": ("sweep", ["08_compare_methods"]),
-    "07_centroids": ("sweep", ["08_compare_methods"]),
-    "08_compare_methods": ("sweep", []),
-    "09_coarse_vs_fine": ("sweep", ["08_compare_methods"]),
-    "10_estimator": (None, []),
+    "00_loss_derivation": [],
+    "01_train": [],
+    "02_probe": ["01_train"],
+    "03_ablate_kappa": [],
+    "04_ablate_beta": ["03_ablate_kappa"],
+    "05_ablate_projector": ["03_ablate_kappa"],
+    "06_saliency": ["08_compare_methods"],
+    "07_centroids": ["08_compare_methods"],
+    "08_compare_methods": [],
+    "09_coarse_vs_fine": ["08_compare_methods"],
+    "10_estimator": [],
 }
 PACKAGE = glob_wildcards("infomax_nb/{module,[a-z0-9_/]+}.py").module
-RESULTS = glob_wildcards("reports/{name,\\w+}/caption.txt").name
+
+
+def texts_and_results() -> list[str]:
+    """The files that the site is made from, beside the notebooks."""
+    patterns = ["*.md", "docs/**/*", "params/README.md", "pipeline/*.py", "pipeline/site/**/*"]
+    patterns += [f"reports/{folder}*.{kind}" for folder in ("", "*/") for kind in SHOWN]
+    found = {path for pattern in patterns for path in Path().glob(pattern) if path.is_file()}
+    made = ("reports/html/", "reports/notebooks/")
+    return sorted(
+        str(path)
+        for path in found
+        if "__pycache__" not in path.parts and not str(path).startswith(made)
+    )
+
+
+SHOWN = ("md", "csv", "json", "txt", "png")  # of what is in reports/
 
 
 localrules:
     report,
     fast,
     execute,
-    html,
-    index,
+    site,
     parameters,
     table1,
     paper,
@@ -84,8 +98,7 @@ localrules:
 
 rule report:
     input:
-        expand("reports/notebooks/{name}.html", name=NOTEBOOKS),
-        "reports/index.html",
+        "reports/html/index.html",
     default_target: True
 
 
@@ -94,45 +107,31 @@ rule fast:
         rules.report.input,
 
 
-# 03 and then 04 train the most, one run after another: what starts last of them ends last of all.
+# Each as it stands. Those that take longest begin first.
 rule execute:
     input:
         notebook="notebooks/{name}.ipynb",
         package=expand("infomax_nb/{module}.py", module=PACKAGE),
-        params=lambda w: [f"params/{p}.yaml" for p in [NOTEBOOKS[w.name][0]] if p],
-        before=lambda w: [f"reports/notebooks/{n}.ipynb" for n in NOTEBOOKS[w.name][1]],
+        before=lambda w: [f"reports/notebooks/{name}.ipynb" for name in NOTEBOOKS[w.name]],
     output:
         "reports/notebooks/{name}.ipynb",
-    params:
-        file=lambda w, input: f"-f {input.params}" if input.params else "",
-    priority: lambda w: {"03_ablate_kappa": 3, "04_ablate_beta": 2, "01_train": 1}.get(w.name, 0)
+    priority: lambda w: {"08_compare_methods": 3, "03_ablate_kappa": 2, "01_train": 1}.get(w.name, 0)
     threads: 1 if on_this_cpu() else max(1, CORES // 2)
     shell:
         "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads}"
         " papermill --log-level WARNING --cwd notebooks"
-        " {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb {params.file}"
+        " {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb"
         " && mv reports/notebooks/running/{wildcards.name}.ipynb {output}"
 
 
-rule html:
-    input:
-        "reports/notebooks/{name}.ipynb",
-    output:
-        "reports/notebooks/{name}.html",
-    shell:
-        "jupyter nbconvert --log-level ERROR --to html --output-dir reports/notebooks {input}"
-
-
-rule index:
+rule site:
     input:
         expand("reports/notebooks/{name}.ipynb", name=NOTEBOOKS),
-        "pipeline/index.py",
-        "pipeline/index.html.j2",
-        expand("reports/{name}/caption.txt", name=RESULTS),
+        texts_and_results(),
     output:
-        "reports/index.html",
+        "reports/html/index.html",
     shell:
-        "python -m pipeline.index"
+        "python -m pipeline.site"
 
 
 def given(*names: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Sphinx's settings. `pipeline/site/` gathers the pages' sources: build with `make site`."""
+"""Sphinx's settings. `pipeline/site/` gathers the pages' sources: build with `make report`."""
 
 import re
 from importlib import metadata
@@ -19,11 +19,11 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["README.md"]  # the first page includes it
 
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 3  # links to headings, as on GitHub
-nb_execution_mode = "off"  # the stored outputs are shown
+nb_execution_mode = "off"  # what was executed or stored is shown
+nb_output_stderr = "remove"  # bars and news of a run's progress
 # from the network by default; a page without a kernel shows the picture
 nb_ipywidgets_js: dict = {}
 

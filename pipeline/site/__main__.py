@@ -1,58 +1,67 @@
-"""`python -m pipeline.site [FOLDER]` builds the site.
+"""`python -m pipeline.site` builds the site, `reports/html/index.html`.
 
-The pages' sources are gathered in `FOLDER/source` in the repository's layout, so that links between
-files work in both. Files that a page links to are copied, too. The results' pages are made from
-`reports/`, the reference from the package.
+The pages' sources are gathered in `build/site/source` in the repository's layout, so that links
+between files work in both. Files that a page links to are copied, too. The first page is made from
+the claims and the paper's figures, the results' pages from `reports/`, the reference from the
+package. Notebooks are shown as `make report` executed them. The old site stays until the new one
+is complete.
 """
 
+import argparse
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-from pipeline.site import reference, results
+from infomax_nb.files import atomic_write
+from pipeline.site import front, notebooks, photographs, reference, results, table1
+from pipeline.site.figures import FIGURES
 from pipeline.site.stage import ROOT, Stage
 
 PICTURES = (".png", ".jpg", ".svg")
+SITE = ROOT / "reports" / "html"
 
 
-def gather(source: Path) -> None:
-    """Write the pages' sources into the empty folder `source`."""
+def gather(source: Path, stored: bool = False) -> None:
+    """Write the pages' sources into the empty folder `source`.
+
+    Args:
+        source: the folder.
+        stored: whether to show notebooks as they are stored, even if they were executed.
+    """
     stage = Stage(source)
     add_documents(stage)
-    list_pages_for_people(source)
+    for path in sorted(notebooks.STORED.glob("*.ipynb")):
+        stage.add_notebook(path, notebooks.newest(path.stem, stored))
     add_results(stage)
     pages = reference.modules_of_pages()
     for name, modules in pages.items():
         stage.write(f"api/{name}.md", reference.module_page(name, modules))
     stage.write("api/index.md", reference.contents(pages))
+    stage.write("index.md", front.front([*pages_for_people(source), "params/README", "api/index"]))
 
 
 def add_documents(stage: Stage) -> None:
-    """Add the notebooks and the hand-written texts."""
+    """Add the hand-written texts."""
     for path in sorted((ROOT / "docs").rglob("*")):
-        if path.suffix in (".md", ".ipynb", *PICTURES) and "_static" not in path.parts:
-            # The first page goes to the site's root; the others keep their places.
-            stage.add(path, "index.md" if path == ROOT / "docs" / "index.md" else None)
-    texts = [*ROOT.glob("*.md"), ROOT / "params" / "README.md", *ROOT.glob("reports/[a-z]*.md")]
-    for path in [*texts, *ROOT.glob("notebooks/*.ipynb"), ROOT / "reports" / "paper_table1.csv"]:
+        if path.suffix in (".md", *PICTURES) and "_static" not in path.parts:
+            stage.add(path)
+    texts = [path for path in ROOT.glob("*.md") if path.stem != "README"]  # the first page says it
+    texts += [ROOT / "params" / "README.md", *ROOT.glob("reports/[a-z]*.md")]
+    for path in [*texts, ROOT / "reports" / "paper_table1.csv"]:
         stage.add(path)
 
 
-def list_pages_for_people(source: Path) -> None:
-    """Add the texts that no other list names to the end of the first page's contents."""
-    pages = [path for path in source.glob("*.md") if path.stem not in ("README", "index")]
-    names = [
-        path.relative_to(source).with_suffix("") for path in [*pages, *source.glob("docs/*.md")]
-    ]
-    entries = "\n".join(sorted(map(str, names)))
-    with (source / "index.md").open("a", encoding="utf-8") as index:
-        index.write(f"\n```{{toctree}}\n:hidden:\n:caption: For people\n\n{entries}\n```\n")
+def pages_for_people(source: Path) -> list[str]:
+    """The names of the hand-written pages."""
+    pages = [*source.glob("*.md"), *source.glob("docs/*.md")]
+    return [str(path.relative_to(source).with_suffix("")) for path in pages]
 
 
 def add_results(stage: Stage) -> None:
-    """Add a page for each result, and a list of all."""
+    """Add a page for each result, a list of all, and what the first page draws."""
     names = results.names()
     for name in names:
         stage.add(ROOT / "reports" / name / "figure.png")
@@ -63,20 +72,37 @@ def add_results(stage: Stage) -> None:
     stage.write("reports/networks/index.md", results.networks())
     stage.write("reports/table1.md", results.paper_table())
     stage.write("reports/index.md", results.overview(names))
+    drawings = {"table1.png": table1.draw()}
+    for figure in FIGURES:
+        if figure.drawn:
+            drawings[front.drawing(figure)] = photographs.draw(figure.drawn)
+    for name, drawn in drawings.items():
+        save = partial(drawn.savefig, format="png", dpi=110)
+        atomic_write(stage.folder / "reports" / name, save)
 
 
-def build(folder: Path) -> Path:
-    """Rebuild the site in `folder`, with warnings as errors; returns its first page."""
-    for part in ("source", "doctrees", "html"):
-        shutil.rmtree(folder / part, ignore_errors=True)
-    gather(folder / "source")
+def build(site: Path = SITE, stored: bool = False) -> Path:
+    """Build the site anew, with warnings as errors; returns its first page.
+
+    Args:
+        site: its folder, replaced once the new site is complete.
+        stored: as in `gather`.
+    """
+    work = ROOT / "build" / "site" if site == SITE else site.with_name(f"{site.name}.build")
+    shutil.rmtree(work, ignore_errors=True)
+    gather(work / "source", stored)
     settings = ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs")]
-    places = ["-d", str(folder / "doctrees"), str(folder / "source"), str(folder / "html")]
+    places = ["-d", str(work / "doctrees"), str(work / "source"), str(work / "html")]
     if build_main([*settings, *places]):
         sys.exit("The site was not built: see the warnings above.")
-    return folder / "html" / "index.html"
+    shutil.rmtree(site, ignore_errors=True)
+    shutil.move(work / "html", site)
+    return site / "index.html"
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "_site"
-    print(build(target.resolve()))
+    parser = argparse.ArgumentParser(prog="python -m pipeline.site", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=SITE)
+    parser.add_argument("--stored", action="store_true", help="show notebooks as they are stored")
+    given = parser.parse_args()
+    print(build(given.folder.resolve(), given.stored))

@@ -10,17 +10,19 @@ from pipeline.copies import data_note
 from pipeline.site.markdown import escape, facts, page, table
 from pipeline.site.records import facts_of, parameter_values
 from pipeline.site.stage import ROOT
+from pipeline.site.words import column_in_words, in_words
 
 REPORTS = ROOT / "reports"
-# A report's folder is named after what was done and the data; reports are shown in this order.
+# A report's folder is named after what was done and the data; reports are shown in this order, the
+# paper's.
 WORK = {
+    "methods": ("Seven methods", "08_compare_methods"),
+    "coarse": ("Coarse or fine", "09_coarse_vs_fine"),
+    "saliency": ("Saliency on objects", "06_saliency"),
+    "projector": ("The projector's width", "05_ablate_projector"),
     "kappa": ("The bandwidth κ", "03_ablate_kappa"),
     "beta": ("The weight β", "04_ablate_beta"),
-    "projector": ("The projector's width", "05_ablate_projector"),
-    "methods": ("Seven methods", "08_compare_methods"),
-    "saliency": ("Saliency on objects", "06_saliency"),
     "centroids": ("Class centroids", "07_centroids"),
-    "coarse": ("Coarse or fine", "09_coarse_vs_fine"),
 }
 DATA = {
     "cifar10": "CIFAR-10",
@@ -32,18 +34,6 @@ DATA = {
     "lr": "learning rates",
     "tiny_imagenet": "Tiny-ImageNet",
     "tiny_imagenet_vit": "Tiny-ImageNet, small ViT",
-}
-COLUMNS = {
-    "beta": "β",
-    "kappa": "κ",
-    "knn_top1": "k-NN, top-1 (%)",
-    "knn_top5": "k-NN, top-5 (%)",
-    "linear_top1": "linear head, top-1 (%)",
-    "linear_top5": "linear head, top-5 (%)",
-    "lr": "learning rate",
-    "mi_held_out": "I, held out (nats)",
-    "proj_dim": "dimensions",
-    "seeds": "number of seeds",
 }
 
 
@@ -77,7 +67,7 @@ def report(name: str) -> str:
     return page(
         "report",
         title=title(name),
-        caption=escape(caption),
+        caption=escape(in_words(caption)),
         images=escape(data_note(records)),
         of_runs=not (folder / "table.csv").exists(),
         numbers=table(_numbers(name, records)),
@@ -87,12 +77,14 @@ def report(name: str) -> str:
 
 def _numbers(name: str, records: list[dict]) -> pd.DataFrame:
     """The result's table, with columns in words and rows named by what differs between runs."""
-    numbers = committed(name).rename(columns=COLUMNS)
-    if not numbers.index.name:
+    numbers = committed(name)
+    if numbers.index.name:
+        numbers.index.name = column_in_words(numbers.index.name)
+    else:
         values = parameter_values(records)
         different = [key for key in values if len(values[key]) > 1 and key != "seed"]
-        numbers.index.name = ", ".join(COLUMNS.get(key, key) for key in different)
-    return numbers
+        numbers.index.name = ", ".join(map(column_in_words, different))
+    return numbers.rename(index=in_words, columns=column_in_words)
 
 
 def _origin(name: str, records: list[dict]) -> dict[str, str]:
@@ -139,8 +131,8 @@ def networks() -> str:
         about = json.loads(path.read_text())
         rows[f"`{path.stem}`"] = {
             "epochs": about["config"]["epochs"],
-            "method": about["config"]["method"],
-            "network": about["config"]["backbone"],
+            "method": in_words(about["config"]["method"]),
+            "network": in_words(about["config"]["backbone"]),
             "trained on": escape(about["trained_on"]),
             "k-NN, top-1 (%)": about["knn_top1"],
             "measured on": escape(about["measured_on"]),
@@ -155,7 +147,7 @@ def paper_table() -> str:
     """The page of the paper's Table 1, as printed there."""
     printed = pd.read_csv(REPORTS / "paper_table1.csv", dtype=str, index_col=0)
     printed.index.name = "data set"
-    return page("table1", printed=table(printed.rename(columns=COLUMNS)))
+    return page("table1", printed=table(printed.rename(columns=column_in_words)))
 
 
 def overview(names: list[str]) -> str:

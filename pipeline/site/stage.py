@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 
 from infomax_nb.files import project_root
+from pipeline.site.notebooks import describe_pictures
 
 ROOT = project_root()
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -23,14 +24,9 @@ class Stage:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def add(self, path: Path, name: str | None = None) -> None:
-        """Copy a file of the repository; in a page, links are changed.
-
-        Args:
-            path: the file.
-            name: its place in the stage; None means the same place as in the repository.
-        """
-        place = self.folder / (name or path.relative_to(ROOT))
+    def add(self, path: Path) -> None:
+        """Copy a file of the repository to the same place; in a page, links are changed."""
+        place = self.folder / path.relative_to(ROOT)
         if place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -38,13 +34,25 @@ class Stage:
         if path.suffix == ".md":
             place.write_text(self.relinked(path.read_text("utf-8"), path.parent), "utf-8")
         elif path.suffix == ".ipynb":
-            notebook = nbformat.read(path, 4)
-            for cell in notebook.cells:
-                if cell.cell_type == "markdown":
-                    cell.source = self.relinked(cell.source, path.parent)
-            nbformat.write(notebook, place)
+            self.add_notebook(path, path)
         else:
             shutil.copy(path, place)
+
+    def add_notebook(self, path: Path, executed: Path) -> None:
+        """Copy a notebook to the same place, with the outputs of its executed form.
+
+        Args:
+            path: the notebook in the repository, to which its links are relative.
+            executed: the file to take; the same, or a copy that was executed.
+        """
+        notebook = nbformat.read(executed, 4)
+        describe_pictures(notebook)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = self.relinked(cell.source, path.parent)
+        place = self.folder / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, place)
 
     def write(self, name: str, text: str) -> None:
         """Write a page that is not a file of the repository, and copy what it links to."""
@@ -75,7 +83,7 @@ class Stage:
 
 def page_for(there: Path) -> str | None:
     """The page that stands for a file or folder; None if the file stands for itself."""
-    if there in (ROOT, ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs"):
+    if there in (ROOT, ROOT / "README.md", ROOT / "docs"):
         return "index.md"
     if there == ROOT / "reports" / "paper_table1.csv":
         return "reports/table1.md"

@@ -1,0 +1,350 @@
+"""The paper's claims, and what this project found: the one source for README and site.
+
+Each number is computed from `reports/` when the claim is shown; those of the paper come from
+`reports/paper_table1.csv`. `python -m pipeline.claims` writes the table into the README.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from infomax_nb.analysis import coarse as far_and_near
+from infomax_nb.config import TrainConfig
+from infomax_nb.evaluation.compute import at_equal_compute, training_flops
+from infomax_nb.evaluation.verdicts import by_seed, paired_interval
+from infomax_nb.files import atomic_write, project_root
+
+REPORTS = project_root() / "reports"
+BEGIN = "<!-- claims: written by `python -m pipeline.claims` -->"
+END = "<!-- end of claims -->"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper, and what became of it here.
+
+    Args:
+        paper: what the paper says, in Markdown.
+        place: where it says so.
+        standing: whether the claim holds in what was run, does not hold, or neither can be said.
+        verdict: the finding in one or two words.
+        found: the finding's numbers, in Markdown.
+        evidence: how strong it is: the budget, and the number of seeds.
+        links: files of the repository that show it, by the words of the link.
+    """
+
+    paper: str
+    place: str
+    standing: Literal["holds", "does not hold", "open"]
+    verdict: str
+    found: str
+    evidence: str
+    links: dict[str, str] = field(default_factory=dict)
+
+
+def claims() -> list[Claim]:
+    """The claims in the order of the paper, the central one first."""
+    return [
+        coarse(),
+        imagenet100(),
+        information(),
+        stability(),
+        competitive(),
+        lung(),
+        objects(),
+        width(),
+        large_kappa_early(),
+        large_kappa_late(),
+        weak_global_term(),
+        centroids(),
+        imagenet(),
+    ]
+
+
+def summary(found: list[Claim]) -> str:
+    """One sentence that counts how the claims stand."""
+    count = Counter(claim.standing for claim in found)
+    return (
+        f"Of {len(found)} claims {count['holds']} hold in what was run, "
+        f"{count['does not hold']} do not, and {count['open']} are open: undecided, mixed, or not "
+        "tested yet."
+    )
+
+
+# --- The claims -------------------------------------------------------------------------------
+
+
+def coarse() -> Claim:
+    points = _signed(_gap_over_simclr("accuracy"), 1)
+    odds = _signed(_gap_over_simclr("log_odds"), 2)
+    return Claim(
+        "It is coarse",
+        "title, Section 4",
+        "open",
+        "Mixed",
+        f"gap {points} over SimCLR's, in log-odds {odds}",
+        "early, 1 seed",
+        _results("coarse_tiny_imagenet", "coarse_glyphs"),
+    )
+
+
+def _gap_over_simclr(value: str) -> dict[str, float]:
+    """By how much our gap between far and near classes exceeds SimCLR's, over subtrees."""
+    draws = pd.read_csv(REPORTS / "coarse_tiny_imagenet" / "draws.csv")
+    of_knn = draws[draws.probe == "k-NN"]
+    gap = far_and_near.gap(of_knn, "infomax", "simclr", "subtree", value)
+    return {"mean": gap["gap"], "low": gap["low"], "high": gap["high"]}
+
+
+def imagenet100() -> Claim:
+    linear = _paper("IM-100", "Ours").linear_top1
+    return Claim(
+        "ImageNet-100's gain confirms it",
+        "Section 4",
+        "does not hold",
+        "No",
+        f"100 random classes give ≥ {_of_a_random_hundred():.1f}%, the paper has {linear:.1f}%",
+        "arithmetic",
+        {"notebook 09": "notebooks/09_coarse_vs_fine.ipynb"},
+    )
+
+
+def _of_a_random_hundred() -> float:
+    """The least top-1 in percent of ImageNet-1000's network on a hundred random classes.
+
+    A class that is among a network's first five is taken to be its fifth, any other its last.
+    """
+    row = _paper("IM-1000", "Ours")
+    ranks = [torch.tensor([rank]) for rank in (5, 1000)]
+    fifth, last = (far_and_near.expected_accuracy(rank, 1000, 100) / 100 for rank in ranks)
+    right = row.linear_top1
+    among_five = row.linear_top5 - right
+    return right + among_five * fifth + (100 - row.linear_top5) * last
+
+
+def information() -> Claim:
+    return Claim(
+        "Eq. 4 approximates I(X; Y)",
+        "Section 3",
+        "does not hold",
+        "Not as written",
+        r"never positive; with 1/\|P\| up to 4 to 5 nats",
+        "simulation",
+        {"notebook 10": "notebooks/10_estimator.ipynb"},
+    )
+
+
+def stability() -> Claim:
+    glyphs = _ends("methods_glyphs").infomax
+    cifar = _ends("methods_cifar10").infomax
+    return Claim(
+        "It trains stably",
+        "Section 3",
+        "holds",
+        "Yes",
+        f"seeds end at {cifar.min():.1f} to {cifar.max():.1f}% (CIFAR-10), "
+        f"{glyphs.min():.0f} to {glyphs.max():.0f}% (glyphs)",
+        _early(len(cifar)),
+        _results("methods_cifar10", "methods_glyphs"),
+    )
+
+
+def competitive() -> Claim:
+    metrics = _metrics("methods_cifar10")
+    costs = {name: training_flops(TrainConfig(method=name)) for name in ("infomax", "simclr")}
+    _, less = at_equal_compute(metrics, costs, "infomax", "simclr")
+    ends = by_seed(metrics, "method")
+    ours = ends.infomax.mean()
+    theirs = ends.simclr.mean()
+    at_equal = _signed(paired_interval(less), 1)
+    return Claim(
+        "Competitive on CIFAR-10",
+        "Table 1",
+        "open",
+        "Open",
+        f"{ours:.1f}%, SimCLR {theirs:.1f}%; at equal compute {at_equal}",
+        _early(len(less)),
+        _results("methods_cifar10"),
+    )
+
+
+def lung() -> Claim:
+    baselines = pd.read_csv(REPORTS / "methods_lc25000" / "baselines.csv", index_col=0)
+    colours = baselines.knn_top1["colour statistics, 5 neighbours"]
+    return Claim(
+        "98 to 100% on LC25000",
+        "Table 1",
+        "open",
+        "Says little",
+        f"colour statistics alone get {colours:.1f}%",
+        "random split",
+        _results("methods_lc25000", "methods_lc25000_groups"),
+    )
+
+
+def objects() -> Claim:
+    ratio = pd.read_csv(REPORTS / "saliency_tiny_imagenet" / "table.csv", index_col=0).ratio
+    ours, untrained, centre = (
+        ratio[name].split(" ")[0] for name in ("infomax", "untrained", "centre prior")
+    )
+    return Claim(
+        "Networks focus on objects",
+        "Figures 1 and 2",
+        "open",
+        "Not shown",
+        f"{ours} × chance; untrained {untrained}, a central blob {centre}",
+        "early, 1 seed",
+        _results("saliency_tiny_imagenet", "saliency_tiny_imagenet_vit"),
+    )
+
+
+def width() -> Claim:
+    runs = by_seed(_metrics("projector_cifar10"), "proj_dim")
+    difference = paired_interval(runs[4096] - runs[128])
+    return Claim(
+        "Projector width does not matter",
+        "Figure 3",
+        "open",
+        "Undecided",
+        f"{_signed(difference, 1)} from 128 to 4096",
+        _early(difference["seeds"]),
+        _results("projector_cifar10"),
+    )
+
+
+def large_kappa_early() -> Claim:
+    runs = by_seed(_metrics("kappa_cifar10"), "kappa")
+    faster = paired_interval(runs[10] - runs[1])
+    return Claim(
+        "Larger κ is faster early",
+        "Figure 4",
+        "holds",
+        "Yes, up to 10",
+        f"{_signed(faster, 1)} over κ = 1; κ = 20 adds none",
+        _early(faster["seeds"]),
+        _results("kappa_cifar10", "kappa_fashion_mnist"),
+    )
+
+
+def large_kappa_late() -> Claim:
+    metrics = _metrics("kappa_cifar10")
+    longest = _metrics("kappa_glyphs_long").epoch.max()
+    return Claim(
+        "Too large a κ stalls late",
+        "Figure 4",
+        "open",
+        "Not seen",
+        f"in {metrics.epoch.max()} epochs of CIFAR-10, {longest} of glyphs; 200 not run",
+        _early(metrics.seed.nunique()),
+        _results("kappa_cifar10", "kappa_glyphs_long"),
+    )
+
+
+def weak_global_term() -> Claim:
+    runs = by_seed(_metrics("beta_cifar10"), "beta")
+    ends = runs.mean()
+    return Claim(
+        "A weaker global term helps",
+        "abstract, Figure 5",
+        "open",
+        "Untested late",
+        f"from the start β = 2 has {ends[2]:.1f}%, β = 1 {ends[1]:.1f}%",
+        _early(len(runs)),
+        _results("beta_cifar10", "beta_glyphs_long"),
+    )
+
+
+def centroids() -> Claim:
+    scores = pd.read_csv(REPORTS / "centroids_tiny_imagenet" / "scores.csv")
+    rho = scores.set_index("features").rho
+    return Claim(
+        "Class centroids follow meaning",
+        "Figure 7",
+        "open",
+        "Weakly",
+        f"ρ with WordNet {rho.ours:.2f}, untrained {rho.untrained:.2f}",
+        "early, 1 seed",
+        _results("centroids_tiny_imagenet"),
+    )
+
+
+def imagenet() -> Claim:
+    linear = _paper("IM-1000", "Ours").linear_top1
+    return Claim(
+        "Lags behind on ImageNet-1000",
+        "Table 1",
+        "open",
+        "Not run",
+        f"the paper has {linear:.1f}%; a day on one GPU",
+        "none",
+        {"make gpu": "docs/gpu.md"},
+    )
+
+
+def _early(seeds: float) -> str:
+    return f"early, {seeds:.0f} seeds"
+
+
+# --- Numbers ----------------------------------------------------------------------------------
+
+
+def _metrics(result: str) -> pd.DataFrame:
+    return pd.read_csv(REPORTS / result / "metrics.csv")
+
+
+def _ends(result: str) -> pd.DataFrame:
+    """Linear top-1 after the last epoch, a row for each seed and a column for each method."""
+    return by_seed(_metrics(result), "method")
+
+
+def _paper(dataset: str, method: str) -> pd.Series:
+    """A row of the paper's Table 1."""
+    table = pd.read_csv(REPORTS / "paper_table1.csv")
+    rows = table[(table.dataset == dataset) & (table.method == method)]
+    return rows.iloc[0]
+
+
+def _signed(interval: dict[str, float], digits: int) -> str:
+    """A difference with its interval: `+5.9 [4.2, 7.6]`."""
+    text = "{mean:+.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(**interval, d=digits)
+    return text.replace("-", "−")
+
+
+def _results(*names: str) -> dict[str, str]:
+    return {name: f"reports/{name}" for name in names}
+
+
+# --- The README's table -----------------------------------------------------------------------
+
+
+def readme_table(found: list[Claim]) -> str:
+    """The table in Markdown; each verdict leads to its first result by a reference below."""
+    lines = ["| the paper says | we found | evidence |", "|---|---|---|"]
+    references = []
+    for number, claim in enumerate(found, 1):
+        finding = f"[**{claim.verdict}**][{number}]: {claim.found}"
+        lines.append(f"| {claim.paper} | {finding} | {claim.evidence} |")
+        references.append(f"[{number}]: {next(iter(claim.links.values()))}")
+    return "\n".join([*lines, "", *references])
+
+
+def with_table(text: str, table: str) -> str:
+    """The text with the table between the two marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def main() -> None:
+    """Write the table into the README."""
+    readme = project_root() / "README.md"
+    text = with_table(readme.read_text("utf-8"), readme_table(claims()))
+    atomic_write(readme, lambda part: part.write_text(text, "utf-8"))
+    print("README.md: the table of claims")
+
+
+if __name__ == "__main__":
+    main()

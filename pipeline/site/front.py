@@ -1,0 +1,136 @@
+"""Make the site's first page: the claims, the paper's table and figures, and where to go on."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from infomax_nb.networks import pretrained
+from pipeline.claims import Claim, claims, summary
+from pipeline.copies import data_note
+from pipeline.evidence.places import Places
+from pipeline.evidence.runs import planned
+from pipeline.evidence.state import exported
+from pipeline.site import photographs
+from pipeline.site.figures import CENTRAL, FIGURES, PaperFigure
+from pipeline.site.markdown import escape, page
+from pipeline.site.results import REPORTS, title
+from pipeline.site.stage import ROOT
+from pipeline.site.words import in_words, listed, setting
+
+# Pages for those who use the project, in this order; pages that are not here follow in "How it is
+# made".
+USE = ("install", "loss", "data", "runs", "gpu", "speed", "paper", "instructors")
+TABLE1_ALT = "Dot plot of the paper's Table 1: top-1 accuracy by method, linear and k-NN"
+PARTS = {
+    "Table 1": "table-1",
+    **{f"Figure {figure.number}": f"figure-{figure.number}" for figure in FIGURES},
+    "coarse or fine": "coarse",
+    "notebooks": "notebooks",
+    "how fast": "speed",
+    "faults": "faults",
+}
+
+
+def front(pages: Iterable[str]) -> str:
+    """The first page; `pages` are the names of the other pages for people, such as `docs/data`."""
+    names = sorted(pages)
+    use = [f"docs/{name}" for name in USE if f"docs/{name}" in names]
+    found = claims()
+    return page(
+        "front",
+        summary=summary(found),
+        late=late_training(),
+        claims=claims_table(found),
+        jump=" · ".join(f"[{words}](#{anchor})" for words, anchor in PARTS.items()),
+        table1_alt=TABLE1_ALT,
+        copies=_copies(),
+        figures=[_beside(figure) for figure in FIGURES],
+        coarse=_links(CENTRAL),
+        notebooks=section_of_readme("Notebooks"),
+        use=use,
+        rest=[name for name in names if name not in use],
+    )
+
+
+def late_training() -> str:
+    """How far the planned runs are, in words."""
+    runs = [run for run in planned(Places()) if run.line.isalpha()]
+    finished = sum(exported(run) is not None for run in runs)
+    return (
+        f"60 epochs on all images by rules fixed beforehand: {finished} of {len(runs)} runs have "
+        "finished, and no verdict rests on them yet"
+    )
+
+
+def claims_table(found: list[Claim]) -> str:
+    """The claims in Markdown, each with its place in the paper, and where to read on."""
+    lines = ["| the paper says | where | we found | evidence | more |", "|---|---|---|---|---|"]
+    for claim in found:
+        more = ", ".join(f"[{_short(words)}]({path})" for words, path in claim.links.items())
+        cells = [claim.paper, claim.place, f"**{claim.verdict}**: {claim.found}", claim.evidence]
+        lines.append(f"| {' | '.join([*cells, more])} |")
+    return "\n".join(lines)
+
+
+def _short(words: str) -> str:
+    """The data that a result is on, from its title."""
+    if not (REPORTS / words).is_dir():
+        return words
+    return title(words).rpartition(" · ")[2].removeprefix("LC25000, ")
+
+
+def _beside(figure: PaperFigure) -> dict:
+    """What the page says about one of the paper's figures and ours beside it."""
+    records = json.loads((REPORTS / figure.result / "records.json").read_text())
+    return {
+        "figure": figure,
+        "picture": f"reports/{figure.result}/figure.png",
+        "alt": f"{title(figure.result)}: {setting(records)}",
+        "setting": escape(setting(records)),
+        "images": escape(data_note(records)),
+        "links": _links((figure.result, *figure.more)),
+        "drawn": _on_photographs(figure) if figure.drawn else None,
+    }
+
+
+def _on_photographs(figure: PaperFigure) -> dict[str, str]:
+    """What the page says about the maps on photographs."""
+    network = pretrained(photographs.network_of(figure.drawn))
+    kind = in_words(figure.drawn)
+    trained = f"{escape(network.record['trained_on'])}, {network.config.epochs} epochs"
+    return {
+        "picture": f"reports/{drawing(figure)}",
+        "alt": f"Six photographs, and where a {kind} looks in them, trained and untrained",
+        "caption": f"**Here**: a {kind} of ours ({trained}), and the same one untrained; bright "
+        "where a map is large.",
+    }
+
+
+def drawing(figure: PaperFigure) -> str:
+    """The file's name of the maps on photographs."""
+    return f"figure{figure.number}.png"
+
+
+def _links(results: Iterable[str]) -> str:
+    return listed([f"[{title(name)}](reports/{name}/index.md)" for name in results])
+
+
+def _copies() -> str:
+    """A note on the images of ours in the plot of Table 1."""
+    records = json.loads((REPORTS / "methods_cifar10" / "records.json").read_text())
+    note = data_note(records)
+    return f" Ours are of a copy: {escape(note)}." if note else ""
+
+
+def section_of_readme(heading: str) -> str:
+    """A section of the README without its heading.
+
+    Raises:
+        ValueError: the README has no such heading.
+    """
+    text = (Path(ROOT) / "README.md").read_text("utf-8")
+    found = re.search(rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text)
+    if found is None:
+        raise ValueError(f"README.md has no section {heading!r}.")
+    return found[1].strip()
