@@ -323,11 +323,13 @@ def _results(*names: str) -> dict[str, str]:
 def readme_table(found: list[Claim]) -> str:
     """The table in Markdown; each verdict leads to its first result by a reference below."""
     lines = ["| the paper says | we found | evidence |", "|---|---|---|"]
-    references = []
-    for number, claim in enumerate(found, 1):
+    numbers: dict[str, int] = {}
+    for claim in found:
+        target = next(iter(claim.links.values()))
+        number = numbers.setdefault(target, len(numbers) + 1)
         finding = f"[**{claim.verdict}**][{number}]: {claim.found}"
         lines.append(f"| {claim.paper} | {finding} | {claim.evidence} |")
-        references.append(f"[{number}]: {next(iter(claim.links.values()))}")
+    references = [f"[{number}]: {target}" for target, number in numbers.items()]
     return "\n".join([*lines, "", *references])
 
 

@@ -20,6 +20,7 @@ from packaging.version import Version
 import infomax_nb
 from infomax_nb.data import glyphs
 from infomax_nb.report import CLAIM
+from pipeline.site.words import in_words
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -185,7 +186,7 @@ def test_the_readmes_table_of_methods_is_the_reports(result):
     last, _ = read_report(result)
     for method, rows in last.groupby("method"):
         cells = [f"{rows[c].mean():.1f} ± {rows[c].std():.1f}" for c in CLAIM]
-        assert f"| {method} | {cells[0]} | {cells[1]} |" in README
+        assert f"| {in_words(method)} | {cells[0]} | {cells[1]} |" in README
 
 
 @pytest.mark.parametrize("result", COMPARISONS)

@@ -1,0 +1,97 @@
+"""The table of claims: README and site say what `reports/` holds, and how sure it is."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline import claims
+from pipeline.site import front
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+FOUND = claims.claims()
+
+
+def claim(words: str) -> claims.Claim:
+    """The claim that holds these words."""
+    (found,) = [each for each in FOUND if words in each.paper]
+    return found
+
+
+def test_the_readme_has_the_table_as_it_is_computed():
+    assert claims.with_table(README, claims.readme_table(FOUND)) == README
+
+
+def test_a_table_replaces_an_older_one():
+    text = f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n"
+    assert claims.with_table(text, "new") == text.replace("old", "new")
+
+
+def test_every_standing_is_counted_once():
+    numbers = [int(number) for number in re.findall(r"\b\d+\b", claims.summary(FOUND))]
+    assert numbers[0] == len(FOUND) == sum(numbers[1:])
+
+
+def test_the_first_page_has_each_claim_with_its_verdict_evidence_and_links():
+    table = front.claims_table(FOUND).splitlines()
+    assert len(table) == len(FOUND) + 2
+    for line, each in zip(table[2:], FOUND, strict=True):
+        for part in (each.paper, each.place, each.verdict, each.found, each.evidence):
+            assert part in line
+        assert all(f"({path})" in line for path in each.links.values())
+
+
+@pytest.mark.parametrize("each", FOUND, ids=lambda each: each.paper)
+def test_what_a_claim_links_to_is_there(each):
+    assert each.links
+    assert all((ROOT / path).exists() for path in each.links.values())
+
+
+@pytest.mark.parametrize("each", FOUND, ids=lambda each: each.paper)
+def test_a_number_of_seeds_is_that_of_the_records(each):
+    """Of the first result that a claim links to."""
+    seeds = re.search(r"(\d+) seeds?", each.evidence)
+    if seeds is None:
+        assert each.evidence in ("arithmetic", "simulation", "random split", "none")
+        return
+    folder = ROOT / next(iter(each.links.values()))
+    records = json.loads((folder / "records.json").read_text())
+    assert int(seeds[1]) == len({record["config"]["seed"] for record in records})
+
+
+def test_the_interval_of_a_larger_kappa_is_scipys():
+    rows = pd.read_csv(ROOT / "reports" / "kappa_cifar10" / "metrics.csv")
+    ends = rows[rows.epoch == 10].pivot(index="seed", columns="kappa", values="linear_top1")
+    test = stats.ttest_rel(ends[10.0], ends[1.0])
+    low, high = test.confidence_interval(0.95)
+    mean = (ends[10.0] - ends[1.0]).mean()
+    assert f"+{mean:.1f} [{low:.1f}, {high:.1f}]" in claim("Larger κ").found
+
+
+def test_a_random_hundred_by_drawing():
+    """The least that ImageNet-1000's network has on a hundred classes, by simulation.
+
+    An image whose class is among the first five ranks fifth, another last: right if no other of
+    the hundred classes ranks before it.
+    """
+    draw = np.random.default_rng(0)
+    row = claims._paper("IM-1000", "Ours")
+    hits = []
+    for rank in (5, 1000):
+        others = [draw.choice(999, 99, replace=False) for _ in range(4000)]
+        hits.append(np.mean([(drawn >= rank - 1).all() for drawn in others]))
+    expected = row.linear_top1 + (row.linear_top5 - row.linear_top1) * hits[0]
+    expected += (100 - row.linear_top5) * hits[1]
+    assert claims._of_a_random_hundred() == pytest.approx(expected, abs=0.5)
+    assert f"{claims._of_a_random_hundred():.1f}%" in claim("ImageNet-100's").found
+
+
+def test_the_readme_is_short():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120

@@ -1,0 +1,120 @@
+"""The site's pages before Sphinx reads them: words for names, texts for pictures, links."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from infomax_nb.methods import METHODS
+from pipeline.site import front, notebooks, results, table1, words
+from pipeline.site.figures import CENTRAL, FIGURES
+from pipeline.site.stage import Stage
+
+ROOT = Path(__file__).parents[2]
+RAW = re.compile(r"\b(linear_top[15]|knn_top[15]|barlow_twins|resnet_small|vit_mini|cifar10)\b")
+
+
+@pytest.mark.parametrize("name", results.names())
+def test_a_results_page_says_names_in_words(name):
+    """But where they are to be typed, in code, or are the names of files."""
+    page = results.report(name).partition("## How it was made")[0]
+    assert not RAW.search(re.sub(r"`[^`]*`|\]\([^)]*\)", "", page))
+
+
+def test_results_are_in_the_papers_order():
+    works = [name.partition("_")[0] for name in results.names()]
+    order = [work for number, work in enumerate(works) if work not in works[:number]]
+    figures = [figure.result.partition("_")[0] for figure in FIGURES[:5]]
+    after = [work for work in order if work in figures]
+    assert after == list(dict.fromkeys(figures))
+
+
+def test_every_result_is_shown_on_the_first_page():
+    shown = {name for figure in FIGURES for name in (figure.result, *figure.more)} | set(CENTRAL)
+    assert shown == set(results.names())
+
+
+def test_the_papers_figures_are_all_there():
+    assert [figure.number for figure in FIGURES] == list(range(1, 8))
+    page = front.front([])
+    for figure in FIGURES:
+        assert f"## Figure {figure.number}: " in page
+        assert f"reports/{figure.result}/figure.png" in page
+
+
+def test_every_picture_of_the_first_page_has_a_text():
+    page = front.front([])
+    assert page.count("{figure}") == page.count(":alt: ") >= 8
+    assert not re.search(r":alt: *$", page, re.MULTILINE)
+
+
+def test_a_setting_in_words():
+    config = {"dataset": "cifar10", "epochs": 10, "backbone": "resnet_small"}
+    records = [{"images": 5000, "config": {**config, "seed": seed}} for seed in (1, 0)]
+    expected = "CIFAR-10, 5,000 training images, 10 epochs, small ResNet, seeds 0 and 1"
+    assert words.setting(records) == expected
+    assert words.setting([{"cpu": "any"}]) == ""
+
+
+def test_words_do_not_touch_parts_of_names():
+    assert words.in_words("stl10, lc25000_groups") == "STL-10, LC25000 with groups held out"
+    assert words.in_words("dinosaur") == "dinosaur"
+    assert {words.in_words(method) for method in METHODS} & set(METHODS) == {"supervised"}
+
+
+def test_the_dot_plot_has_the_papers_numbers_and_ours():
+    figure = table1.draw()
+    printed = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
+    metrics = pd.read_csv(ROOT / "reports" / "methods_cifar10" / "metrics.csv")
+    last = metrics[metrics.epoch == metrics.epoch.max()]
+    for axis, dataset in zip(figure.axes, printed.dataset.unique(), strict=True):
+        drawn = np.concatenate([np.asarray(line.get_xdata(), float) for line in axis.lines])
+        rows = printed[printed.dataset == dataset]
+        expected = rows[["linear_top1", "knn_top1"]].to_numpy().ravel()
+        assert set(expected) <= set(drawn.tolist())
+        if dataset == "CIFAR-10":
+            ours = last.groupby("method")[["linear_top1", "knn_top1"]].mean().to_numpy().ravel()
+            assert set(np.round(ours, 6)) <= set(np.round(drawn, 6))
+        else:
+            assert axis.get_title(loc="left").endswith(")")
+
+
+def notebook_with(*cells) -> nbformat.NotebookNode:
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = list(cells)
+    return notebook
+
+
+def test_a_pictures_text_is_its_caption_or_the_nearest_heading():
+    text = nbformat.v4.new_markdown_cell
+    code = nbformat.v4.new_code_cell
+    cells = [text("# Title\n\n## Views"), code("a"), code("b"), text("*Eight `views`, $x$.* And")]
+    notebooks.describe_pictures(notebook_with(*cells))
+    texts = [cell.metadata["mystnb"]["image"]["alt"] for cell in cells if cell.cell_type == "code"]
+    assert texts == ["Views", "Eight views, x."]
+
+
+def test_each_stored_picture_gets_a_text(tmp_path):
+    stage = Stage(tmp_path)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        stage.add_notebook(path, path)
+        for cell in nbformat.read(tmp_path / "notebooks" / path.name, 4).cells:
+            pictures = [
+                out for out in cell.get("outputs", []) if "image/png" in out.get("data", {})
+            ]
+            assert not pictures or cell.metadata["mystnb"]["image"]["alt"], path.name
+
+
+def test_the_executed_notebook_is_shown_with_the_stored_ones_links(tmp_path):
+    stored = ROOT / "notebooks" / "00_loss_derivation.ipynb"
+    link = nbformat.v4.new_markdown_cell("[the plan](../docs/plan.md)")
+    executed = tmp_path / "reports" / "notebooks" / "executed.ipynb"
+    executed.parent.mkdir(parents=True)
+    nbformat.write(notebook_with(link), executed)
+    Stage(tmp_path / "stage").add_notebook(stored, executed)
+    copied = json.loads((tmp_path / "stage" / "notebooks" / stored.name).read_text())
+    assert "".join(copied["cells"][0]["source"]) == "[the plan](../docs/plan.md)"
