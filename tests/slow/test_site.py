@@ -19,9 +19,10 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from checkout import ROOT, run, tracked
+from checkout import ROOT
 
 WIDTHS = (390, 1440)  # a phone, a desk
+SCHEMES = ("light", "dark")
 CHROMIUM = shutil.which("chromium")
 MISSING = "Chromium is not installed: apt-get install chromium"
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
@@ -29,8 +30,9 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built anew as `make site` builds it."""
-    command = [sys.executable, "-m", "pipeline.site", str(tmp_path_factory.mktemp("site"))]
+    """The site, built anew as `make report` builds it, of the notebooks as they are stored."""
+    folder = tmp_path_factory.mktemp("site") / "html"
+    command = [sys.executable, "-m", "pipeline.site", str(folder), "--stored"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return Path(built.stdout.strip()).parent
@@ -141,6 +143,13 @@ def test_each_result_has_its_figure_its_numbers_and_its_seeds(site):
         assert words in page.text.replace("\n", ""), folder.name
 
 
+def test_each_picture_has_an_alternative_text(site):
+    for path in site.rglob("*.html"):
+        if "_static" not in path.parts:
+            silent = [image for image in soup(path).select("article img") if not image.get("alt")]
+            assert not silent, (path.name, silent)
+
+
 def test_each_module_is_in_the_reference(site):
     """Under its full name, on the page of its folder."""
     for path in (ROOT / "infomax_nb").rglob("*.py"):
@@ -208,9 +217,10 @@ class Visit:
     Nothing but the site can be reached.
     """
 
-    def __init__(self, browser, width: int, own: str):
+    def __init__(self, browser, width: int, own: str, scheme: str = "light", height: int = 844):
         self.own = own
-        self.context = browser.new_context(viewport={"width": width, "height": 844})
+        window = {"width": width, "height": height}
+        self.context = browser.new_context(viewport=window, color_scheme=scheme)
         self.context.set_default_timeout(120_000)  # milliseconds: a machine may be busy
         self.page = self.context.new_page()
         self.complaints: list[str] = []
@@ -290,8 +300,9 @@ LOOK = r"""() => {
 
 @needs_chromium
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_reads_well(site, address, browser, width):
-    visit = Visit(browser, width, address)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_page_reads_well(site, address, browser, width, scheme):
+    visit = Visit(browser, width, address, scheme)
     faults = {}
     equations = 0
     paths = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
@@ -307,22 +318,31 @@ def test_every_page_reads_well(site, address, browser, width):
     assert equations > 100
 
 
+CLAIMS_IN_SIGHT = """() => [...document.querySelectorAll("table.claims tbody tr")]
+  .filter(row => row.getBoundingClientRect().bottom <= innerHeight).length"""
+
+
 @needs_chromium
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_report_page_reads_well(tmp_path, browser, width):
-    """`reports/index.html` of the committed results and the notebooks' stored outputs."""
-    copy = tracked(tmp_path)
-    shutil.copytree(copy / "notebooks", copy / "reports" / "notebooks")
-    written = run(copy, [sys.executable, "-m", "pipeline.index"])
-    assert written.returncode == 0, written.stderr
-    visit = Visit(browser, width, copy.as_uri())
-    visit.open(f"{copy.as_uri()}/reports/index.html")
-    faults = visit.faults()
-    numbers = {tag: visit.page.locator(f"article {tag}").count() for tag in ("table", "img")}
+def test_the_first_screen_answers(site, browser):
+    visit = Visit(browser, 1440, site.as_uri(), height=900)
+    visit.open(f"{site.as_uri()}/index.html")
+    heading = visit.page.locator("h1").bounding_box()
+    in_sight = visit.page.evaluate(CLAIMS_IN_SIGHT)
     visit.context.close()
-    assert numbers["table"] > 10
-    assert numbers["img"] > 10
-    assert not faults, "\n".join(faults)
+    assert heading["y"] < 200
+    assert in_sight >= 8
+
+
+@needs_chromium
+def test_the_first_page_can_be_printed(site, browser):
+    visit = Visit(browser, 1440, site.as_uri())
+    visit.open(f"{site.as_uri()}/index.html")
+    visit.page.emulate_media(media="print")
+    shown = visit.page.locator(".bd-sidebar-primary").is_visible()
+    pages = visit.page.pdf(format="A4").count(b"/Type /Page\n")
+    visit.context.close()
+    assert not shown
+    assert 3 <= pages <= 15
 
 
 CUT_OFF = "<div style='overflow: hidden'><pre style='width: 500px'>cut</pre></div>"
