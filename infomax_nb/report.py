@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from infomax_nb.config import TrainConfig
+from infomax_nb.config import UNSAID, TrainConfig
 from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, project_root, runs_folder
 from infomax_nb.train.record import environment
@@ -110,6 +110,38 @@ def export_tables(
     atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
     atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n"))
     return f"reports/{name} holds {len(sources)} runs"
+
+
+def with_recorded(
+    found: pd.DataFrame, config: TrainConfig, name: str, *differing: str
+) -> pd.DataFrame:
+    """The rows of runs found here, and of those in `reports/<name>` that were not trained here.
+
+    A recorded run counts if it differs from `config` in the named fields alone.
+
+    Args:
+        found: what `train.siblings` returned.
+        config: the run at hand.
+        name: the result's folder. What its runs have in common is not in its `metrics.csv`.
+        differing: fields of the configuration.
+    """
+    folder = project_root() / "reports" / name
+    records = json.loads((folder / "records.json").read_text())
+    configs = {
+        record["name"]: TrainConfig(**UNSAID | record["config"]).identity() for record in records
+    }
+    own = config.identity()
+    shared = own.keys() - set(differing)
+    beside = {
+        run: values
+        for run, values in configs.items()
+        if all(values.get(field) == own[field] for field in shared) and run not in set(found.run)
+    }
+    rows = pd.read_csv(folder / "metrics.csv")
+    rows = rows[rows.run.isin(beside)]
+    values = pd.DataFrame([beside[run] for run in rows.run], index=rows.index)
+    missing = values.columns.difference(rows.columns)
+    return pd.concat([found, rows.join(values[missing])], ignore_index=True)
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:

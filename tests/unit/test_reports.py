@@ -64,6 +64,31 @@ def test_held_out_information_is_equation_4_written_out(kappa):
     assert found["mi_density"] == pytest.approx(h_global - h_local + math.log(1023 / 7), abs=1e-5)
 
 
+RECORDED = TrainConfig(dataset="cifar10", n_train=5000, epochs=10, recipe=1)  # kappa_cifar10
+
+
+def test_recorded_runs_stand_beside_those_that_were_found():
+    """Five values of κ, three seeds each, ten epochs; of seed 0 one is found here, too."""
+    rows = pd.read_csv(report.project_root() / "reports" / "kappa_cifar10" / "metrics.csv")
+    found = rows[(rows.kappa == 10) & (rows.seed == 0)]
+    both = report.with_recorded(found, RECORDED, "kappa_cifar10", "kappa")
+    assert sorted(both.kappa.unique()) == [0.1, 0.6931, 1, 10, 20]
+    assert both.groupby("kappa").size().tolist() == [10] * 5
+    expected = rows[(rows.kappa == 20) & (rows.seed == 0)].linear_top1.tolist()
+    assert both[both.kappa == 20].linear_top1.tolist() == expected
+    beside = both[both.kappa != 10]
+    assert set(beside.n_train) == {5000}  # which the table does not have, as it is the same in all
+    seeds = report.with_recorded(found, RECORDED, "kappa_cifar10", "kappa", "seed")
+    assert len(seeds) == len(rows)
+
+
+@pytest.mark.parametrize("change", [{"n_train": 4000}, {"lr": 2e-3}, {"dataset": "glyphs"}])
+def test_recorded_runs_of_another_kind_are_left_out(change):
+    found = pd.DataFrame({"run": ["mine"], "epoch": [1], "kappa": [10.0]})
+    other = RECORDED.replace(**change)
+    assert len(report.with_recorded(found, other, "kappa_cifar10", "kappa")) == 1
+
+
 def export(name: str, tables: dict, reports: Path) -> str:
     """The tables of one run, with an empty figure."""
     run = SimpleNamespace(config=TrainConfig(beta=2.0), record={"commit": "c0ffee"})
