@@ -326,7 +326,7 @@ CLAIMS_IN_SIGHT = """() => [...document.querySelectorAll("table.claims tbody tr"
 def test_the_first_screen_answers(site, browser):
     visit = Visit(browser, 1440, site.as_uri(), height=900)
     visit.open(f"{site.as_uri()}/index.html")
-    heading = visit.page.locator("h1").bounding_box()
+    heading = visit.page.locator("article h1").bounding_box()
     in_sight = visit.page.evaluate(CLAIMS_IN_SIGHT)
     visit.context.close()
     assert heading["y"] < 200
