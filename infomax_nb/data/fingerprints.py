@@ -7,7 +7,6 @@ and its time of change, the digest comes from a small cache in the folder of the
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,7 +24,7 @@ from infomax_nb.data.readers import READERS, packed_files
 from infomax_nb.data.readers.listing import Listing
 from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.files import atomic_write, data_folder, runs_folder
-from infomax_nb.notebook import is_interactive
+from infomax_nb.notebook import shows_bars
 
 CACHE = ".fingerprints.json"
 CACHED = 100  # data sets in the cache, the newest ones
@@ -156,7 +155,7 @@ def _joined(roles: list[tuple[str, str]], more: list[str]) -> list[str]:
 
 def _contents(roles: list[tuple[str, str]], skip: bool) -> list[str]:
     """Digest of each file's content; with `skip`, a note for a file that cannot be read."""
-    quiet = not (is_interactive() or sys.stderr.isatty())
+    quiet = not shows_bars()
     with ThreadPoolExecutor() as pool:
         digests = pool.map(lambda role: _content(role[0], skip), roles)
         about = "fingerprint of the data"
