@@ -57,8 +57,10 @@ def duration(seconds: float) -> str:
     if hours < 24:
         return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0))
     days, hours = divmod(round(seconds / 3600), 24)
-    exact = f" {hours} h" if hours and days < 10 else ""
-    return f"{days:,} day{'s' * (days > 1)}{exact}"
+    if days >= 10:
+        return f"{seconds / 86_400:,.0f} days"
+    exact = f" {hours} h" if hours else ""
+    return f"{days} day{'s' * (days > 1)}{exact}"
 
 
 def say(line: str) -> None:

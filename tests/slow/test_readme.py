@@ -159,7 +159,7 @@ def test_one_run_in_two_processes(checkout, tmp_path):
 def test_the_bill(checkout):
     line = commands("Many runs, many devices", "Every table row")[0]
     assert line == "make plan"
-    assert "imagenet-infomax-resnet50" in type_in(checkout, line)
+    assert "ImageNet, resnet50, infomax, κ = 10" in type_in(checkout, line)
 
 
 def test_every_target_that_the_readme_names_is_there():
