@@ -45,12 +45,12 @@ def called(configs: list[TrainConfig]) -> list[str]:
     'STL-10, resnet_small, infomax, κ = 0.1'
     """
     fields = [config.model_dump() for config in configs]
-    common = ("dataset", "backbone", "method")
+    common = ["backbone", "method"]
     words = []
     for config in configs:
         first = PUBLISHED.get(config.dataset, config.dataset)
-        names = [name for name in _own_fields(config) if len({each[name] for each in fields}) > 1]
-        names = dict.fromkeys([*common[1:], *(["kappa"] * (config.method == "infomax")), *names])
+        varied = [name for name in _own_fields(config) if len({each[name] for each in fields}) > 1]
+        names = common + (["kappa"] if config.method == "infomax" else []) + varied
         words.append(f"{first}, {title(config, *names)}")
     return words
 

@@ -50,7 +50,7 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
     if config.dataset.startswith("glyphs"):
         return {"digest": digest_of(glyphs.stencils(config.n_classes)), "files": 0, "bytes": 0}
     root = data_folder(config.data_root)
-    roles = _roles(config.dataset, root)
+    roles = roles_of(config.dataset, root)
     with file_errors(root):
         stats = [os.stat(path) for path, _ in roles]
     times = [f"{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for stat in stats]
@@ -124,8 +124,12 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
     raise ParameterError(f"data_root: {where} does not fit the run in {run}: {why}; {cure}.")
 
 
-def _roles(name: str, root: Path) -> list[tuple[str, str]]:
-    """Each file that the data set is read from, and its role there: place, split, class, box."""
+def roles_of(name: str, root: Path) -> list[tuple[str, str]]:
+    """Each file that the data set is read from, and its role there: place, split, class, box.
+
+    Raises:
+        ParameterError: the data set is not there.
+    """
     # Without them the reader says what is missing.
     packed = [path for path in packed_files(name, root) if path.exists()]
     if packed:
