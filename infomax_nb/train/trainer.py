@@ -168,9 +168,11 @@ LAUNCHERS: dict[str, Callable] = {
 def _preempted_as_terminated():
     """Make SIGUSR1, which SLURM may send some time before it ends a job, act like SIGTERM.
 
-    Only a process's main thread can do this; in any other thread nothing is changed.
+    Only a process's main thread can do this; in any other thread nothing is changed, nor on
+    Windows, which has no such signal.
     """
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not hasattr(signal, "SIGUSR1"):
         yield
         return
     before = signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
