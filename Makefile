@@ -11,8 +11,11 @@ WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 # Quoted by the shell from its environment, where make puts what stands on its command line: a folder may have any name.
 CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $${N_TRAIN:+n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+runs_dir="$$RUNS_DIR"}
+CHANGES := $${DATA_ROOT:+--data_root="$$DATA_ROOT"} $${EPOCHS:+--epochs="$$EPOCHS"} $${N_TRAIN:+--n_train="$$N_TRAIN"} \
+  $${BATCH_SIZE:+--batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+--runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel lab test-all bench device-budget gpu plan table1-cifar10 table1 paper sweep \
+.PHONY: setup report fast test lint unit notebooks wheel lab test-all bench device-budget gpu plan paper sweep \
+  table1 table1-cifar10 table1-stl10 table1-lc25000 table1-imagenet table1-imagenet100 figure3 figure4 figure5 figure6 figure7 \
   evidence evidence-status precision-check lock clean
 
 setup: $(READY)
@@ -84,24 +87,25 @@ gpu: $(READY)
 	$(RUN) python -m pipeline.gpu --minutes "$${MINUTES:-30}" --device "$${DEVICE:-cuda}" \
 	  $${DATA_ROOT:+--data-root "$$DATA_ROOT"} $${RUNS_DIR:+--runs-dir "$$RUNS_DIR"} $${REPORTS:+--reports "$$REPORTS"}
 
-# The seven CIFAR-10 rows of the paper's Table 1: 200 epochs each, for a GPU; resumable row by row.
-# A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
-table1-cifar10: $(READY)
-	$(WORKFLOW) table1_cifar10 --config $(CONFIG)
-
 # What the runs of the paper cost before they start; of other files: make plan FILES="params/kappa_cifar10.yaml"
+# CSV=FILE writes the same there, with the runs' folders.
 plan: $(READY)
-	$(RUN) python -m pipeline.plan $(FILES)
+	@$(RUN) python -m pipeline.plan $(FILES) $${CSV:+--csv "$$CSV"}
 
-# All rows of Table 1; every run of the paper, Figures 3 to 7 too. Started again, each goes on where it was.
+# Every run of the paper; all rows of Table 1, or one data set's; a figure's runs. 200 epochs each, for a GPU. Started again,
+# each goes on where it was. A trial: make table1-cifar10 EPOCHS=1 N_TRAIN=512 [DATA_ROOT=DIR]
 # On CPUs a run takes one thread and CORES of them go at once; few runs on many cores: snakemake ... --config threads=N
 # On a cluster: snakemake --profile profiles/slurm paper --config data_root=DIR
-table1 paper: $(READY)
-	$(WORKFLOW) $@ --config $(CONFIG)
+paper table1 table1-cifar10 table1-stl10 table1-lc25000 table1-imagenet table1-imagenet100 figure3 figure4 figure5 figure6 figure7: $(READY)
+	@$(RUN) python -m pipeline.targets check $(subst -,_,$@) $(CHANGES)
+	$(WORKFLOW) $(subst -,_,$@) --config $(CONFIG)
+	@$(RUN) python -m pipeline.targets made $(subst -,_,$@) $(CHANGES)
 
 # Every combination that parameter files ask for: make sweep SWEEP=params/kappa_cifar10.yaml[,FILE] [DATA_ROOT=DIR]
 sweep: $(READY)
+	@$(RUN) python -m pipeline.targets check sweep --sweep "$$SWEEP" $(CHANGES)
 	$(WORKFLOW) sweep --config sweep="$$SWEEP" $(CONFIG)
+	@$(RUN) python -m pipeline.targets made sweep --sweep "$$SWEEP" $(CHANGES)
 
 # The runs of docs/plan.md, or how they go on: one a core, at the lowest priority; docs/evidence.md says how.
 # ONLY=a,b runs only these; REPORTS=DIR keeps results in another checkout; RUNS_DIR=DIR.

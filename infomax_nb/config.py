@@ -244,6 +244,9 @@ def _as_meant(values: Mapping[str, Any]) -> dict[str, Any]:
         known[name] = None if fields[name].default is None and is_none(value) else value
         if isinstance(value, bool):
             raise not_allowed(name, value, "a number or text, not a boolean")
+    if known.get("device") == "mps":
+        untried = "training was never tried on Apple's GPUs; use cpu, as auto does on a Mac"
+        raise ParameterError(f"device = 'mps' is not allowed: {untried}.")
     if known.get("precision") in (32, 32.0):
         known["precision"] = "32"
     epochs = known.get("keep_epochs")

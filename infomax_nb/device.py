@@ -29,6 +29,8 @@ _M_TOP_PAD = (-2, 2**28)
 
 _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # if set, NVIDIA's libraries ignore the program
 
+_WITHOUT_FLOAT64 = {"mps"}  # Apple's GPUs
+
 # How torch's message begins where there is no GPU, which is no fault and not reported.
 _NO_DRIVER = ("Found no NVIDIA driver", "Torch not compiled with CUDA")
 _NO_GPU = (*_NO_DRIVER, "No CUDA GPUs are available", "No HIP GPUs")
@@ -143,6 +145,11 @@ def host_may_look(x: torch.Tensor) -> bool:
     On a GPU the host would have to wait for them, and where torch compiles, there are none yet.
     """
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def float64(x: torch.Tensor) -> torch.Tensor:
+    """The same numbers (...) in float64, on the CPU where their device has none."""
+    return (x.cpu() if x.device.type in _WITHOUT_FLOAT64 else x).double()
 
 
 class DeviceConstant:

@@ -60,7 +60,7 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         write(part)
-        with part.open("rb") as file:
+        with part.open("rb+") as file:  # Windows refuses it for a file that is only read
             os.fsync(file.fileno())
         part.replace(path)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError for a full disk

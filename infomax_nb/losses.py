@@ -18,6 +18,7 @@ import torch
 from lightly.utils.dist import gather, world_size
 from torch import Tensor
 
+from infomax_nb.device import float64
 from infomax_nb.distributed import all_rows
 from infomax_nb.objective import KAPPA, KAPPA_MAX
 from infomax_nb.objective.checks import check_rows, check_views
@@ -46,7 +47,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
     z = check_rows(z)
     kappa = check_positive("kappa", kappa)
     log_sums = log_sum_exp(z, kappa)
-    return _entropy(log_sums.double().mean(), len(z), z.shape[1], kappa).to(z.dtype)
+    return _entropy(float64(log_sums).mean(), len(z), z.shape[1], kappa).to(z.dtype)
 
 
 def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
@@ -78,7 +79,7 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
         raise ValueError(f"image_ids: image {image} has one view: at least two are needed.")
     images = z[ids.argsort()].split(counts.tolist())
     log_sums = torch.cat([log_sum_exp(views, kappa) for views in images])
-    return _entropy(log_sums.double().mean(), len(z), z.shape[1], kappa).to(z.dtype)
+    return _entropy(float64(log_sums).mean(), len(z), z.shape[1], kappa).to(z.dtype)
 
 
 def _entropy(mean_log_sum: Tensor, n: int, dim: int, kappa: float) -> Tensor:
@@ -150,14 +151,14 @@ class InfoMaxLoss(torch.nn.Module):
             every = log_sum_exp(rows, self.kappa, columns, offset)
             own = log_sum_exp_of_groups(z.transpose(0, 1), self.kappa)
             both = (every, own)
-            means = _means_of_all(n, *both) if together else [x.double().mean() for x in both]
+            means = _means_of_all(n, *both) if together else [float64(x).mean() for x in both]
             h_global, h_local = [_entropy(mean, n, z.shape[2], self.kappa) for mean in means]
         return h_global, h_local
 
 
 def _means_of_all(n: int, *values: Tensor) -> Tensor:
     """Means over the n entries of all processes; gradients are right once DDP has averaged."""
-    own = torch.stack([x.double().sum() for x in values]) * (world_size() / n)
+    own = torch.stack([float64(x).sum() for x in values]) * (world_size() / n)
     return own + (torch.stack(gather(own.detach())).mean(0) - own).detach()
 
 

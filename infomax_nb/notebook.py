@@ -1,4 +1,4 @@
-"""Find out whether a person is using the notebook."""
+"""Find out whether a person is using the notebook, or is watching at all."""
 
 import sys
 
@@ -8,3 +8,8 @@ def is_interactive() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
+def shows_bars() -> bool:
+    """Whether progress is shown as bars: to a person, not in a log."""
+    return is_interactive() or sys.stderr.isatty()

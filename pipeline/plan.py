@@ -1,22 +1,22 @@
 """`python -m pipeline.plan [FILE ...]`: what runs will cost, before they start.
 
-Without files these are the paper's runs. The bill lists images, views, steps, device-hours and
-disk. Hours come from the throughput that was measured for the same network, image size and method
-(`reports/benchmarks/*_throughput.csv`: on the CPU by `make bench`, on a GPU by `make gpu`). Where
-there is no measurement, the bill says so. A GPU's hours are then estimated from a roofline
-(`pipeline/roofline.py`); a column says of each number which of the two it is.
+Without files these are the paper's runs, by table and figure. The bill lists images, views, steps,
+times and disk. Times come from the throughput that was measured for the same network, image size
+and method (`reports/benchmarks/*_throughput.csv`: on the CPU by `make bench`, on a GPU by
+`make gpu`). Where there is no measurement, the bill says so. A GPU's time is then estimated from a
+roofline (`pipeline/roofline.py`), which a sign says of each number.
 
 Throughput was measured with each method's own views. For other views the measured time of a
-step is multiplied by the ratio of the networks' floating-point operations, and `~` marks the hours.
+step is multiplied by the ratio of the networks' floating-point operations, and `~` marks the time.
 That ignores the cost of drawing the views. Batch size, precision, stopping and starting are always
 ignored. The recorded time of a finished run is shown beside the projected one.
 """
 
+import argparse
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -24,10 +24,11 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import ParameterError
-from infomax_nb.files import project_root
+from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.methods import build
 from infomax_nb.train.run import Run
+from pipeline.bill import KINDS, called, legend, paper_parts, shown, sums
 from pipeline.cost import flops_per_image, step_shape
 from pipeline.roofline import ESTIMATED, evaluation_seconds, step_seconds
 from pipeline.sweep import runs_of
@@ -47,8 +48,6 @@ SETS = {
     "imagenet100": (126_689, 5_000, 100),
 }
 STL10_LABELLED = 5_000
-DEVICES = (1, 8, 64)
-KINDS = ("cpu", "cuda")
 BYTES_OF_ADAMW = 2  # times a trained weight's bytes: it keeps two numbers for each
 
 
@@ -194,14 +193,6 @@ def recorded(config: TrainConfig) -> dict:
 # --- All runs ---------------------------------------------------------------------------------
 
 
-def makespan(hours: Iterable[float], devices: int) -> float:
-    """Hours until the last run ends; the longest runs start first, on whichever device is free."""
-    ends = [0.0] * devices
-    for each in sorted(hours, reverse=True):
-        ends[ends.index(min(ends))] += each
-    return max(ends)
-
-
 def configurations(files: list[Path]) -> list[TrainConfig]:
     """Every run that the parameter files ask for, once.
 
@@ -218,73 +209,47 @@ def configurations(files: list[Path]) -> list[TrainConfig]:
     return list(configs.values())
 
 
-def shown(table: pd.DataFrame) -> str:
-    """The bill as a table in text, with times in hours and sizes in MB."""
-    columns = table[["images", "views", "epochs", "steps"]].copy()
-    for kind in KINDS:
-        hours = table[kind] / 3600
-        text = scaled_mark(table, kind) + hours.map("{:.3g}".format)
-        columns[f"{kind} hours"] = text.where(hours.notna(), "not measured")
-    columns["cuda hours are"] = table.cuda_source
-    hours = (table.recorded / 3600).map("{:.3g}".format)
-    columns["recorded hours"] = hours.where(table.recorded.notna(), "")
-    columns["MB kept"] = (table.kept_bytes / 1e6).map("{:.0f}".format)
-    columns["MB at most"] = (table.peak_bytes / 1e6).map("{:.0f}".format)
-    return columns.to_string()
+def printed(parts: dict[str, list[Path]], csv: Path | None = None) -> None:
+    """Print the bill of the runs of parameter files.
 
-
-def scaled_mark(table: pd.DataFrame, kind: str) -> pd.Series:
-    """`~` where hours are scaled from other views' measurement; a roofline's are of their own."""
-    scaled = ~table.own_views
-    if kind == "cuda":
-        scaled &= table.cuda_source != ESTIMATED
-    return scaled.map({True: "~", False: ""})
-
-
-def sums(table: pd.DataFrame) -> list[str]:
-    """Lines on the hours for each kind of device and on the disk for each number of devices."""
-    lines = []
-    for kind in KINDS:
-        known = table[kind].dropna() / 3600
-        if known.empty:
-            cure = "`python throughput.py` in benchmarks/ measures it"
-            lines.append(f"{kind}: not measured; {cure}.")
-            continue
-        spans = ", ".join(f"{makespan(known, count):.3g} h on {count}" for count in DEVICES)
-        missing = len(table) - len(known)
-        rest = f"; {missing} runs not measured" if missing else ""
-        if kind == "cuda":
-            counts = table.cuda_source.value_counts()
-            rest = "".join(f"; {count} runs {source}" for source, count in counts.items())
-        lines.append(f"{kind}: {known.sum():.3g} device-hours; one device a run: {spans}{rest}")
-    kept = table.kept_bytes.sum()
-    checkpoints = table.peak_bytes - table.kept_bytes
-    for count in DEVICES:
-        peak = kept + checkpoints.nlargest(count).sum()
-        sizes = f"{kept / 1e9:.2f} GB kept, {peak / 1e9:.2f} GB at most"
-        lines.append(f"disk with {count} at a time: {sizes}")
-    return lines
-
-
-def main(files: list[str]) -> None:
-    """Print the bill of the files' runs, or of the paper's."""
-    paper = sorted((project_root() / "params" / "paper").glob("*.yaml"))
-    configs = configurations([Path(file) for file in files] or paper)
+    Args:
+        parts: the files, by what their runs are for.
+        csv: a file that gets the same, with the names of the runs' folders, in seconds and bytes.
+    """
     rates = measured()
-    lines = [dict.fromkeys(KINDS, float("nan")) | bill(config, rates) for config in configs]
-    table = pd.DataFrame(lines).set_index("run")
-    print(shown(table))
-    print(f"\n{len(table)} runs")
-    if any(scaled_mark(table, kind).any() for kind in KINDS):
-        print("~ other views than measured: a step's time is scaled by the networks' operations")
-    print("\n".join(sums(table)))
+    tables = []
+    for part, files in parts.items():
+        configs = configurations(files)
+        if part.startswith("Figure"):
+            configs.sort(key=lambda config: (config.kappa, config.beta, config.proj_dim))
+        if not configs:
+            print(f"\n{part}: its runs are above")
+            continue
+        lines = [dict.fromkeys(KINDS, float("nan")) | bill(config, rates) for config in configs]
+        table = pd.DataFrame(lines).assign(part=part, called=called(configs))
+        print(f"\n{part}\n{shown(table)}")
+        tables.append(table)
+    whole = pd.concat(tables, ignore_index=True).drop_duplicates("run")
+    print(f"\nIn total {len(whole)} runs", *sums(whole), "", *legend(whole), sep="\n")
+    if csv:
+        atomic_write(csv, lambda part: whole.to_csv(part, index=False))
+
+
+def main() -> None:
+    """Print the bill of the files' runs, or of the paper's."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.plan", description=main.__doc__)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="parameter files")
+    parser.add_argument("--csv", type=Path, help="a file for the same, with the runs' folders")
+    given = parser.parse_args()
+    paper = paper_parts(project_root() / "params" / "paper")
+    printed({str(file): [file] for file in given.files} or paper, given.csv)
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        main()
         sys.stdout.flush()
     except BrokenPipeError:  # a reader such as head has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ParameterError as error:
+    except (ParameterError, RunError) as error:
         sys.exit(str(error))

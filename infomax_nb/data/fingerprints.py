@@ -7,7 +7,6 @@ and its time of change, the digest comes from a small cache in the folder of the
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,7 +24,7 @@ from infomax_nb.data.readers import READERS, packed_files
 from infomax_nb.data.readers.listing import Listing
 from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.files import atomic_write, data_folder, runs_folder
-from infomax_nb.notebook import is_interactive
+from infomax_nb.notebook import shows_bars
 
 CACHE = ".fingerprints.json"
 CACHED = 100  # data sets in the cache, the newest ones
@@ -51,7 +50,7 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
     if config.dataset.startswith("glyphs"):
         return {"digest": digest_of(glyphs.stencils(config.n_classes)), "files": 0, "bytes": 0}
     root = data_folder(config.data_root)
-    roles = _roles(config.dataset, root)
+    roles = roles_of(config.dataset, root)
     with file_errors(root):
         stats = [os.stat(path) for path, _ in roles]
     times = [f"{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for stat in stats]
@@ -125,8 +124,12 @@ def check_data(run: Path, config: TrainConfig, then: dict | None, now: dict) -> 
     raise ParameterError(f"data_root: {where} does not fit the run in {run}: {why}; {cure}.")
 
 
-def _roles(name: str, root: Path) -> list[tuple[str, str]]:
-    """Each file that the data set is read from, and its role there: place, split, class, box."""
+def roles_of(name: str, root: Path) -> list[tuple[str, str]]:
+    """Each file that the data set is read from, and its role there: place, split, class, box.
+
+    Raises:
+        ParameterError: the data set is not there.
+    """
     # Without them the reader says what is missing.
     packed = [path for path in packed_files(name, root) if path.exists()]
     if packed:
@@ -156,7 +159,7 @@ def _joined(roles: list[tuple[str, str]], more: list[str]) -> list[str]:
 
 def _contents(roles: list[tuple[str, str]], skip: bool) -> list[str]:
     """Digest of each file's content; with `skip`, a note for a file that cannot be read."""
-    quiet = not (is_interactive() or sys.stderr.isatty())
+    quiet = not shows_bars()
     with ThreadPoolExecutor() as pool:
         digests = pool.map(lambda role: _content(role[0], skip), roles)
         about = "fingerprint of the data"

@@ -1,6 +1,5 @@
 """`ImageSet`, images with labels; `ImageFiles` and `DecodedImages` hold those of large sets."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from infomax_nb.data.decoding import decode_image
 from infomax_nb.errors import file_errors
-from infomax_nb.notebook import is_interactive
+from infomax_nb.notebook import shows_bars
 
 
 class ImageFiles:
@@ -60,7 +59,7 @@ class ImageFiles:
 
     def chunks(self) -> Iterator[Tensor]:
         """All images, in chunks, with a progress bar (none in a log)."""
-        quiet = not (is_interactive() or sys.stderr.isatty())
+        quiet = not shows_bars()
         bar = tqdm(desc="images decoded once", total=len(self), disable=quiet, leave=False)
         with bar:
             for chunk in self.split(512):

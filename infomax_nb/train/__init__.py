@@ -2,6 +2,10 @@
 
 import lazy_loader
 
-_NAMES = {"__main__": ["main"], "fitting": ["datasets", "fit"], "record": ["environment"]}
+_NAMES = {
+    "__main__": ["main"],
+    "fitting": ["datasets", "fit", "fit_all"],
+    "record": ["environment"],
+}
 _NAMES["run"] = ["Run", "collect", "siblings"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_NAMES)

@@ -40,8 +40,12 @@ def main() -> None:
             config = old.config.replace(**changes)
         else:
             config = TrainConfig.from_yaml(given.file, **changes)
+        was_there = Run(config.run_dir).finished
         run = fit(config, given.devices)
         if processes(given.devices).rank == 0:
+            if was_there:
+                said = f"already finished, reused: {run.path}; delete it to train anew"
+                print(said, file=sys.stderr)
             print(run.path)
     except (ParameterError, RunError, FloatingPointError) as error:
         sys.exit(f"{given.file or given.run}: {one_line(error)}")

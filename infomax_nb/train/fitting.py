@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 import pandas as pd
@@ -19,27 +20,29 @@ from infomax_nb.distributed import check_startable, processes
 from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import file_digest
-from infomax_nb.notebook import is_interactive
+from infomax_nb.notebook import shows_bars
 from infomax_nb.train import budget
 from infomax_nb.train.branches import start_at_trunk
 from infomax_nb.train.job import Job
+from infomax_nb.train.progress import say, title, titles
 from infomax_nb.train.record import environment, now
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import RECIPE
 
 
-def fit(config: TrainConfig, devices: int | None = None) -> Run:
+def fit(config: TrainConfig, devices: int | None = None, called: str = "") -> Run:
     """Train the run that `config` describes, with what `auto` means here, and return it finished.
 
     A finished run is returned as it is. An interrupted one goes on after the last whole epoch that
     it saved (see `train.recorder`), or after the step at which SIGTERM came (the process then exits
-    with 143). When another process trains the same run, this one waits and returns that result. It
-    says so, except in a notebook that runs unattended.
+    with 143). When another process trains the same run, this one says so, waits and returns that
+    result.
 
     Args:
         config: the run.
         devices: number of processes to start here, which train the run together. None takes those
             that torchrun or srun started, or one. The first of them writes.
+        called: what lines of progress call the run; by default its title.
 
     Raises:
         ParameterError: the configuration or the data set cannot be used; raised before any work.
@@ -65,11 +68,18 @@ def fit(config: TrainConfig, devices: int | None = None) -> Run:
     if is_branch and not run.checkpoint.exists():
         start_at_trunk(config)  # raises if it cannot
     train, test = datasets(config, labelled=config.method == "supervised")
-    job = Job(config, run, train, test, fingerprint(config), peers, interval)
+    words = called or title(config)
+    job = Job(config, run, train, test, fingerprint(config), peers, interval, words)
     if peers.rank:
         return _train(job)
     with _lock(run):
         return _reused(run, config) if run.finished else _train(job)
+
+
+def fit_all(configs: Iterable[TrainConfig]) -> list[Run]:
+    """`fit` for several runs in turn; progress says which one of how many is trained."""
+    runs = list(configs)
+    return [fit(run, called=words) for run, words in zip(runs, titles(runs), strict=True)]
 
 
 def save_interval() -> float:
@@ -125,10 +135,7 @@ def _lock(run: Run) -> AcquireReturnProxy:
         run.path.mkdir(parents=True, exist_ok=True)
         return lock.acquire(timeout=0)
     except Timeout:
-        # Like progress bars, the message does not belong in a stored output.
-        if is_interactive() or "ipykernel" not in sys.modules:
-            sentence = f"{run.path.name} is being trained by another process; waiting for it."
-            print(sentence, file=sys.stderr, flush=True)
+        say(f"{run.path.name} is being trained by another process; waiting for it.")
         return lock.acquire()
     except OSError as error:
         raise RunError(f"runs_dir: {run.path} cannot be written to: {error}") from None
@@ -143,7 +150,7 @@ def _train(job: Job) -> Run:
     record: dict = {"name": config.name, "recipe": config.recipe, "started": now()}
     record |= {"images": len(job.train), **environment(config)}
     if job.peers.rank == 0:
-        _print_steps(config, len(job.train))
+        _print_steps(job)
         for part in run.path.glob("*.part"):  # left by a killed process
             part.unlink()
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
@@ -154,13 +161,16 @@ def _train(job: Job) -> Run:
     return run
 
 
-def _print_steps(config: TrainConfig, images: int) -> None:
+def _print_steps(job: Job) -> None:
     """Print the number of steps to stderr, if a person is there or a `folder` makes too few."""
+    config = job.config
+    images = len(job.train)
     if config.dataset == "imagenet100":  # nothing is trained
         return
     few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
-    if few or is_interactive() or sys.stderr.isatty():
-        print(budget.in_words(config, images), file=sys.stderr, flush=True)
+    if few or shows_bars():
+        said = f"{job.title}. {budget.in_words(config, images)}"
+        print(said, file=sys.stderr, flush=True)
 
 
 def _finish(run: Run, record: dict, training: dict) -> None:

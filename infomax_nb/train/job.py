@@ -20,6 +20,7 @@ class Job:
         fingerprint: what identifies the data set (`data.fingerprints`).
         peers: the processes that train the run together.
         save_interval: seconds between two checkpoints.
+        title: what lines of progress call it.
     """
 
     config: TrainConfig
@@ -29,3 +30,4 @@ class Job:
     fingerprint: dict
     peers: Processes
     save_interval: float
+    title: str

@@ -13,6 +13,7 @@ from infomax_nb.distributed import gathered, share_buffers
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.losses import mutual_information
 from infomax_nb.objective.diagnostics import diagnostics
+from infomax_nb.train.progress import duration, say
 from infomax_nb.train.run import Run
 
 
@@ -30,12 +31,14 @@ class Recorder(pl.callbacks.Checkpoint):
         run: the directory that is written to.
         evaluation: what measures the backbone.
         interval: seconds between two checkpoints.
+        title: what a line after each epoch calls the run; empty for no such lines.
     """
 
-    def __init__(self, run: Run, evaluation: OnlineEvaluation, interval: float):
+    def __init__(self, run: Run, evaluation: OnlineEvaluation, interval: float, title: str = ""):
         self.run = run
         self.evaluation = evaluation
         self.interval = interval
+        self.title = title
         self.history: list[dict] = []
         self.seconds: list[list[float]] = []  # of training and of evaluation, for each epoch
         self.epoch_start = time.perf_counter()
@@ -80,6 +83,8 @@ class Recorder(pl.callbacks.Checkpoint):
         self.seconds.append([round(middle - self.epoch_start, 3), round(end - middle, 3)])
         self._write_metrics(trainer)
         self._save_when_due(trainer, module.config)
+        if self.title and trainer.is_global_zero:
+            say(self._progress(module.config.epochs))
 
     def on_exception(self, trainer, module, exception) -> None:
         if isinstance(exception, SIGTERMException):  # raised between two steps
@@ -105,6 +110,14 @@ class Recorder(pl.callbacks.Checkpoint):
         if is_due or epoch == config.epochs:
             measured |= self.evaluation(module.method.backbone, epoch)
         return measured
+
+    def _progress(self, epochs: int) -> str:
+        """The run, the epoch, and the time that is left if epochs go on as the last ones did."""
+        last = [sum(each) for each in self.seconds[-10:]]
+        epoch = self.history[-1]["epoch"]
+        left = duration((epochs - epoch) * sum(last) / len(last))
+        done = f"{self.title}: epoch {epoch} of {epochs}"
+        return f"{done}, {left} left" if epoch < epochs else done
 
     def _write_metrics(self, trainer) -> None:
         """Write the history and what was predicted; no files before the first whole epoch."""

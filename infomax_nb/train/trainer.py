@@ -25,7 +25,7 @@ from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import data_folder
 from infomax_nb.methods import Method, build
-from infomax_nb.notebook import is_interactive
+from infomax_nb.notebook import shows_bars
 from infomax_nb.seeds import Use, stream
 from infomax_nb.train.branches import find_start, new_header
 from infomax_nb.train.checkpoints import CHECKPOINTS
@@ -61,7 +61,8 @@ def pretrain(job: Job) -> dict:
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     width: int = method.backbone.num_features  # type: ignore[assignment]  # timm's networks have it
     evaluation = OnlineEvaluation(labelled, test, width, config.seed, device)
-    recorder = Recorder(job.run, evaluation, job.save_interval)
+    title = "" if shows_bars() else job.title
+    recorder = Recorder(job.run, evaluation, job.save_interval, title)
     start = find_start(job)
     module = PretrainModule(config, method, train, new_header(job, start))
 
@@ -129,7 +130,7 @@ def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
         plugins=[LAUNCHERS[job.peers.launcher](), CHECKPOINTS[job.config.device]()],
         # A folder that doesn't exist: under SLURM Lightning resumes from any hpc_ckpt_*.ckpt in it.
         default_root_dir=job.run.path / "nothing",
-        enable_progress_bar=is_interactive() or sys.stderr.isatty(),  # not in a log
+        enable_progress_bar=shows_bars(),
         **options,
     )
     if several:
@@ -167,9 +168,11 @@ LAUNCHERS: dict[str, Callable] = {
 def _preempted_as_terminated():
     """Make SIGUSR1, which SLURM may send some time before it ends a job, act like SIGTERM.
 
-    Only a process's main thread can do this; in any other thread nothing is changed.
+    Only a process's main thread can do this; in any other thread nothing is changed, nor on
+    Windows, which has no such signal.
     """
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not hasattr(signal, "SIGUSR1"):
         yield
         return
     before = signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))

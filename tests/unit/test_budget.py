@@ -70,5 +70,6 @@ def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path, own)
     command = [sys.executable, "-m", "infomax_nb.train", str(tmp_path / "p.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     said = "Steps of a run: 2 (images: 64, batch_size: 32, epochs: 1), which is too few"
-    assert said in done.stderr if own else not done.stderr
+    assert (said in done.stderr) == own
+    assert len(done.stderr.splitlines()) == 1 + own  # and the one of the epoch
     assert "Steps" not in done.stdout

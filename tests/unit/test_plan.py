@@ -1,6 +1,7 @@
 """What runs cost before they start, against sums done by hand."""
 
 import math
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import torch
 from infomax_nb.config import TrainConfig
 from infomax_nb.files import project_root
 from pipeline import plan
+from pipeline.bill import called, makespan
 from pipeline.cost import flops_per_image, step_shape
 from pipeline.roofline import H100, Gpu, KernelClock, evaluation_seconds, step_seconds
 
@@ -86,7 +88,7 @@ def test_imagenet100_is_evaluated_only():
 
 @pytest.mark.parametrize("devices, hours", [(1, 12.0), (2, 6.0), (3, 5.0), (64, 5.0)])
 def test_the_longest_run_comes_first(devices, hours):
-    assert plan.makespan([1.0, 2.0, 5.0, 4.0], devices) == hours
+    assert makespan([1.0, 2.0, 5.0, 4.0], devices) == hours
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly():
@@ -189,8 +191,64 @@ def test_a_row_of_cifar10_is_estimated_at_minutes():
         assert 2 < minutes < 6, file.stem
 
 
-def test_the_bill_says_of_each_number_which_it_is():
-    command = [sys.executable, "-m", "pipeline.plan", "params/fast.yaml"]
-    done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=True)
-    row, *_ = [line for line in done.stdout.splitlines() if line.startswith("glyphs-infomax")]
-    assert "estimated: roofline of an H100" in row or "measured on " in row
+# --- The bill as it is printed --------------------------------------------------------------------
+
+ROOT = project_root()
+
+
+def printed(*words: object) -> str:
+    command = [sys.executable, "-m", "pipeline.plan", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def paper_bill(tmp_path_factory) -> tuple[str, pd.DataFrame]:
+    """What `make plan CSV=FILE` prints, and the file."""
+    file = tmp_path_factory.mktemp("plan") / "bill.csv"
+    return printed("--csv", file), pd.read_csv(file)
+
+
+def parts_of(text: str) -> dict[str, list[str]]:
+    """The rows of each part by its first words, up to a comma or colon."""
+    blocks = [block.splitlines() for block in text.split("\n\n")]
+    return {re.split("[,:]", lines[0])[0]: lines[2:] for lines in blocks}
+
+
+def test_each_run_of_the_paper_stands_once_under_its_table_or_figure(paper_bill):
+    parts = parts_of(paper_bill[0].strip())
+    rows = {part: len(lines) for part, lines in parts.items() if part[:5] in ("Table", "Figur")}
+    table = len(pd.read_csv(ROOT / "reports" / "paper_table1.csv"))
+    curves = {"Figure 3": 6, "Figure 4": 5, "Figure 5": 7}  # of each one is a row of the table
+    own = {figure: count - 1 for figure, count in curves.items()}
+    assert rows == {"Table 1": table, **own, "Figure 6": 0, "Figure 7": 0}
+    assert f"In total {table + sum(own.values())} runs" in paper_bill[0]
+
+
+def test_runs_are_called_as_people_call_them(paper_bill):
+    text, csv = paper_bill
+    figure4 = [row.split("  ")[0].split("κ = ")[1].split()[0] for row in parts_of(text)["Figure 4"]]
+    assert figure4 == ["0.1", "0.6931", "1", "20"]
+    assert not re.search(r"[0-9a-f]{10}", text), "no digests"
+    assert not re.search(r"\de[+-]\d", text), "no powers of ten"
+    files = (ROOT / "params" / "paper").glob("*.yaml")
+    assert sorted(csv.run) == sorted(TrainConfig.from_yaml(file).name for file in files)
+
+
+def test_a_total_is_the_sum_of_its_runs(paper_bill):
+    text, csv = paper_bill
+    assert f"on a CPU: {csv.cpu.sum() / 86_400:,.0f} days on 1" in text
+
+
+def test_the_bill_says_of_each_number_which_it_is(paper_bill):
+    """A sign where it is estimated, none where it was measured."""
+    text, csv = paper_bill
+    estimated = csv.cuda_source == "estimated: roofline of an H100"
+    assert text.count("≈") == estimated.sum() + estimated.any()  # and the line that explains it
+
+
+def test_what_differs_is_named_and_nothing_else():
+    first = TrainConfig(dataset="cifar10", kappa=0.5)
+    both = called([first, first.replace(seed=1)])
+    assert both[1] == "CIFAR-10, resnet_small, infomax, κ = 0.5, seed 1"
+    assert called([first.replace(method="simclr")]) == ["CIFAR-10, resnet_small, simclr"]

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -16,9 +18,11 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import ROOT, SMALL, checkout, run, snakemake, sweep_file
+from PIL import Image
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
+from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 from pipeline.sweep import FIGURES, name_of, notebooks_own, paper, runs_of, table1_rows, write_run
 
@@ -361,14 +365,79 @@ def test_make_quotes_what_it_is_given(tmp_path):
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv/.ready").touch()
-    printer = tmp_path / ".venv/bin/snakemake"
     code = "import json, sys\nprint(json.dumps(sys.argv[1:]))\n"
-    printer.write_text(f"#!/usr/bin/env python3\n{code}")
-    printer.chmod(0o755)
+    for program in ("snakemake", "python"):
+        printer = tmp_path / ".venv/bin" / program
+        printer.write_text(f"#!{sys.executable}\n{code}")
+        printer.chmod(0o755)
     odd = ODD.replace("$", "$$")  # as make wants a dollar
     given = [f"SWEEP={odd}", f"DATA_ROOT={odd}", "EPOCHS=1"]
     command = ["make", "-s", "-o", ".venv/.ready", "sweep", *given]
     options = {"capture_output": True, "text": True, "check": True}
-    words = json.loads(subprocess.run(command, cwd=tmp_path, **options).stdout)
+    output = subprocess.run(command, cwd=tmp_path, **options).stdout
+    before, words, after = map(json.loads, output.splitlines())
+    told = ["sweep", "--sweep", ODD, f"--data_root={ODD}", "--epochs=1"]
+    assert before == ["-m", "pipeline.targets", "check", *told]
+    assert after == ["-m", "pipeline.targets", "made", *told]
     assert words[-5:] == ["sweep", "--config", f"sweep={ODD}", f"data_root={ODD}", "epochs=1"]
     assert not list(tmp_path.rglob("pwned"))
+
+
+# --- What make says before and after --------------------------------------------------------------
+
+
+def targets(folder: Path, *words: object) -> subprocess.CompletedProcess:
+    return run(folder, [sys.executable, "-m", "pipeline.targets", *map(str, words)])
+
+
+def two_classes(folder: Path) -> Path:
+    """CIFAR-10's class folders, of which two have four images each."""
+    for part, label, k in product(("train", "test"), ("cat", "dog"), range(4)):
+        place = folder / "cifar10" / part / label
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (60 * k, 0, 0)).save(place / f"{k}.png")
+    return folder
+
+
+def test_missing_data_are_named_before_anything_starts(copy, tmp_path):
+    """CIFAR-10 is there, the table's other four data sets are not."""
+    done = targets(copy, "check", "paper", "--data_root", two_classes(tmp_path))
+    first, *others = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert len(others) <= 2  # and one more from make
+    assert f"Not in {tmp_path}" in first
+    assert all(name in first for name in ("STL-10", "LC25000", "ImageNet", "ImageNet-100"))
+    assert "CIFAR-10" not in first
+    assert targets(copy, "check", "table1_cifar10", "--data_root", tmp_path).returncode == 0
+
+
+def test_a_finished_run_needs_no_data(copy, tmp_path):
+    small = {"dataset": "cifar10", "batch_size": 4, "proj_dim": 8, "epochs": 1, "n_train": None}
+    file = sweep_file(tmp_path, "p.yaml", **small)
+    places = {"runs_dir": str(tmp_path / "runs"), "data_root": str(two_classes(tmp_path))}
+    given = [word for name, value in places.items() for word in (f"--{name}", value)]
+    fit(TrainConfig.from_yaml(file, **places))
+    shutil.rmtree(tmp_path / "cifar10")
+    assert targets(copy, "check", "sweep", "--sweep", file, *given).returncode == 0
+    other = sweep_file(tmp_path, "q.yaml", **small, seed=1)
+    assert targets(copy, "check", "sweep", "--sweep", f"{file},{other}", *given).returncode == 1
+
+
+def test_a_table_lies_where_make_says(copy):
+    said = targets(copy, "made", "table1_cifar10", "--epochs", 1, "--n_train", 512).stdout
+    command = ["snakemake", "--cores", "1", "-n", "table1_cifar10"]
+    planned = run(copy, [*command, "--config", "epochs=1", "n_train=512"]).stdout
+    (path,) = re.findall(r"output: (reports/\S+)", planned)
+    assert said.splitlines()[0] == path
+    assert said.splitlines()[-1].startswith("7 runs in runs; ")
+
+
+def test_a_sweep_says_where_each_run_is(copy, tmp_path):
+    file = sweep_file(tmp_path, "p.yaml", kappas=[0.1, 10], runs_dir="ignored")
+    *each, last = targets(copy, "made", "sweep", "--sweep", file).stdout.splitlines()
+    names = [TrainConfig(**{**SMALL, "kappa": kappa}).name for kappa in (0.1, 10)]
+    assert each == [
+        f"glyphs, resnet_small, infomax, κ = {kappa}: runs/{name}"
+        for kappa, name in zip(("0.1", "10"), names, strict=True)
+    ]
+    assert last.startswith("2 runs in runs; ")
