@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from lightly.utils.dist import world_size
 
-_VIEWS = "it must be a list of at least two tensors of one shape (B, D), D >= 2, one for each view"
+_VIEWS = (
+    "give at least two tensors of one shape (B, D), D >= 2, one for each view, or a list of them"
+)
+ONLY_VIEWS = "the loss takes views alone, no labels, masks or weights: row b of each shows image b"
 
 
 def check_rows(z: torch.Tensor) -> torch.Tensor:
@@ -34,13 +37,20 @@ def check_views(views: Sequence[torch.Tensor]) -> None:
         ValueError: they differ in shape, floating dtype or device, or show only one image.
     """
     if isinstance(views, torch.Tensor):
-        hint = "it must be a list of views, as list(z.unbind(1)) of a tensor z of shape (B, V, D)"
+        hint = (
+            "give one for each view, as loss(z0, z1), or a list, as list(z.unbind(1)) of (B, V, D)"
+        )
         raise ValueError(f"views: one tensor of shape {tuple(views.shape)}: {hint}.")
     if not isinstance(views, list | tuple):
         raise ValueError(f"views: a {type(views).__name__}: {_VIEWS}.")
     if not all(isinstance(view, torch.Tensor) for view in views):
         kinds = ", ".join(sorted({type(view).__name__ for view in views}))
         raise ValueError(f"views: a {type(views).__name__} of {kinds}: {_VIEWS}.")
+    numbers = [view.is_floating_point() for view in views]
+    if any(numbers) and not all(numbers):  # most likely labels, as other losses take them
+        other = views[numbers.index(False)]
+        kind = f"shape {tuple(other.shape)} and {other.dtype}"
+        raise ValueError(f"views: a tensor of {kind} among them: {ONLY_VIEWS}.")
     shapes = sorted({tuple(view.shape) for view in views})
     alike = len(views) >= 2 and len(shapes) == 1
     if not alike or len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[0][1] < 2:

@@ -9,20 +9,23 @@ import torch
 from infomax_nb.errors import not_allowed
 
 
-def check_positive(name: str, value: float, high: float = math.inf, zero: bool = False) -> float:
+def check_positive(
+    name: str, value: float, high: float = math.inf, least: float | None = None
+) -> float:
     """The value of the parameter `name` as a float.
 
     Raises:
-        ParameterError: the value is not finite or not 0 < value <= high; `zero` also allows 0.
+        ParameterError: the value is not finite or not 0 < value <= high; with `least`, not
+            least <= value <= high.
     """
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    in_range = (0 < number <= high or zero and number == 0) and number < math.inf
-    if in_range and not isinstance(value, bool):
+    large_enough = number > 0 if least is None else number >= least
+    if large_enough and number <= high and number < math.inf and not isinstance(value, bool):
         return number
-    allowed = "a number >= 0" if zero else "a number > 0"
+    allowed = "a number > 0" if least is None else f"a number >= {least:g}"
     if high < math.inf:
         allowed += f" and <= {high:g}"
     raise not_allowed(name, value, allowed)
