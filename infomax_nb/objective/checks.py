@@ -46,11 +46,9 @@ def check_views(views: Sequence[torch.Tensor]) -> None:
     if not all(isinstance(view, torch.Tensor) for view in views):
         kinds = ", ".join(sorted({type(view).__name__ for view in views}))
         raise ValueError(f"views: a {type(views).__name__} of {kinds}: {_VIEWS}.")
-    numbers = [view.is_floating_point() for view in views]
-    if any(numbers) and not all(numbers):  # most likely labels, as other losses take them
-        other = views[numbers.index(False)]
-        kind = f"shape {tuple(other.shape)} and {other.dtype}"
-        raise ValueError(f"views: a tensor of {kind} among them: {ONLY_VIEWS}.")
+    whole = [view.dtype for view in views if not view.is_floating_point()]
+    if 0 < len(whole) < len(views):  # most likely labels, as other losses take them
+        raise ValueError(f"views: a tensor of {whole[0]} among them: {ONLY_VIEWS}.")
     shapes = sorted({tuple(view.shape) for view in views})
     alike = len(views) >= 2 and len(shapes) == 1
     if not alike or len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[0][1] < 2:

@@ -9,9 +9,7 @@ import torch
 from infomax_nb.errors import not_allowed
 
 
-def check_positive(
-    name: str, value: float, high: float = math.inf, least: float | None = None
-) -> float:
+def check_positive(name: str, value: float, high=math.inf, least: float | None = None) -> float:
     """The value of the parameter `name` as a float.
 
     Raises:
