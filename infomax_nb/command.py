@@ -1,4 +1,10 @@
-"""The command `infomax-nb`, which is `python -m infomax_nb.train` by another name."""
+"""Train the run that a parameter file describes, or a run again, and print its directory.
+
+infomax-nb FILE -p epochs 1 -p data_root DIR changes what the file says. --from trains a run again
+as its record describes it, with the same number of threads, into rebuilt/ beside it. For several
+devices use --devices 2, or torchrun --nproc-per-node 2 -m infomax_nb.train ..., or srun -n 2 ...
+`python -m infomax_nb.train` is the same command.
+"""
 
 import argparse
 from textwrap import fill
@@ -7,19 +13,12 @@ from infomax_nb import __version__
 from infomax_nb.config import TrainConfig
 from infomax_nb.fields import in_words
 
-ABOUT = """Train the run that a parameter file describes, or a run again, and print its directory.
-
-infomax-nb FILE -p epochs 1 -p data_root DIR changes what the file says. --from trains a run again
-as its record describes it, with the same number of threads, into rebuilt/ beside it. For several
-devices use --devices 2, or torchrun --nproc-per-node 2 -m infomax_nb.train ..., or srun -n 2 ...
-"""
-
 
 def arguments() -> argparse.Namespace:
     """What stands on the command line. `--help` explains every field of `TrainConfig`."""
     parser = argparse.ArgumentParser(
         prog="infomax-nb",
-        description=ABOUT,
+        description=__doc__,
         epilog=parameters(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,7 +4,7 @@ import inspect
 import re
 from dataclasses import asdict
 from types import NoneType
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -25,7 +25,10 @@ def in_words(model: type[BaseModel]) -> dict[str, Words]:
     """The words for each field of the model, whose docstring says in `Args:` what they mean."""
     arguments = (inspect.getdoc(model) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.split(r"(?m)^    (\w+): ", arguments)
-    meanings = {name: " ".join(text.split()) for name, text in zip(entries[1::2], entries[2::2])}
+    meanings = {
+        name: " ".join(text.split())
+        for name, text in zip(entries[1::2], entries[2::2], strict=True)
+    }
     words = {}
     for name, field in model.model_fields.items():
         default = "none" if field.default is None else str(field.default)
@@ -42,7 +45,7 @@ def allowed_values(field: FieldInfo) -> str:
     """
     choices = get_args(field.annotation)
     may_be_none = NoneType in choices
-    kind = choices[0] if may_be_none else field.annotation
+    kind: Any = choices[0] if may_be_none else field.annotation
     words = [KINDS.get(kind) or ", ".join(map(str, get_args(kind)))]
     for limit in field.metadata:
         words += [f"{SIGNS[name]} {value}" for name, value in asdict(limit).items()]

@@ -22,7 +22,7 @@ from torch import Tensor
 from infomax_nb.distributed import all_rows
 from infomax_nb.errors import ParameterError
 from infomax_nb.objective import KAPPA, KAPPA_MAX
-from infomax_nb.objective.checks import ONLY_VIEWS, check_rows, check_views
+from infomax_nb.objective.checks import VIEWS, check_rows, check_views
 from infomax_nb.objective.log_sum_exp import log_sum_exp, log_sum_exp_of_groups
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
@@ -135,7 +135,7 @@ class InfoMaxLoss(torch.nn.Module):
     def forward(self, *views: Tensor | Sequence[Tensor], alone: bool = False, **others) -> Tensor:
         """The scalar loss in nats of V tensors (B, D), or of one list of them; see `entropies`."""
         if others:
-            raise ParameterError(f"{min(others)} is not taken: {ONLY_VIEWS}.")
+            raise ParameterError(f"{min(others)} is not taken: {VIEWS}.")
         given: Any = views[0] if len(views) == 1 else views
         h_global, h_local = self.entropies(given, alone)
         self.h_global = h_global.detach()
@@ -174,15 +174,14 @@ class InfoMaxLoss(torch.nn.Module):
 
 def _concentration(kappa: float | None, temperature: float | None) -> float:
     """The kappa that is meant by either, by both or by none."""
-    if temperature is None:
-        return check_positive("kappa", KAPPA if kappa is None else kappa, KAPPA_MAX)
-    inverse = 1 / check_positive("temperature", temperature, least=1 / KAPPA_MAX)
-    if kappa is None:
-        return inverse
-    if not math.isclose(check_positive("kappa", kappa, KAPPA_MAX), inverse, rel_tol=1e-6):
+    inverse = KAPPA
+    if temperature is not None:
+        inverse = 1 / check_positive("temperature", temperature, least=1 / KAPPA_MAX)
+    value = check_positive("kappa", inverse if kappa is None else kappa, KAPPA_MAX)
+    if temperature is not None and not math.isclose(value, inverse, rel_tol=1e-6):
         given = f"kappa = {kappa} and temperature = {temperature} disagree"
         raise ParameterError(f"{given}: temperature is 1/kappa, and one of the two is enough.")
-    return float(kappa)
+    return value
 
 
 def _means_of_all(n: int, *values: Tensor) -> Tensor:

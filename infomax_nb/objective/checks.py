@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from lightly.utils.dist import world_size
 
-_VIEWS = (
+VIEWS = (
     "give at least two tensors of one shape (B, D), D >= 2, one for each view, or a list of them"
 )
-ONLY_VIEWS = "the loss takes views alone, no labels, masks or weights: row b of each shows image b"
+VIEWS += " (no labels, no masks)"
 
 
 def check_rows(z: torch.Tensor) -> torch.Tensor:
@@ -42,17 +42,14 @@ def check_views(views: Sequence[torch.Tensor]) -> None:
         )
         raise ValueError(f"views: one tensor of shape {tuple(views.shape)}: {hint}.")
     if not isinstance(views, list | tuple):
-        raise ValueError(f"views: a {type(views).__name__}: {_VIEWS}.")
+        raise ValueError(f"views: a {type(views).__name__}: {VIEWS}.")
     if not all(isinstance(view, torch.Tensor) for view in views):
         kinds = ", ".join(sorted({type(view).__name__ for view in views}))
-        raise ValueError(f"views: a {type(views).__name__} of {kinds}: {_VIEWS}.")
-    whole = [view.dtype for view in views if not view.is_floating_point()]
-    if 0 < len(whole) < len(views):  # most likely labels, as other losses take them
-        raise ValueError(f"views: a tensor of {whole[0]} among them: {ONLY_VIEWS}.")
+        raise ValueError(f"views: a {type(views).__name__} of {kinds}: {VIEWS}.")
     shapes = sorted({tuple(view.shape) for view in views})
     alike = len(views) >= 2 and len(shapes) == 1
     if not alike or len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[0][1] < 2:
-        raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {_VIEWS}.")
+        raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {VIEWS}.")
     kinds = " and ".join(sorted({f"{view.dtype} on {view.device}" for view in views}))
     if " and " in kinds or not views[0].is_floating_point():
         needed = "all must have one floating dtype, on one device"

@@ -338,10 +338,10 @@ def test_labels_and_masks_are_refused():
     """Other losses take them in this place."""
     z = torch.ones(4, 3)
     for second in (torch.arange(4), torch.eye(4, dtype=torch.bool)):
-        with pytest.raises(ValueError, match="views: a tensor .* no labels, masks or weights"):
+        with pytest.raises(ValueError, match="^views: 2 tensors .*no labels, no masks"):
             InfoMaxLoss()(z, second)
         for name in ("labels", "mask"):
-            with pytest.raises(ValueError, match=f"^{name} is not taken: .* no labels, masks or"):
+            with pytest.raises(ValueError, match=f"^{name} is not taken: .*no labels, no masks"):
                 InfoMaxLoss()(z, z, **{name: second})
 
 
