@@ -29,7 +29,6 @@ def check_positive(name: str, value: float, high=math.inf, least: float | None =
     raise not_allowed(name, value, allowed)
 
 
-@torch.compiler.assume_constant_result
 def log_vmf_normalizer(dim: int, kappa: float) -> float:
     """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
 
@@ -51,6 +50,11 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     if isinstance(dim, bool) or int(dim) != dim or dim < 2:
         raise not_allowed("dim", dim, "a whole number >= 2")
     return _log_normalizer(dim, check_positive("kappa", kappa))
+
+
+# All that `torch.compiler.assume_constant_result` does, but for importing the compiler, which takes
+# longer than everything else here.
+vars(log_vmf_normalizer)["_dynamo_marked_constant"] = True
 
 
 @lru_cache(maxsize=256)
