@@ -17,6 +17,7 @@ from torch import Tensor
 from infomax_nb.networks import FILES, NETWORKS, SHIPPED, available, pretrained
 from pipeline.cards import card
 from pipeline.networks import half_precision
+from pipeline.wheel import NetworkHook
 
 ROOT = Path(__file__).parents[2]
 VITS = available(backbone="vit_mini")
@@ -110,8 +111,23 @@ def test_a_network_says_in_a_line_what_it_is():
     assert said == f"<Network {SHIPPED}: 10 classes, k-NN {pretrained().record['knn_top1']}%>"
 
 
+def forced(network: str, version: str) -> dict[str, str]:
+    """What the build adds to the package, by its place in the project."""
+    build_data: dict = {"force_include": {}}
+    options = {"metadata": None, "directory": "", "target_name": "wheel"}
+    hook = NetworkHook(str(ROOT), {"network": network}, None, **options)
+    hook.initialize(version, build_data)
+    taken = build_data["force_include"]
+    return {str(Path(path).relative_to(ROOT)): place for path, place in taken.items()}
+
+
 def test_the_wheel_takes_the_network_that_comes_first():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-    taken = build["targets"]["wheel"]["force-include"]
+    network = build["targets"]["wheel"]["hooks"]["custom"]["network"]
+    assert network == SHIPPED
     names = {f"{SHIPPED}{suffix}" for suffix in (".json", ".md", *FILES.values())}
-    assert taken == {f"reports/networks/{name}": f"infomax_nb/shipped/{name}" for name in names}
+    places = {f"reports/networks/{name}": f"infomax_nb/shipped/{name}" for name in names}
+    assert forced(network, "standard") == places
+    assert forced(network, "editable") == {}  # it reads the checkout's
+    with pytest.raises(FileNotFoundError, match="reports/networks/nobody"):
+        forced("nobody", "standard")
