@@ -1,9 +1,9 @@
 """Train the run that a parameter file describes, or a run again, and print its directory.
 
-infomax-nb FILE -p epochs 1 -p data_root DIR changes what the file says. --from trains a run again
-as its record describes it, with the same number of threads, into rebuilt/ beside it. For several
-devices use --devices 2, or torchrun --nproc-per-node 2 -m infomax_nb.train ..., or srun -n 2 ...
-`python -m infomax_nb.train` is the same command.
+`infomax-nb FILE -p epochs 1 -p data_root DIR` changes what the file says. `--from` trains a run
+again as its record describes it, with the same number of threads, into `rebuilt/` beside it. For
+several devices use `--devices 2`, or `torchrun --nproc-per-node 2 -m infomax_nb.train ...`, or
+`srun -n 2 ...`. `python -m infomax_nb.train` is the same command.
 """
 
 import argparse
@@ -43,11 +43,3 @@ def parameters() -> str:
         text = fill(f"{meaning} [{allowed}; default: {default}]", 88)
         paragraphs.append(f"{name}\n{text}".replace("\n", "\n    "))
     return "\n\n".join(paragraphs)
-
-
-def main() -> None:
-    """Answer `--help`, `--version` and wrong calls at once; torch is imported to train only."""
-    arguments()
-    from infomax_nb.train.__main__ import main as train
-
-    train()

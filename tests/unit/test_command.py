@@ -16,7 +16,7 @@ from infomax_nb.fields import Words, in_words
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COMMAND = "import sys; from infomax_nb.command import main; sys.argv[0] = 'infomax-nb'; main()"
+COMMAND = "import sys; from infomax_nb.__main__ import main; sys.argv[0] = 'infomax-nb'; main()"
 
 
 def run(*arguments: str, folder: Path, code: str = COMMAND) -> subprocess.CompletedProcess:
