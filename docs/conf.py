@@ -93,8 +93,8 @@ def table_of_fields(model):
     """Lines with a table of a model's fields: name, what is allowed, default."""
     head = ["   * - field", "     - allowed", "     - default"]
     lines = ["", ".. list-table::", "   :header-rows: 1", "", *head]
-    for name, words in in_words(model).items():
-        lines += [f"   * - ``{name}``", f"     - {words.allowed}", f"     - {words.default}"]
+    for name, (_, allowed, default) in in_words(model).items():
+        lines += [f"   * - ``{name}``", f"     - {allowed}", f"     - {default}"]
     return [*lines, ""]
 
 

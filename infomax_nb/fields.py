@@ -4,7 +4,7 @@ import inspect
 import re
 from dataclasses import asdict
 from types import NoneType
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -13,16 +13,11 @@ KINDS = {int: "whole number", float: "number", str: "text", tuple[int, ...]: "wh
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
 
 
-class Words(NamedTuple):
-    """What a field means, what it may be, and its default."""
+def in_words(model: type[BaseModel]) -> dict[str, tuple[str, str, str]]:
+    """For each field of the model what it means, what it may be, and its default.
 
-    meaning: str
-    allowed: str
-    default: str
-
-
-def in_words(model: type[BaseModel]) -> dict[str, Words]:
-    """The words for each field of the model, whose docstring says in `Args:` what they mean."""
+    What it means stands in the model's docstring, in `Args:`.
+    """
     arguments = (inspect.getdoc(model) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.split(r"(?m)^    (\w+): ", arguments)
     meanings = {
@@ -32,7 +27,7 @@ def in_words(model: type[BaseModel]) -> dict[str, Words]:
     words = {}
     for name, field in model.model_fields.items():
         default = "none" if field.default is None else str(field.default)
-        words[name] = Words(meanings[name], allowed_values(field), default)
+        words[name] = (meanings[name], allowed_values(field), default)
     return words
 
 

@@ -116,14 +116,7 @@ class InfoMaxLoss(torch.nn.Module):
 
     equal_shares = False
 
-    def __init__(
-        self,
-        kappa: float | None = None,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        *,
-        temperature: float | None = None,
-    ):
+    def __init__(self, kappa: float | None = None, alpha=1.0, beta=1.0, *, temperature=None):
         super().__init__()
         self.kappa = _concentration(kappa, temperature)
         self.alpha = check_positive("alpha", alpha, least=0)

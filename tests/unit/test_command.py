@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 import infomax_nb
 from infomax_nb.config import TrainConfig
-from infomax_nb.fields import Words, in_words
+from infomax_nb.fields import in_words
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -77,11 +77,10 @@ def test_words_of_a_model_of_ones_own():
         size: int | None = Field(None, gt=1, multiple_of=4)
         kind: Literal["a", "b"] = "b"
 
+    size = "whole number, > 1, a multiple of 4; or none"
     assert in_words(Model) == {
-        "size": Words(
-            "pixels of a side, or of both.", "whole number, > 1, a multiple of 4; or none", "none"
-        ),
-        "kind": Words("what it is.", "a, b", "b"),
+        "size": ("pixels of a side, or of both.", size, "none"),
+        "kind": ("what it is.", "a, b", "b"),
     }
 
 

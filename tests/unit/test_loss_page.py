@@ -28,7 +28,7 @@ def run(code: str, **given) -> dict:
 @pytest.mark.parametrize("lines", SHOWN)
 def test_three_lines_of_plain_pytorch(lines):
     """The loss is lightly's, and can be followed back."""
-    assert len(lines.splitlines()) == 3
+    assert len([line for line in lines.splitlines() if line]) == 3
     torch.manual_seed(0)
     z0, z1 = torch.randn(2, 32, 64, requires_grad=True).unbind()
     names = run(lines, z0=z0, z1=z1)
