@@ -2,9 +2,10 @@
 
 import re
 from importlib import metadata
-from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
+
+from infomax_nb.fields import in_words
 
 project = "InfoMax on the hypersphere"
 author = "the infomax-nb authors"
@@ -92,24 +93,9 @@ def table_of_fields(model):
     """Lines with a table of a model's fields: name, what is allowed, default."""
     head = ["   * - field", "     - allowed", "     - default"]
     lines = ["", ".. list-table::", "   :header-rows: 1", "", *head]
-    for name, field in model.model_fields.items():
-        allowed = f"     - {allowed_values(field)}"
-        lines += [f"   * - ``{name}``", allowed, f"     - {field.default}"]
+    for name, (_, allowed, default) in in_words(model).items():
+        lines += [f"   * - ``{name}``", f"     - {allowed}", f"     - {default}"]
     return [*lines, ""]
-
-
-def allowed_values(field):
-    """Type and limits of a model's field, in words."""
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
-    kind = field.annotation
-    words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-    if get_origin(kind) is Literal:
-        words = ", ".join(map(str, get_args(kind)))
-    limits = []
-    for limit in field.metadata:
-        known = [(sign, getattr(limit, name, None)) for name, sign in signs.items()]
-        limits += [f"{sign} {value}" for sign, value in known if value is not None]
-    return ", ".join([words.replace(" | ", " or "), *limits])
 
 
 def signature(app, what, name, obj, options, given, returned):

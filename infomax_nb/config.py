@@ -41,7 +41,7 @@ class TrainConfig(BaseModel):
     Args:
         method: the method that trains the network.
         dataset: the data set.
-        data_root: the folder that holds it.
+        data_root: the folder that holds the data set.
         n_train: number of training images, a stratified draw decided by `seed`; None for all.
         n_classes: number of classes of `glyphs`.
         image_size: pixels of the square images; None for the data set's own.
@@ -52,7 +52,7 @@ class TrainConfig(BaseModel):
         batch_size: images in each step.
         lr: AdamW's learning rate.
         decay_epochs: number of last epochs over which `lr` falls to zero, linearly by steps.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's weight decay.
         seed: the seed of all random numbers.
         kappa: concentration of the kernel (Eq. 1).
         alpha: weight of the global entropy (Eq. 4).

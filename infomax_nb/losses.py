@@ -13,6 +13,7 @@ All entropies are differential entropies in nats. N counts *views*: 8 views of 1
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightly.utils.dist import gather, world_size
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from infomax_nb.device import float64
 from infomax_nb.distributed import all_rows
+from infomax_nb.errors import ParameterError
 from infomax_nb.objective import KAPPA, KAPPA_MAX
-from infomax_nb.objective.checks import check_rows, check_views
+from infomax_nb.objective.checks import VIEWS, check_rows, check_views
 from infomax_nb.objective.log_sum_exp import log_sum_exp, log_sum_exp_of_groups
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
@@ -99,33 +101,41 @@ class InfoMaxLoss(torch.nn.Module):
     asking each other at each call.
 
     Args:
-        kappa: concentration of the kernel, 0 < kappa <= 1e4.
+        kappa: concentration of the kernel, 0 < kappa <= 1e4; None means 10.
         alpha: weight of the global entropy, >= 0.
         beta: weight of the local entropy, >= 0.
+        temperature: 1/kappa, for those who think in temperatures; one of the two is enough.
 
     Raises:
-        ParameterError: kappa, alpha or beta is not in its range.
+        ParameterError: kappa, alpha, beta or temperature is not in its range, or kappa is not
+            1/temperature.
 
-    >>> views = [torch.eye(4), torch.eye(4)]  # two views of each of four images coincide
-    >>> round(InfoMaxLoss(kappa=10.0)(views).item(), 4)
+    >>> z0 = z1 = torch.eye(4)  # two views of each of four images coincide
+    >>> round(InfoMaxLoss(temperature=0.1)(z0, z1).item(), 4)
     0.0003
     """
 
     equal_shares = False
 
-    def __init__(self, kappa: float = KAPPA, alpha: float = 1.0, beta: float = 1.0):
+    def __init__(self, kappa: float | None = None, alpha=1.0, beta=1.0, *, temperature=None):
         super().__init__()
-        self.kappa = check_positive("kappa", kappa, KAPPA_MAX)
-        self.alpha = check_positive("alpha", alpha, zero=True)
-        self.beta = check_positive("beta", beta, zero=True)
+        self.kappa = _concentration(kappa, temperature)
+        self.alpha = check_positive("alpha", alpha, least=0)
+        self.beta = check_positive("beta", beta, least=0)
 
-    def forward(self, views: Sequence[Tensor], alone: bool = False) -> Tensor:
-        """The scalar loss in nats of V tensors (B, D); see `entropies`."""
-        h_global, h_local = self.entropies(views, alone)
+    def extra_repr(self) -> str:
+        return f"kappa={self.kappa}, alpha={self.alpha}, beta={self.beta}"
+
+    def forward(self, *views: Tensor | Sequence[Tensor], alone: bool = False, **others) -> Tensor:
+        """The scalar loss in nats of V tensors (B, D), or of one list of them; see `entropies`."""
+        if others:
+            raise ParameterError(f"{min(others)} is not taken: {VIEWS}.")
+        given: Any = views[0] if len(views) == 1 else views
+        h_global, h_local = self.entropies(given, alone)
         self.h_global = h_global.detach()
         self.h_local = h_local.detach()
         loss = -(self.alpha * h_global - self.beta * h_local)
-        return loss if views[0].dtype == torch.float64 else loss.float()
+        return loss if given[0].dtype == torch.float64 else loss.float()
 
     def entropies(self, views: Sequence[Tensor], alone: bool = False) -> tuple[Tensor, Tensor]:
         """(H_global, H_local) of Eq. 2 and 3, scalars in nats.
@@ -154,6 +164,18 @@ class InfoMaxLoss(torch.nn.Module):
             means = _means_of_all(n, *both) if together else [float64(x).mean() for x in both]
             h_global, h_local = [_entropy(mean, n, z.shape[2], self.kappa) for mean in means]
         return h_global, h_local
+
+
+def _concentration(kappa: float | None, temperature: float | None) -> float:
+    """The kappa that is meant by either, by both or by none."""
+    inverse = KAPPA
+    if temperature is not None:
+        inverse = 1 / check_positive("temperature", temperature, least=1 / KAPPA_MAX)
+    value = check_positive("kappa", inverse if kappa is None else kappa, KAPPA_MAX)
+    if temperature is not None and not math.isclose(value, inverse, rel_tol=1e-6):
+        given = f"kappa = {kappa} and temperature = {temperature} disagree"
+        raise ParameterError(f"{given}: temperature is 1/kappa, and one of the two is enough.")
+    return value
 
 
 def _means_of_all(n: int, *values: Tensor) -> Tensor:

@@ -1,24 +1,30 @@
-"""Trained networks to load: `reports/networks/<name>.pt`, each with its run's record.
+"""Trained networks to load: `reports/networks/<name>.safetensors`, each with its run's record.
 
 They are backbones in half precision. They give real features in seconds, without a data set or a
-training run: `pretrained("cifar10-infomax-resnet_small")`. `pipeline/networks.py` writes them.
+training run: `pretrained()`. An installed package carries one of them. `pipeline/networks.py`
+writes them.
 """
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from infomax_nb import models
 from infomax_nb.config import UNSAID, TrainConfig
 from infomax_nb.errors import ParameterError, RunError, not_allowed
-from infomax_nb.files import file_digest, load_weights, project_root
+from infomax_nb.files import file_digest, project_root
 
-NETWORKS = project_root() / "reports" / "networks"
+SHIPPED = "cifar10-infomax-resnet_small"  # the one that an installed package carries
+FILES = {"network": ".safetensors", "centroids": ".centroids.safetensors"}  # by name in the record
+_PLACES = (project_root() / "reports" / "networks", Path(__file__).with_name("shipped"))
+NETWORKS = next((place for place in _PLACES if (place / f"{SHIPPED}.json").exists()), _PLACES[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A trained network and what is known about it.
 
@@ -38,6 +44,11 @@ class Network:
     config: TrainConfig
     record: dict
 
+    def __repr__(self) -> str:
+        config = self.config
+        name = f"{config.dataset}-{config.method}-{config.backbone}"
+        return f"<Network {name}: {len(self.classes)} classes, k-NN {self.record['knn_top1']}%>"
+
 
 def available(folder: Path | None = None, **fixed) -> list[str]:
     """Names of the networks whose configuration has these values, such as `dataset="cifar10"`."""
@@ -49,12 +60,13 @@ def available(folder: Path | None = None, **fixed) -> list[str]:
     return names
 
 
-def pretrained(name: str, folder: Path | None = None) -> Network:
+def pretrained(name: str = SHIPPED, folder: Path | None = None) -> Network:
     """The network of that name.
 
     Args:
-        name: one of `available()`.
-        folder: where networks are; None means the project's `reports/networks`.
+        name: one of `available()`; an installed package has one, the repository all.
+        folder: where networks are; None means the project's `reports/networks`, or what an
+            installed package carries.
 
     Raises:
         ParameterError: there is no network of that name.
@@ -66,15 +78,16 @@ def pretrained(name: str, folder: Path | None = None) -> Network:
         reason = f"there are no trained networks in {folder}; they come with the repository"
         raise ParameterError(f"network = {name!r} is not allowed: {reason}.")
     if name not in names:
-        raise not_allowed("network", name, f"one of {', '.join(names)}")
+        (near,) = get_close_matches(str(name), names, 1, cutoff=0)
+        raise not_allowed("network", name, f"one of networks.available(), such as {near!r}")
     record = json.loads((folder / f"{name}.json").read_text())
-    path = folder / f"{name}.pt"
-    if record["network"] != file_digest(path):
-        problem = f"is not the file that {name}.json describes; fetch both anew"
-        raise RunError(f"network: {path} {problem}.")
+    parts = {part: folder / f"{name}{suffix}" for part, suffix in FILES.items()}
+    for part, path in parts.items():
+        if record.get(part) != file_digest(path):
+            problem = f"is not the file that {name}.json describes; fetch both anew"
+            raise RunError(f"network: {path} {problem}.")
     config = TrainConfig(**UNSAID | record["config"])
-    weights = load_weights(path)
-    centroids = weights.pop("centroids").float()
     backbone = models.backbone(config.backbone, config.stem, config.size)
-    backbone.load_state_dict(weights)
+    backbone.load_state_dict(load_file(parts["network"]))
+    centroids = load_file(parts["centroids"])["centroids"].float()
     return Network(backbone.eval(), centroids, record["classes"], config, record)

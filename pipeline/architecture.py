@@ -27,6 +27,8 @@ DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 # Modules that share a room. The losses and their parts are one room, and so are the modules that
 # each hold one small thing used everywhere.
 SHARED_ROOMS = {"losses": "objective", "small_maps": "models", "infomax_nb": "small things"}
+# The command line is read beside the configuration, and handed to what trains.
+SHARED_ROOMS |= {"fields": "config", "command": "config", "__main__": "train"}
 SHARED_ROOMS |= dict.fromkeys(
     (
         "device",

@@ -8,11 +8,12 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from infomax_nb.analysis.centroids import centroids
 from infomax_nb.config import TrainConfig
@@ -22,16 +23,17 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import features
 from infomax_nb.files import atomic_write, file_digest
-from infomax_nb.networks import NETWORKS, pretrained
+from infomax_nb.networks import FILES, NETWORKS, pretrained
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
+from pipeline.cards import card
 from pipeline.copies import data_note
 
 
 def half_precision(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The network's state in half precision; whole numbers stay."""
-    state = network.state_dict()
+    """The network's state in half precision; whole numbers stay. As safetensors takes it."""
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
     return {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
 
 
@@ -42,14 +44,16 @@ def store(run: Run) -> str:
     backbone: Any = run.method().backbone
     backbone = backbone.half().float()  # as it will be read
     of_classes = centroids(features(backbone, train.images), train.labels).half()
-    weights = {**half_precision(backbone), "centroids": of_classes}
+    parts = {"network": half_precision(backbone), "centroids": {"centroids": of_classes}}
     accuracy = measured(backbone, config, train, test)
     about = {"config": config.identity(), "classes": train.classes}
     record = {**about, **accuracy, **run.record}
     record["trained_on"] = trained_on(record) or record["measured_on"]
     name = f"{config.dataset}-{config.method}-{config.backbone}"
     NETWORKS.mkdir(parents=True, exist_ok=True)
-    atomic_write(NETWORKS / f"{name}.pt", lambda p: torch.save(weights, p))
+    for part, tensors in parts.items():
+        data = save(tensors)
+        atomic_write(NETWORKS / f"{name}{FILES[part]}", partial(Path.write_bytes, data=data))
     _write_record(name, record)
     return name
 
@@ -121,10 +125,16 @@ def _commit() -> str:
 
 
 def _write_record(name: str, record: dict[str, Any]) -> None:
-    """Write the record of a network whose weights are already there, with their check sum."""
-    record["network"] = file_digest(NETWORKS / f"{name}.pt")
+    """Write the record of a network whose weights are already there, with their check sums.
+
+    The card, which people read, is made of it.
+    """
+    for part, suffix in FILES.items():
+        record[part] = file_digest(NETWORKS / f"{name}{suffix}")
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     atomic_write(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
+    in_words = card(name, record)
+    atomic_write(NETWORKS / f"{name}.md", lambda p: p.write_text(in_words, encoding="utf-8"))
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from lightly.utils.dist import world_size
 
-_VIEWS = "it must be a list of at least two tensors of one shape (B, D), D >= 2, one for each view"
+VIEWS = (
+    "give at least two tensors of one shape (B, D), D >= 2, one for each view, or a list of them"
+)
+VIEWS += " (no labels, no masks)"
 
 
 def check_rows(z: torch.Tensor) -> torch.Tensor:
@@ -34,17 +37,19 @@ def check_views(views: Sequence[torch.Tensor]) -> None:
         ValueError: they differ in shape, floating dtype or device, or show only one image.
     """
     if isinstance(views, torch.Tensor):
-        hint = "it must be a list of views, as list(z.unbind(1)) of a tensor z of shape (B, V, D)"
+        hint = (
+            "give one for each view, as loss(z0, z1), or a list, as list(z.unbind(1)) of (B, V, D)"
+        )
         raise ValueError(f"views: one tensor of shape {tuple(views.shape)}: {hint}.")
     if not isinstance(views, list | tuple):
-        raise ValueError(f"views: a {type(views).__name__}: {_VIEWS}.")
+        raise ValueError(f"views: a {type(views).__name__}: {VIEWS}.")
     if not all(isinstance(view, torch.Tensor) for view in views):
         kinds = ", ".join(sorted({type(view).__name__ for view in views}))
-        raise ValueError(f"views: a {type(views).__name__} of {kinds}: {_VIEWS}.")
+        raise ValueError(f"views: a {type(views).__name__} of {kinds}: {VIEWS}.")
     shapes = sorted({tuple(view.shape) for view in views})
     alike = len(views) >= 2 and len(shapes) == 1
     if not alike or len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[0][1] < 2:
-        raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {_VIEWS}.")
+        raise ValueError(f"views: {len(views)} tensors of shapes {shapes}: {VIEWS}.")
     kinds = " and ".join(sorted({f"{view.dtype} on {view.device}" for view in views}))
     if " and " in kinds or not views[0].is_floating_point():
         needed = "all must have one floating dtype, on one device"

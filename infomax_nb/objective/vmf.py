@@ -9,26 +9,26 @@ import torch
 from infomax_nb.errors import not_allowed
 
 
-def check_positive(name: str, value: float, high: float = math.inf, zero: bool = False) -> float:
+def check_positive(name: str, value: float, high=math.inf, least: float | None = None) -> float:
     """The value of the parameter `name` as a float.
 
     Raises:
-        ParameterError: the value is not finite or not 0 < value <= high; `zero` also allows 0.
+        ParameterError: the value is not finite or not 0 < value <= high; with `least`, not
+            least <= value <= high.
     """
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    in_range = (0 < number <= high or zero and number == 0) and number < math.inf
-    if in_range and not isinstance(value, bool):
+    large_enough = number > 0 if least is None else number >= least
+    if large_enough and number <= high and number < math.inf and not isinstance(value, bool):
         return number
-    allowed = "a number >= 0" if zero else "a number > 0"
+    allowed = "a number > 0" if least is None else f"a number >= {least:g}"
     if high < math.inf:
         allowed += f" and <= {high:g}"
     raise not_allowed(name, value, allowed)
 
 
-@torch.compiler.assume_constant_result
 def log_vmf_normalizer(dim: int, kappa: float) -> float:
     """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
 
@@ -50,6 +50,11 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     if isinstance(dim, bool) or int(dim) != dim or dim < 2:
         raise not_allowed("dim", dim, "a whole number >= 2")
     return _log_normalizer(dim, check_positive("kappa", kappa))
+
+
+# All that `torch.compiler.assume_constant_result` does, but for importing the compiler, which takes
+# longer than everything else here.
+vars(log_vmf_normalizer)["_dynamo_marked_constant"] = True
 
 
 @lru_cache(maxsize=256)

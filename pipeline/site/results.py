@@ -137,7 +137,7 @@ def networks() -> str:
             "k-NN, top-1 (%)": about["knn_top1"],
             "measured on": escape(about["measured_on"]),
             "commit": f"`{about['commit'][:10]}`",
-            "record": f"[json]({path.name})",
+            "more": f"[card]({path.stem}.md), [record]({path.name})",
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
     return page("networks", networks=table(frame, marked=True))

@@ -78,8 +78,8 @@ def test_a_network_is_measured_anew(tmp_path):
     """In a copy of the checkout whose record knows nothing of images, twice."""
     copy = checkout(tmp_path / "copy")
     (copy / "reports" / "networks").mkdir()
-    for name in (f"{NAME}.pt", "data_notes.csv"):
-        folder = "networks" if name.endswith(".pt") else ""
+    for name in (f"{NAME}.safetensors", f"{NAME}.centroids.safetensors", "data_notes.csv"):
+        folder = "networks" if name.endswith(".safetensors") else ""
         shutil.copy(ROOT / "reports" / folder / name, copy / "reports" / folder / name)
     before = json.loads((NETWORKS / f"{NAME}.json").read_text())
     for key in ("measured_on", "trained_on", "knn_top1_on_training_copy"):
@@ -101,6 +101,7 @@ def test_a_network_is_measured_anew(tmp_path):
     assert after["trained_on"].startswith("CIFAR-10, JPEG-compressed copy")
     assert after["images"] == before["images"]
     assert done.stdout.startswith(f"{NAME}: 100.00% on {images}"), done.stderr
+    assert f"top-1: 100.0% ({images}; " in record.with_suffix(".md").read_text()
 
     run(copy, [*command, "data_root", root])
     again = json.loads(record.read_text())

@@ -3,6 +3,7 @@ lightly, one process."""
 
 import itertools
 import math
+import re
 import subprocess
 import sys
 from functools import cache, partial
@@ -26,6 +27,7 @@ from infomax_nb.objective.diagnostics import diagnostics
 from infomax_nb.objective.log_sum_exp import log_sum_exp
 
 LN2 = math.log(2)
+ONES = torch.ones(4, 3)
 PAPER_KAPPAS = [0.1, LN2, 1.0, 10.0, 20.0]
 
 
@@ -276,6 +278,91 @@ def test_two_views_are_lightlys_ntxent(kappa, dim):
     torch.testing.assert_close(gradients, [v.grad for v in theirs], rtol=1e-4, atol=1e-5)
 
 
+# --- As other libraries call theirs ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_way_to_call_is_lightlys_ntxent(dtype):
+    from lightly.loss import NTXentLoss
+
+    z0, z1 = random_views(2, 24, 128, dtype=dtype)
+    peer = NTXentLoss(temperature=0.1)(z0, z1).item()
+    for loss in (InfoMaxLoss(kappa=10), InfoMaxLoss(temperature=0.1), InfoMaxLoss()):
+        for value in (loss(z0, z1), loss([z0, z1]), loss((z0, z1))):
+            assert value.dtype == dtype
+            assert value.item() == pytest.approx(peer, abs=1e-6)
+
+
+def test_several_views_one_by_one_are_their_list():
+    views = random_views(5, 6, 8)
+    loss = InfoMaxLoss(3.0, alpha=0.5)
+    assert torch.equal(loss(*views), loss(views))
+    assert torch.equal(loss(*views, alone=True), loss(views, alone=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "kappa"),
+    [
+        ({}, 10),
+        ({"kappa": None, "temperature": None}, 10),
+        ({"temperature": 0.5}, 2),
+        ({"temperature": "0.25"}, 4),
+        ({"temperature": 1e-4}, 1e4),
+        ({"temperature": 1000}, 1e-3),
+        ({"kappa": 3, "temperature": 0.33333333}, 3),
+    ],
+)
+def test_a_temperature_is_one_over_kappa(given, kappa):
+    loss = InfoMaxLoss(**given, alpha=0.75)
+    assert loss.kappa == kappa
+    assert repr(loss) == f"InfoMaxLoss(kappa={float(kappa)}, alpha=0.75, beta=1.0)"
+
+
+@pytest.mark.parametrize("bad", [0, -1, 9.9e-5, math.nan, math.inf, "ten", False])
+def test_bad_temperature(bad):
+    sentence = re.escape(f"temperature = {bad!r} is not allowed: it must be a number >= 0.0001.")
+    for kappa in (None, 10):
+        with pytest.raises(ValueError, match=sentence):
+            InfoMaxLoss(kappa, temperature=bad)
+
+
+def test_a_temperature_and_a_kappa_that_disagree():
+    with pytest.raises(ValueError) as error:
+        InfoMaxLoss(kappa=10, temperature=0.2)
+    said = str(error.value)
+    assert said.startswith("kappa = 10 and temperature = 0.2 disagree: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_labels_and_masks_are_refused():
+    """Other losses take them in this place."""
+    z = torch.ones(4, 3)
+    for second in (torch.arange(4), torch.eye(4, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="^views: 2 tensors .*no labels, no masks"):
+            InfoMaxLoss()(z, second)
+        for name in ("labels", "mask"):
+            with pytest.raises(ValueError, match=f"^{name} is not taken: .*no labels, no masks"):
+                InfoMaxLoss()(z, z, **{name: second})
+
+
+@pytest.mark.parametrize(
+    ("views", "words"),
+    [
+        ((ONES, torch.ones(5, 3)), ["(4, 3)", "(5, 3)", "one shape"]),
+        ((ONES,), ["one tensor of shape (4, 3)", "loss(z0, z1)"]),
+        ((), ["0 tensors", "at least two"]),
+        ((ONES, [ONES]), ["Tensor, list", "tensors"]),
+        (([ONES, ONES], True), ["bool, list", "tensors"]),  # `alone` has to be named
+    ],
+)
+def test_wrong_arguments(views, words):
+    with pytest.raises(ValueError) as error:
+        InfoMaxLoss()(*views)
+    said = str(error.value)
+    assert all(word in said for word in ["views: ", *words])
+    assert len(said.splitlines()) == 1
+
+
 # --- Edges of the range ---------------------------------------------------------------------------
 
 
@@ -405,7 +492,6 @@ def test_the_last_calls_entropies_stay_with_the_loss():
 
 # --- Bad inputs -----------------------------------------------------------------------------------
 
-ONES = torch.ones(4, 3)
 # Two views each, of one size.
 ONE_NUMBER = [torch.ones(4, 1)] * 2
 NO_NUMBERS = [torch.ones(4, 0)] * 2
@@ -426,8 +512,11 @@ PAIRS = torch.tensor([0, 0, 1, 1])  # two views of two images
     ],
     ids=["InfoMaxLoss", "log_vmf_normalizer", "global_entropy", "local_entropy"],
 )
-def test_bad_kappa(call, bad):
+def test_bad_kappa(call, bad, request):
     call(1.0)  # True must not pass because 1 did
+    if bad is None and request.node.callspec.id.startswith("InfoMaxLoss"):
+        assert call(None).kappa == 10  # here it means the default
+        return
     with pytest.raises(ValueError) as error:
         call(bad)
     assert f"kappa = {bad!r} is not allowed" in str(error.value)

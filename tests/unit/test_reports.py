@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from infomax_nb import report
 from infomax_nb.analysis.centroids import centroids
@@ -136,9 +137,9 @@ def test_the_summary_tells_apart_what_differs():
 
 @pytest.mark.parametrize("name", available())
 def test_a_network_at_hand_loads(name):
-    path = NETWORKS / f"{name}.pt"
+    path = NETWORKS / f"{name}.safetensors"
     assert path.stat().st_size < 3e6
-    weights = torch.load(path, weights_only=True)
+    weights = load_file(path) | load_file(NETWORKS / f"{name}.centroids.safetensors")
     assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float16}
     network = pretrained(name)
     config = network.config
@@ -155,14 +156,26 @@ def test_a_network_at_hand_loads(name):
     assert out.std(0).max() > 0
 
 
-def test_an_unknown_network_is_named():
-    sentence = "network = 'cifar10-infomax' is not allowed: it must be one of cifar10-"
-    with pytest.raises(ParameterError, match=sentence):
-        pretrained("cifar10-infomax")
+@pytest.mark.parametrize("unknown", ["cifar10-infomax-resnet", "", None, 3])
+def test_an_unknown_network_is_named(unknown):
+    with pytest.raises(ParameterError) as error:
+        pretrained(unknown)
+    said = str(error.value)
+    beginning = f"network = {unknown!r} is not allowed: it must be one of networks.available(), "
+    assert said.startswith(beginning)
+    assert len(said.splitlines()) == 1
+    assert len(said) < 160
+    assert unknown != "cifar10-infomax-resnet" or "'cifar10-infomax-resnet_small'" in said
 
 
-def test_without_a_checkout_there_are_no_networks(tmp_path):
+def test_where_there_is_one_network_it_is_named(tmp_path):
     """As in an installed package."""
+    shutil.copy(NETWORKS / "cifar10-simclr-vit_mini.json", tmp_path)
+    with pytest.raises(ParameterError, match=", such as 'cifar10-simclr-vit_mini'.$"):
+        pretrained("tiny_imagenet-simclr-vit_mini", tmp_path)
+
+
+def test_a_folder_without_networks(tmp_path):
     sentence = "network = 'cifar10-infomax' is not allowed: there are no trained networks in "
     with pytest.raises(ParameterError, match=sentence):
         pretrained("cifar10-infomax", tmp_path / "networks")
@@ -189,7 +202,11 @@ def test_a_network_at_hand_has_its_recorded_accuracy(name):
 def test_a_network_whose_weights_were_exchanged_is_refused(tmp_path):
     """Two networks of one shape: the one's record beside the other's weights."""
     name = "cifar10-infomax-resnet_small"
-    shutil.copy(NETWORKS / f"{name}.json", tmp_path)
-    shutil.copy(NETWORKS / "cifar10-simclr-resnet_small.pt", tmp_path / f"{name}.pt")
-    with pytest.raises(RunError, match="is not the file that"):
-        pretrained(name, tmp_path)
+    other = "cifar10-simclr-resnet_small"
+    for suffix in (".json", ".safetensors", ".centroids.safetensors"):
+        shutil.copy(NETWORKS / f"{name}{suffix}", tmp_path)
+    pretrained(name, tmp_path)
+    for suffix in (".centroids.safetensors", ".safetensors"):
+        shutil.copy(NETWORKS / f"{other}{suffix}", tmp_path / f"{name}{suffix}")
+        with pytest.raises(RunError, match=f"{name}{suffix} is not the file that"):
+            pretrained(name, tmp_path)
