@@ -168,3 +168,61 @@ def test_each_committed_table_has_one_line(path):
     assert line[0].isupper() and line.endswith(".")
     assert "\n" not in line and "nan" not in line
     assert json.loads(path.with_suffix(".json").read_text())["cpu"]
+
+
+# --- The page on speed ------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs/speed.md").read_text()
+
+
+def measured(name: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / f"reports/benchmarks/cpu_{name}.csv")
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_the_pages_views_are_those_measured(size):
+    rows = measured("views").query("pixels == @size").set_index("candidate")
+    peer = rows.loc["lightly, DataLoader with 2 workers", "times_ours"]
+    ours = rows.loc["ours", "ms_per_image"]
+    (line,) = [line for line in PAGE.splitlines() if f"{size} pixels" in line and "ms" in line]
+    assert f"| {ours:.2g} ms |" in line
+    assert f"| {peer:.1f} times as long |" in line
+
+
+@pytest.mark.parametrize("n", [1024, 8192])
+def test_the_pages_losses_are_those_measured(n):
+    rows = measured("loss").query("N == @n and D == 128").set_index("candidate")
+    ours = rows.loc["ours"]
+    peer = rows.loc["lightly NTXentLoss"]
+    (line,) = [line for line in PAGE.splitlines() if f"{n:,} views" in line]
+    seconds = ours["seconds"]
+    time = f"{seconds:.2g} s" if seconds > 0.1 else f"{seconds * 1e3:.2g} ms"
+    assert f"| {time}, {ours['extra_MB']:.0f} MB |" in line
+    memory = peer["extra_MB"] / ours["extra_MB"]
+    theirs = f"{peer['times_ours']:.2g} times as long, {memory:.2g} times the memory"
+    assert f"| {theirs} |" in line
+
+
+def test_the_pages_images_a_second_are_those_measured():
+    rows = measured("throughput").query("proj_dim == 128")
+    names = {"small ResNet": "resnet_small", "ResNet-18": "resnet18", "ViT-Tiny": "vit_tiny"}
+    names |= {"ResNet-50": "resnet50"}
+    methods = {"ours": "infomax", "SimCLR": "simclr"}
+    shown = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if " pixels | " in line]
+    for network, size, method, rate in shown[-6:]:
+        kind = (rows["backbone"] == names[network]) & (rows["method"] == methods[method])
+        kind &= rows["image_size"] == int(size.split()[0])
+        (value,) = rows.loc[kind, "images_per_second"]
+        assert rate == (f"{value:.0f}" if value > 10 else f"{value:.1f}")
+
+
+def test_the_pages_runs_beside_others_are_those_measured():
+    beside = measured("busy").set_index(["candidate", "beside"])["times_quiet"]
+    one = beside["as it is", "one busy process"]
+    two = beside["as it is", "two busy processes"]
+    words = f"{one:.1f} times its quiet time beside one busy process, {two:.1f} times beside two"
+    assert words in PAGE
+    ratio = measured("side_by_side")["times_one_run"].iloc[-1]
+    assert f"see {ratio:.1f} times as many images a second as one run" in PAGE
+    share = measured("engine").set_index("candidate")["seconds"]
+    assert f"takes {share['precision=bf16'] / share['precision=32']:.2f} of float32's time" in PAGE
