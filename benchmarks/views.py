@@ -111,7 +111,7 @@ def draw(table: pd.DataFrame) -> None:
     for axis, size in zip(axes[0], sizes, strict=True):
         rows = table[table["pixels"] == size]
         colours = ["C0" if name == "ours" else "C7" for name in rows["candidate"]]
-        names = [label(name, most=40) for name in rows["candidate"]]
+        names = [label(name, most=50) for name in rows["candidate"]]
         bars = axis.barh(names, rows["ms_per_image"], color=colours)
         axis.bar_label(bars, fmt="%.2g", padding=3)
         axis.margins(x=0.15)
