@@ -3,9 +3,15 @@ PYTHON ?= python3
 # Runs, notebooks or test files at a time, each with one thread: one a core, but no more than there are 2 GB for.
 CORES ?= $(shell n=$$(OMP_NUM_THREADS= OMP_THREAD_LIMIT= nproc 2> /dev/null || getconf _NPROCESSORS_ONLN); \
   m=$$(($$(getconf _PHYS_PAGES) * $$(getconf PAGE_SIZE) / 2000000000)); echo $$((m < 1 ? 1 : n < m ? n : m)))
-VENV := .venv
+# LOWEST=1: in .venv-lowest, with the lowest versions that pyproject.toml allows.
+VENV := .venv$(if $(LOWEST),-lowest)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where torch comes from: `lock` is the registry's build (on Linux with CUDA); cpu, cu126, rocm7.2, auto, ... are uv's back-ends.
+# Said once: the environment keeps the word. docs/install.md says what was tried.
+KEPT := $(or $(shell cat $(VENV)/.torch 2> /dev/null),lock)
+TORCH ?= $(KEPT)
+ANOTHER := $(if $(filter-out $(KEPT),$(TORCH)),another-torch)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 WORKFLOW := $(RUN) snakemake --profile profiles/local --cores $(CORES)
 # Quoted by the shell from its environment, where make puts what stands on its command line: a folder may have any name.
@@ -14,7 +20,7 @@ CONFIG := $${DATA_ROOT:+data_root="$$DATA_ROOT"} $${EPOCHS:+epochs="$$EPOCHS"} $
 CHANGES := $${DATA_ROOT:+--data_root="$$DATA_ROOT"} $${EPOCHS:+--epochs="$$EPOCHS"} $${N_TRAIN:+--n_train="$$N_TRAIN"} \
   $${BATCH_SIZE:+--batch_size="$$BATCH_SIZE"} $${RUNS_DIR:+--runs_dir="$$RUNS_DIR"}
 
-.PHONY: setup report fast test lint unit notebooks wheel lab test-all bench device-budget gpu plan paper sweep \
+.PHONY: setup another-torch report fast test lint unit lowest notebooks wheel lab test-all bench device-budget gpu plan paper sweep \
   table1 table1-cifar10 table1-stl10 table1-lc25000 table1-imagenet table1-imagenet100 figure3 figure4 figure5 figure6 figure7 \
   evidence evidence-status precision-check lock clean
 
@@ -26,11 +32,41 @@ setup: $(READY)
 	@$(PYTHON) -m venv .tools || { echo "The venv module is missing: install python3-venv, or name another Python: make PYTHON=..."; rm -rf .tools; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-# Two steps, because an installer that checks hashes refuses an editable project in the same call.
-$(READY): requirements.lock pyproject.toml | .tools/bin/uv
-	.tools/bin/uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	.tools/bin/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	.tools/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+UV := .tools/bin/uv
+HERE := --quiet --python $(BIN)/python
+BACKEND := $(if $(filter-out lock,$(TORCH)),--torch-backend "$(TORCH)")
+WITH_HASHES := pip sync $(HERE) --compile-bytecode --require-hashes
+TORCHES = $(shell sed -nE 's/^(torch|torchvision)==([^ ]+) .*/\1==\2/p' requirements.lock)
+
+ifneq ($(LOWEST),)
+define INSTALL
+	$(UV) pip compile $(HERE) $(BACKEND) --upgrade --resolution lowest-direct --all-extras --no-header pyproject.toml -o $(VENV)/lowest.txt
+	$(UV) pip sync $(HERE) $(BACKEND) --compile-bytecode $(VENV)/lowest.txt
+endef
+else ifeq ($(TORCH),lock)
+define INSTALL
+	$(UV) $(WITH_HASHES) requirements.lock
+endef
+else
+# The lock without torch and what torch alone needs; then the same versions of torch from elsewhere, whose hashes the lock does not know.
+define INSTALL
+	awk '/^[A-Za-z0-9]/ { left = /^(torch|torchvision|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==/ } !left' requirements.lock > $(VENV)/others.lock
+	$(UV) $(WITH_HASHES) $(VENV)/others.lock
+	$(UV) pip install $(HERE) --compile-bytecode $(BACKEND) $(TORCHES)
+endef
+endif
+
+# The project comes last, because an installer that checks hashes refuses an editable project in the same call.
+# Another torch goes first: to an installer 2.15.0+cpu is 2.15.0. A set-up that fails on its way is not taken for ready.
+$(READY): requirements.lock pyproject.toml $(ANOTHER) | $(UV)
+	@test "$(TORCH)" = lock || $(UV) pip compile --quiet $(BACKEND) - < /dev/null > /dev/null 2>&1 || \
+	  { echo "TORCH=$(TORCH) is not allowed: it must be lock, auto or one of uv's back-ends: cpu, xpu, cu126, rocm7.2, ..."; exit 1; }
+	@rm -f $@
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(if $(ANOTHER),$(UV) pip uninstall $(HERE) torch torchvision)
+	@echo "$(TORCH)" > $(VENV)/.torch
+	$(INSTALL)
+	$(UV) pip install $(HERE) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Executes the notebooks and builds the site, which needs no network, neither to build nor to read; does only what has changed.
@@ -54,7 +90,11 @@ lint: $(READY)
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
 unit: LONGEST = $(foreach n,gpu notebooks device_step train parallel workflow evidence branches,tests/unit/test_$n.py)
 unit: $(READY)
-	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py)
+	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py) $(UNLOCKED)
+
+# The unit tests with the lowest versions that pyproject.toml allows, but the one that asks for the lock's.
+lowest: ; $(MAKE) unit LOWEST=1
+UNLOCKED := $(if $(LOWEST),--deselect tests/unit/test_project.py::test_what_runs_is_what_is_locked)
 
 notebooks: LONGEST = $(foreach n,03 08 04,$(wildcard notebooks/$n_*))
 notebooks: $(READY)
@@ -62,7 +102,7 @@ notebooks: $(READY)
 
 # dist/*.whl
 wheel: $(READY)
-	.tools/bin/uv build --quiet --wheel --python $(BIN)/python
+	$(UV) build --quiet --wheel --python $(BIN)/python
 
 # Three quarters of an hour on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
 # and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
@@ -122,9 +162,9 @@ precision-check: $(READY)
 	$(RUN) python -m pipeline.evidence.queue $(EVIDENCE) --cores $(CORES) --lines 0
 	$(RUN) python -m pipeline.evidence.precision $(EVIDENCE)
 
-lock: | .tools/bin/uv
-	.tools/bin/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+lock: | $(UV)
+	$(UV) pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
 	  --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .tools .snakemake reports/html reports/notebooks dist build
+	rm -rf .venv .venv-lowest .tools .snakemake reports/html reports/notebooks dist build

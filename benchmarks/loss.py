@@ -1,18 +1,25 @@
-"""The objective, forward and backward, against lightly's `NTXentLoss` and `SupConLoss`.
+"""The objective, forward and backward, against lightly's `NTXentLoss`, `SupConLoss` and KeOps.
 
-The latter is pytorch-metric-learning's. Two views, alpha = beta = 1, kappa = 10 (temperature 0.1),
-where all three are the same function. Extra memory is the growth of a fresh process' peak resident
-size (on CUDA: the allocator's peak, in this process). The scaling runs are ours alone.
+`SupConLoss` is pytorch-metric-learning's. KeOps (pykeops) makes a tiled kernel of the formula, as
+we do by hand; it is timed on the CPU, up to 2,048 views of 128 dimensions, beyond which it takes
+minutes. Two views, alpha = beta = 1, kappa = 10 (temperature 0.1), where all are the same function;
+what is timed has been compared with ours before, value and gradient. Extra memory is the growth of
+a fresh process' peak resident size (on CUDA: the allocator's peak, in this process). The scaling
+runs are ours alone.
 
 On CUDA Inf-CL is timed, too, if `inf_cl` can be imported. Its loss is another function: it compares
 the first views with the second ones alone, so its difference to ours says nothing and is left out.
 """
 
+import atexit
 import importlib.util
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,9 +28,15 @@ import torch
 from common import BENCHMARKS, TRIAL, device, publish, timed
 
 from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.plots import label
 
 KAPPA = 10.0
-CANDIDATES = ["ours", "lightly NTXentLoss", "SupConLoss"]
+KEOPS = "KeOps"
+CANDIDATES = ["ours", "lightly NTXentLoss", "SupConLoss", KEOPS]
+KEOPS_LIMIT = (2048, 128)  # N and D up to which KeOps is timed
+KEOPS_ROUNDS = 5
+FAR = 1e6  # subtracted from a view's similarity to itself: its exponential is then zero
+TOLERANCE = 1e-4  # share of the value or the largest gradient from which a peer is another function
 # N views, D dimensions, rounds
 SIZES = [
     *[(256, 128, 100), (1024, 128, 100), (4096, 128, 6), (8192, 128, 5)],
@@ -52,17 +65,39 @@ def candidate(name: str):
 
         scale = torch.tensor(KAPPA, device=device())
         return lambda x: cal_flash_loss(normalize(x[0], dim=1), normalize(x[1], dim=1), scale=scale)
+    if name == KEOPS:
+        return keops_loss
     from pytorch_metric_learning.losses import SupConLoss
 
     peer = SupConLoss(temperature=1 / KAPPA)
     return lambda x: peer(x.flatten(0, 1), torch.arange(x.shape[1], device=x.device).repeat(2))
 
 
-def candidates(n: int) -> dict:
-    """The losses that are timed with N views, those of peers that are installed."""
+def keops_loss(x: torch.Tensor) -> torch.Tensor:
+    """NT-Xent of two views (2, N/2, D) by KeOps, which never holds the N x N similarities."""
+    from pykeops.torch import LazyTensor
+    from torch.nn.functional import normalize
+
+    z = normalize(x.flatten(0, 1), dim=1)
+    n = len(z)
+    place = torch.arange(n, dtype=z.dtype, device=z.device)
+    apart = (LazyTensor(place.view(n, 1, 1)) - LazyTensor(place.view(1, n, 1))).square()
+    is_itself = (0.5 - apart).step()
+    similarity = KAPPA * (LazyTensor(z[:, None, :]) | LazyTensor(z[None, :, :]))
+    spread = (similarity - FAR * is_itself).logsumexp(dim=1).flatten()
+    partners = KAPPA * (z * z.roll(n // 2, 0)).sum(1)
+    return (spread - partners).mean()
+
+
+def candidates(n: int, dim: int) -> dict:
+    """The losses that are timed with N views of D dimensions, those of peers that are installed."""
     losses = {"ours": candidate("ours"), CANDIDATES[1]: candidate(CANDIDATES[1])}
     if n <= 4096 and importlib.util.find_spec("pytorch_metric_learning"):
         losses[CANDIDATES[2]] = candidate(CANDIDATES[2])
+    within = n <= KEOPS_LIMIT[0] and dim <= KEOPS_LIMIT[1]
+    wanted = device() == "cpu" and within and not TRIAL  # compiling takes most of a minute
+    if wanted and importlib.util.find_spec("pykeops"):
+        losses[KEOPS] = candidate(KEOPS)
     if device() == "cuda" and importlib.util.find_spec("inf_cl"):
         try:
             losses[INF_CL] = candidate(INF_CL)
@@ -92,23 +127,45 @@ def memory(name: str, n: int, dim: int) -> float:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def differences(losses: dict, x: torch.Tensor) -> dict[str, float]:
+    """The largest difference to ours of each loss, of its value and its gradient.
+
+    Raises:
+        SystemExit: a peer is another function than ours.
+    """
+    value = losses["ours"](x).item()
+    reference = gradient(losses["ours"], x)
+    largest = reference.abs().max().item()
+    found = {}
+    for name, loss in losses.items():
+        if name == INF_CL:
+            found[name] = float("nan")
+            continue
+        in_value = abs(value - loss(x).item())
+        in_gradient = (gradient(loss, x) - reference).abs().max().item()
+        found[name] = max(in_value, in_gradient)
+        if in_value > TOLERANCE * max(1.0, abs(value)) or in_gradient > TOLERANCE * largest:
+            sys.exit(f"{name} differs from ours by {found[name]:.2g}: it is another function.")
+    return found
+
+
 def compared(n: int, dim: int, rounds: int) -> list[dict]:
     """Time, memory and the largest difference to ours of each loss, of values and gradients."""
     x = random_projections(n, dim)
-    losses = candidates(n)
+    losses = candidates(n, dim)
+    apart = differences(losses, x)
     steps = {name: (lambda f=f: gradient(f, x)) for name, f in losses.items()}
-    value = losses["ours"](x).item()
-    reference = gradient(losses["ours"], x)
+    quick = {name: step for name, step in steps.items() if name != KEOPS}
+    timings = timed(quick, rounds)
+    if KEOPS in steps:  # seconds a round: fewer of them, in turn with ours again
+        pair = {"ours": steps["ours"], KEOPS: steps[KEOPS]}
+        timings.append(timed(pair, min(rounds, KEOPS_ROUNDS))[-1])
     rows = []
-    for row in timed(steps, rounds):
+    for row in timings:
         name = row["candidate"]
-        in_gradient = (gradient(losses[name], x) - reference).abs().max().item()
-        difference = max(abs(value - losses[name](x).item()), in_gradient)
-        if name == INF_CL:
-            difference = float("nan")
         extra = memory(name, n, dim) if n >= 1024 else float("nan")
         shape = {"N": n, "D": dim}
-        rows.append({**shape, **row, "largest_difference": difference, "extra_MB": extra})
+        rows.append({**shape, **row, "largest_difference": apart[name], "extra_MB": extra})
     return rows
 
 
@@ -133,22 +190,31 @@ def draw(table: pd.DataFrame, scaling: pd.DataFrame) -> None:
         (over_d, "D", "seconds", "time, N = 2,048"),
         (over_d, "D", "extra_MB", "memory, N = 2,048"),
     ]
-    labels = {"N": "N, views in the batch", "D": "D, width of the projections"}
-    labels |= {"seconds": "forward + backward (s)", "extra_MB": "extra memory (MB)"}
+    names = {"N": "N, views in the batch", "D": "D, width of the projections"}
+    names |= {"seconds": "forward + backward (s)", "extra_MB": "extra memory (MB)"}
     for axis, (rows, x, y, title) in zip(axes, panels, strict=True):
-        for name in CANDIDATES:
-            own = rows[rows.candidate == name].sort_values(x)
-            axis.loglog(own[x], own[y], marker="o", label=name)
+        for k, name in enumerate(CANDIDATES):
+            own = rows[rows["candidate"] == name].sort_values(x)
+            style = {"marker": "o^sD"[k], "color": f"C{k}", "label": label(name)}
+            axis.loglog(own[x], own[y], **style)
         axis.set_xscale("log", base=2)
-        axis.set(title=title, xlabel=labels[x], ylabel=labels[y])
+        axis.set(title=title, xlabel=names[x], ylabel=names[y])
     style = {"marker": ".", "ls": "--", "color": "C0", "label": "ours, to N = 65,536"}
     axes[1].loglog(scaling["N"], scaling.extra_MB, **style)
     axes[1].legend()
     figure.savefig(BENCHMARKS / f"{device()}_loss.png", dpi=110)
 
 
+def keep_kernels() -> None:
+    """Give KeOps a folder for what it compiles here and in child processes, gone at the end."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, True)  # after KeOps, which registers later, has written
+    os.environ |= {"KEOPS_CACHE_FOLDER": folder, "KEOPS_VERBOSE": "0", "PYKEOPS_VERBOSE": "0"}
+
+
 def main() -> None:
-    """Time and memory against N and D; the values and gradients of the three compared."""
+    """Time and memory against N and D; the values and gradients of all compared."""
+    keep_kernels()
     table = publish("loss", [row for size in SIZES for row in compared(*size)])
     scaling = publish("loss_scaling", [scaled(n) for n in SCALING])
     draw(table, scaling)

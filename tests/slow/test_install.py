@@ -1,10 +1,12 @@
-"""Empty environments: environment.yml's pip section, the wheel, the steps of the Actions file."""
+"""Empty environments: environment.yml's pip section, the wheel, the Actions file, no CUDA."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -91,12 +93,16 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
 
 
 ACTIONS = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+WITHOUT_CUDA = "make setup TORCH=cpu"
+# What `make test` and the slow tests of the site run anyway, and what takes most of an hour.
+ELSEWHERE = ("make unit", "make notebooks", "make report", "make lowest", WITHOUT_CUDA)
 
 
-def steps() -> list[str]:
-    """The shell lines of the Actions file, in their order."""
-    every = [step for job in ACTIONS["jobs"].values() for step in job["steps"]]
-    return [step["run"] for step in every if "run" in step]
+def steps(job: str | None = None) -> list[str]:
+    """The shell lines of the Actions file, or of one job, each once, in their order."""
+    jobs = [ACTIONS["jobs"][job]] if job else ACTIONS["jobs"].values()
+    lines = [step["run"] for each in jobs for step in each["steps"] if "run" in step]
+    return list(dict.fromkeys(lines))
 
 
 def test_the_actions_file_takes_the_pythons_that_the_project_works_on():
@@ -105,15 +111,29 @@ def test_the_actions_file_takes_the_pythons_that_the_project_works_on():
 
 
 def test_the_actions_file_does_what_make_test_does():
-    """Its steps contain all that `make test` consists of."""
+    """The steps of its first job contain all that `make test` consists of."""
     lines = (ROOT / "Makefile").read_text().splitlines()
     parts = next(line for line in lines if line.startswith("test:")).split()[1:]
-    assert [f"make {target}" for target in ["setup", *parts]] == steps()[: 1 + len(parts)]
+    assert [f"make {target}" for target in ["setup", *parts]] == steps("tests")[: 1 + len(parts)]
 
 
-@pytest.mark.parametrize("step", [s for s in steps() if s not in ("make unit", "make notebooks")])
+def test_the_actions_file_tries_the_lowest_python_with_the_lowest_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    python = ACTIONS["jobs"]["lowest"]["steps"][1]["with"]["python-version"]
+    assert project["requires-python"] == f">={python}"
+    assert steps("lowest") == ["make lowest"]
+
+
+def test_the_actions_file_keeps_the_site():
+    names = [step.get("uses", "").partition("@")[0] for step in ACTIONS["jobs"]["site"]["steps"]]
+    assert names[-1] == "actions/upload-artifact"
+    assert ACTIONS["jobs"]["site"]["steps"][-1]["with"]["path"] == "reports/html"
+    assert steps("site") == ["make report"]
+
+
+@pytest.mark.parametrize("step", [step for step in steps() if step not in ELSEWHERE])
 def test_each_step_runs_as_written(step, tmp_path):
-    """With the environment at hand; unit tests and notebooks are what `make test` runs anyway."""
+    """With the environment at hand."""
     copy = tracked(tmp_path / "checkout")
     for name in (".venv", ".tools"):
         if (ROOT / name).exists():
@@ -123,3 +143,47 @@ def test_each_step_runs_as_written(step, tmp_path):
     run(["bash", "-e", "-c", step], copy, PYTHONPATH=str(copy))
     if before:
         assert ready.stat().st_mtime == before  # nothing was set up again
+
+
+# --- Without CUDA -----------------------------------------------------------------------------
+
+CUDA = re.compile(r"cuda|nvidia|triton|cudnn|nccl", re.IGNORECASE)
+
+
+def set_up_without_cuda(copy: Path) -> dict[str, list[str]]:
+    """What `make setup TORCH=cpu` would call: the filter of the lock, and uv with two lists."""
+    (copy / ".tools").symlink_to(ROOT / ".tools")
+    lines = run(["make", "-n", *WITHOUT_CUDA.split()[1:]], copy).splitlines()
+    (filtered,) = [line for line in lines if line.startswith("awk ")]
+    (copy / ".venv").mkdir()
+    run(["bash", "-e", "-c", filtered], copy)
+    (others,) = [line for line in lines if " pip sync " in line]
+    (torch,) = [line for line in lines if " pip install " in line and "--torch-backend" in line]
+    return {"others": shlex.split(others), "torch": shlex.split(torch)}
+
+
+def resolved(command: list[str], copy: Path, python: Path) -> subprocess.CompletedProcess:
+    """What the command would install into an empty environment; nothing is installed."""
+    place = command.index("--python") + 1
+    words = [python if k == place else word for k, word in enumerate(command)]
+    words.remove("--quiet")
+    options = {"cwd": copy, "capture_output": True, "text": True}
+    return subprocess.run([*words, "--dry-run"], **options)
+
+
+@pytest.mark.skipif(not UV.exists(), reason="uv is not at hand: make setup")
+@pytest.mark.parametrize("part", ["others", "torch"])
+def test_a_set_up_without_cuda_asks_for_nothing_of_cuda(part, tmp_path):
+    """By a resolution of what it asks for, in two parts: the lock's, and torch with its needs."""
+    copy = tracked(tmp_path / "checkout")
+    command = set_up_without_cuda(copy)[part]
+    python, _ = empty(tmp_path / "venv")
+    done = resolved(command, copy, python)
+    if done.returncode and "Failed to fetch" in done.stderr:
+        pytest.skip("what uv takes torch without CUDA from cannot be reached from here")
+    assert done.returncode == 0, done.stderr
+    wanted = [line.split()[1] for line in done.stderr.splitlines() if line.startswith(" + ")]
+    assert len(wanted) > (100 if part == "others" else 1)
+    assert not [name for name in wanted if CUDA.search(name)]
+    torches = {name.partition("==")[0] for name in wanted} & {"torch", "torchvision"}
+    assert torches == (set() if part == "others" else {"torch", "torchvision"})
