@@ -1,7 +1,8 @@
-"""What the README tells a newcomer to type, taken from its text and run.
+"""What README and docs tell people to type, taken from the texts and run.
 
-Each of its paths ends where it says. Where a command would train for minutes, shorter training is
-added to its end; what stands in the README stays.
+First a newcomer's paths, each of which ends where the README says, then every other command.
+Where a command would train for minutes, shorter training is added to its end; what stands in the
+text stays.
 """
 
 import gzip
@@ -20,12 +21,12 @@ import pytest
 from checkout import tracked
 from PIL import Image
 from texts import commands
+from ways import SHORT, way_of
 
 from infomax_nb.data import glyphs
 from infomax_nb.train.run import Run, collect
 
 ROOT = Path(__file__).parents[2]
-SHORT = "-p n_train 64 -p epochs 1 -p batch_size 32"
 
 
 def readme_commands(words: str) -> list[str]:
@@ -45,14 +46,21 @@ def checkout(tmp_path_factory):
     return copy
 
 
-def type_in(checkout: Path, command: str, data: Path | None = None, more: str = "") -> str:
-    """Run the line in a shell, with a folder of one's own for DIR."""
-    line = re.sub(r"\bDIR\b", lambda _: shlex.quote(str(data)), command) + f" {more}"
+def typed(checkout: Path, command: str, data: Path, more: str) -> tuple[int, str]:
+    """Run the line in a shell, with a folder for DIR: exit code and all output."""
+    line = re.sub(r"\bDIR\b", lambda _: shlex.quote(str(data)), command)
+    line = re.sub(r"(?=2> \S+$|$)", f"{more} ", line, count=1) if more else line
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     options = {"env": environment, "capture_output": True, "text": True}
     done = subprocess.run(["bash", "-c", line], cwd=checkout, **options)
-    assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    return done.returncode, done.stdout + done.stderr
+
+
+def type_in(checkout: Path, command: str, data: Path | None = None, more: str = "") -> str:
+    """The output of a line that must end well."""
+    code, output = typed(checkout, command, data or Path("missing"), more)
+    assert code == 0, f"{command} {more}\n{output[-4000:]}"
+    return output
 
 
 def pictures(notebook: Path) -> int:
@@ -152,6 +160,46 @@ def test_a_data_set_of_ones_own_without_labels(checkout, tmp_path):
 def test_one_run_in_two_processes(checkout, tmp_path):
     (command,) = readme_commands("--devices 2")
     output = type_in(checkout, command, more=f"{SHORT} {runs_option(tmp_path)}")
-    record = Run(Path(output.split("\n")[-2])).record
+    folders = re.findall(rf"(?m)^{re.escape(str(tmp_path))}/runs/\S+$", output)
+    record = Run(Path(folders[-1])).record
     assert record["devices"] == 2
     assert record["images"] == 64
+
+
+# --- Every other command ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """A folder of each kind that stands for DIR."""
+    root = tmp_path_factory.mktemp("data")
+    for kind in ("empty", "photographs", "images", "cifar10"):
+        (root / kind).mkdir()
+    shutil.copy(str(files("skimage") / "data" / "rocket.jpg"), root / "photographs")
+    for label in (0, 1):
+        save(root / "images" / f"kind {label}", 50, label)
+    write_fashion_mnist(root / "fashion_mnist" / "FashionMNIST" / "raw")
+    draw = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for label in CIFAR10:
+            folder = root / "cifar10" / part / label
+            folder.mkdir(parents=True)
+            for number in range(12):
+                pixels = draw.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return {path.name: path for path in root.iterdir()}
+
+
+CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+TRIED = [command for command in commands() if not way_of(command).reason]
+
+
+@pytest.mark.parametrize("command", TRIED, ids=lambda each: f"{each.page}: {each.line[:50]}")
+def test_a_command_does_what_its_page_says(checkout, folders, command):
+    way = way_of(command)
+    data = folders[way.data] if way.data else Path("missing")
+    code, output = typed(checkout, command.line, data, way.more)
+    assert (code != 0) == way.fails, output[-3000:]
+    assert re.search(way.says, output), output[-3000:]
+    if way.fails:
+        assert len(output.strip().splitlines()) <= 8, output
