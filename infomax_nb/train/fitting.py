@@ -169,8 +169,7 @@ def _print_steps(job: Job) -> None:
         return
     few = config.dataset == "folder" and budget.steps(config, images) < budget.ENOUGH
     if few or shows_bars():
-        said = f"{job.title}. {budget.in_words(config, images)}"
-        print(said, file=sys.stderr, flush=True)
+        print(f"{job.title}. {budget.in_words(config, images)}", file=sys.stderr, flush=True)
 
 
 def _finish(run: Run, record: dict, training: dict) -> None:

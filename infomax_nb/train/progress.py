@@ -8,7 +8,10 @@ from contextlib import suppress
 from infomax_nb.config import TrainConfig
 from infomax_nb.notebook import is_interactive
 
-SYMBOLS = {"alpha": "α", "beta": "β", "kappa": "κ"}
+# How a field is named before its value; the others by their name.
+SIGNS = {"alpha": "α = ", "beta": "β = ", "kappa": "κ = "}
+SIGNS |= dict.fromkeys(("dataset", "method", "backbone"), "")
+UNITS = {"days": 86_400, "h": 3_600, "min": 60}  # in seconds
 
 
 def title(config: TrainConfig, *names: str) -> str:
@@ -27,40 +30,33 @@ def title(config: TrainConfig, *names: str) -> str:
     words = []
     for name in names or ("dataset", "method", *own, "seed"):
         value = getattr(config, name)
-        value = f"{value:g}" if isinstance(value, float) else str(value)
-        sign = f"{SYMBOLS[name]} = " if name in SYMBOLS else f"{name} "
-        words.append(value if name in ("dataset", "method", "backbone") else sign + value)
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        words.append(SIGNS.get(name, f"{name} ") + shown)
     return ", ".join(words)
 
 
 def titles(configs: Sequence[TrainConfig]) -> list[str]:
     """Of each run its number among them, and what they differ in; of a single one its title."""
-    if len(configs) == 1:
-        return [title(configs[0])]
     fields = [config.model_dump() for config in configs]
-    differing = [name for name in fields[0] if len({str(each[name]) for each in fields}) > 1]
-    names = ["method", *[name for name in differing if name != "method"]]
-    numbers = [f"run {k} of {len(configs)}" for k in range(1, len(configs) + 1)]
-    words = [title(config, *names) for config in configs]
-    return [f"{number}, {word}" for number, word in zip(numbers, words, strict=True)]
+    differing = [
+        name for name in TrainConfig.model_fields if len({str(f[name]) for f in fields}) > 1
+    ]
+    names = dict.fromkeys(["method", *differing])
+    count = len(configs)
+    numbered = [f"run {k} of {count}, {title(run, *names)}" for k, run in enumerate(configs, 1)]
+    return numbered if count > 1 else [title(run) for run in configs]
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it, in seconds, minutes, hours or days.
+    """A time in the unit in which people would say it, rounded.
 
-    >>> duration(40), duration(150), duration(9_000), duration(90_000), duration(3e6)
-    ('40 s', '2 min', '2 h 30 min', '1 day 1 h', '35 days')
+    >>> duration(40), duration(150 * 60), duration(26 * 3_600), duration(3e6)
+    ('40 s', '150 min', '26 h', '35 days')
     """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours < 24:
-        return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0))
-    days, hours = divmod(round(seconds / 3600), 24)
-    if days >= 10:
-        return f"{seconds / 86_400:,.0f} days"
-    exact = f" {hours} h" if hours else ""
-    return f"{days} day{'s' * (days > 1)}{exact}"
+    for unit, size in UNITS.items():
+        if seconds >= 3 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def say(line: str) -> None:

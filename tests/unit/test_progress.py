@@ -96,16 +96,15 @@ def test_progress_is_no_output_of_the_notebook(sweep):
     [
         (0, "0 s"),
         (59, "59 s"),
-        (60, "1 min"),
-        (3600, "1 h"),
-        (3600 + 20 * 60, "1 h 20 min"),
-        (DAY - 29, "1 day"),
-        (DAY + 5 * 3600, "1 day 5 h"),
+        (3 * 60, "3 min"),
+        (80 * 60, "80 min"),
+        (5 * 3600, "5 h"),
+        (DAY + 5 * 3600, "29 h"),
         (12 * DAY + 13 * 3600, "13 days"),
         (1234 * DAY, "1,234 days"),
     ],
 )
-def test_a_time_is_said_in_its_largest_units(seconds, said):
+def test_a_time_is_said_as_people_say_it(seconds, said):
     assert duration(seconds) == said
 
 
