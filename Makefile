@@ -86,11 +86,11 @@ test: lint unit notebooks
 lint: $(READY)
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
-# CORES files at a time; those that take longest begin first.
+# CORES files at a time; those that take longest begin first. What is said to this make is not meant for those that tests call.
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
 unit: LONGEST = $(foreach n,gpu notebooks device_step train parallel workflow evidence branches,tests/unit/test_$n.py)
 unit: $(READY)
-	$(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py) $(UNLOCKED)
+	unset LOWEST TORCH MAKEFLAGS; $(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py) $(UNLOCKED)
 
 # The unit tests with the lowest versions that pyproject.toml allows, but the one that asks for the lock's.
 lowest: ; $(MAKE) unit LOWEST=1

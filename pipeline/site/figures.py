@@ -56,6 +56,7 @@ FIGURES = [
         "ResNet-18, STL-10, 200 epochs; 128 to 4,096 dimensions",
         "“There is no clear advantage of increasing the size of the final projector”",
         "projector_cifar10",
+        more=("projector_glyphs",),
     ),
     PaperFigure(
         4,
@@ -64,7 +65,7 @@ FIGURES = [
         "Higher κ “accelerate early accuracy”; too high a κ “hinders the learning process after "
         "the initial epochs”; smaller ones seem “to eventually catch up”.",
         "kappa_cifar10",
-        more=("kappa_fashion_mnist", "kappa_glyphs_long"),
+        more=("kappa_fashion_mnist", "kappa_glyphs", "kappa_glyphs_long"),
     ),
     PaperFigure(
         5,
@@ -73,7 +74,7 @@ FIGURES = [
         "A smaller β has a “higher early accuracy” but “seems to get stuck”; a higher one ends "
         "higher.",
         "beta_cifar10",
-        more=("beta_glyphs_long",),
+        more=("beta_glyphs", "beta_glyphs_long"),
     ),
     PaperFigure(
         6,

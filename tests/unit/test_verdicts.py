@@ -366,6 +366,9 @@ def test_the_projectors_width():
         assert interval(difference) in text("05")
         assert words in text("05")
         assert interval(difference, mark="{} to {}") in text("reports/README.md")
+    glyphs = metrics("projector_glyphs")
+    ends = glyphs[glyphs.epoch == glyphs.epoch.max()].set_index("proj_dim").linear_top1
+    assert f"{ends[128]:.1f}% at 128, {ends[4096]:.1f}% at 4096" in text("05")
     linear = by_seed(rows, "proj_dim")
     assert f"{interval(linear[4096] - linear[128])} from 128 to 4096" in text("README.md")
 
