@@ -1,7 +1,7 @@
 """The paper's claims, and what this project found: the one source for README and site.
 
 Each number is computed from `reports/` when the claim is shown; those of the paper come from
-`reports/paper_table1.csv`. `python -m pipeline.claims` writes the table into the README.
+`reports/paper_table1.csv`. `python -m pipeline.readme` writes the table into the README.
 """
 
 from collections import Counter
@@ -15,11 +15,9 @@ from infomax_nb.analysis import coarse as far_and_near
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import by_seed, paired_interval
-from infomax_nb.files import atomic_write, project_root
+from infomax_nb.files import project_root
 
 REPORTS = project_root() / "reports"
-BEGIN = "<!-- claims: written by `python -m pipeline.claims` -->"
-END = "<!-- end of claims -->"
 
 
 @dataclass(frozen=True)
@@ -315,38 +313,3 @@ def _signed(interval: dict[str, float], digits: int) -> str:
 
 def _results(*names: str) -> dict[str, str]:
     return {name: f"reports/{name}" for name in names}
-
-
-# --- The README's table -----------------------------------------------------------------------
-
-
-def readme_table(found: list[Claim]) -> str:
-    """The table in Markdown; each verdict leads to its first result by a reference below."""
-    lines = ["| the paper says | we found | evidence |", "|---|---|---|"]
-    numbers: dict[str, int] = {}
-    for claim in found:
-        target = next(iter(claim.links.values()))
-        number = numbers.setdefault(target, len(numbers) + 1)
-        finding = f"[**{claim.verdict}**][{number}]: {claim.found}"
-        lines.append(f"| {claim.paper} | {finding} | {claim.evidence} |")
-    references = [f"[{number}]: {target}" for target, number in numbers.items()]
-    return "\n".join([*lines, "", *references])
-
-
-def with_table(text: str, table: str) -> str:
-    """The text with the table between the two marks."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
-def main() -> None:
-    """Write the table into the README."""
-    readme = project_root() / "README.md"
-    text = with_table(readme.read_text("utf-8"), readme_table(claims()))
-    atomic_write(readme, lambda part: part.write_text(text, "utf-8"))
-    print("README.md: the table of claims")
-
-
-if __name__ == "__main__":
-    main()

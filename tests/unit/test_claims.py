@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline import claims
+from pipeline import claims, readme
 from pipeline.site import front
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +24,12 @@ def claim(words: str) -> claims.Claim:
 
 
 def test_the_readme_has_the_table_as_it_is_computed():
-    assert claims.with_table(README, claims.readme_table(FOUND)) == README
+    assert readme.with_table(README, readme.table(FOUND)) == README
 
 
 def test_a_table_replaces_an_older_one():
-    text = f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n"
-    assert claims.with_table(text, "new") == text.replace("old", "new")
+    text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
+    assert readme.with_table(text, "new") == text.replace("old", "new")
 
 
 def test_every_standing_is_counted_once():

@@ -1,0 +1,39 @@
+"""`python -m pipeline.readme` writes the table of claims into the README."""
+
+from infomax_nb.files import atomic_write, project_root
+from pipeline.claims import Claim, claims
+
+BEGIN = "<!-- claims: written by `python -m pipeline.readme` -->"
+END = "<!-- end of claims -->"
+
+
+def table(found: list[Claim]) -> str:
+    """The table in Markdown; each verdict leads to its first result by a reference below."""
+    lines = ["| the paper says | we found | evidence |", "|---|---|---|"]
+    numbers: dict[str, int] = {}
+    for claim in found:
+        target = next(iter(claim.links.values()))
+        number = numbers.setdefault(target, len(numbers) + 1)
+        finding = f"[**{claim.verdict}**][{number}]: {claim.found}"
+        lines.append(f"| {claim.paper} | {finding} | {claim.evidence} |")
+    references = [f"[{number}]: {target}" for target, number in numbers.items()]
+    return "\n".join([*lines, "", *references])
+
+
+def with_table(text: str, lines: str) -> str:
+    """The text with the table between the two marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{lines}\n{END}{after}"
+
+
+def main() -> None:
+    """Write the table into the README."""
+    readme = project_root() / "README.md"
+    text = with_table(readme.read_text("utf-8"), table(claims()))
+    atomic_write(readme, lambda part: part.write_text(text, "utf-8"))
+    print("README.md: the table of claims")
+
+
+if __name__ == "__main__":
+    main()
