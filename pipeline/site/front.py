@@ -14,7 +14,7 @@ from pipeline.evidence.state import exported
 from pipeline.site import photographs
 from pipeline.site.figures import CENTRAL, FIGURES, PaperFigure
 from pipeline.site.markdown import escape, page
-from pipeline.site.results import REPORTS, title
+from pipeline.site.results import REPORTS, title, verdicts
 from pipeline.site.stage import ROOT
 from pipeline.site.words import in_words, listed, setting
 
@@ -50,6 +50,7 @@ def front(pages: Iterable[str]) -> str:
         coarse=_links(CENTRAL),
         ways_in=section_of_readme("Three ways in"),
         notebooks=section_of_readme("Notebooks"),
+        speed=[escape(line) for line in verdicts()],
         use=use,
         rest=[name for name in names if name not in use],
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.report import committed
+from pipeline.benchmarks import verdict_of
 from pipeline.copies import data_note
 from pipeline.site.markdown import escape, facts, page, table
 from pipeline.site.records import facts_of, parameter_values
@@ -118,10 +119,17 @@ def _benchmark(path: Path) -> dict[str, str]:
     return {
         "device": device,
         "words": name.replace("_", " "),
+        "verdict": escape(verdict_of(path)),
         "picture": picture.name if picture.exists() else "",
         "numbers": table(numbers.rename(columns=lambda column: column.replace("_", " "))),
         "machine": facts(machine | {"Numbers": f"[{path.name}]({path.name})"}),
     }
+
+
+def verdicts() -> list[str]:
+    """A line for each benchmark that has a verdict."""
+    paths = sorted((REPORTS / "benchmarks").glob("*.csv"))
+    return [line for line in map(verdict_of, paths) if line]
 
 
 def networks() -> str:

@@ -49,7 +49,7 @@ def checkout(tmp_path_factory):
 def typed(checkout: Path, command: str, data: Path, more: str) -> tuple[int, str]:
     """Run the line in a shell, with a folder for DIR: exit code and all output."""
     line = re.sub(r"\bDIR\b", lambda _: shlex.quote(str(data)), command)
-    line = re.sub(r"(?=2> \S+$|$)", f"{more} ", line, count=1) if more else line
+    line = re.sub(r"(?=2> \S+$|$)", f" {more} ", line, count=1)
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     options = {"env": environment, "capture_output": True, "text": True}
     done = subprocess.run(["bash", "-c", line], cwd=checkout, **options)

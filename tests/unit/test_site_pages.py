@@ -118,3 +118,11 @@ def test_the_executed_notebook_is_shown_with_the_stored_ones_links(tmp_path):
     Stage(tmp_path / "stage").add_notebook(stored, executed)
     copied = json.loads((tmp_path / "stage" / "notebooks" / stored.name).read_text())
     assert "".join(copied["cells"][0]["source"]) == "[the plan](../docs/plan.md)"
+
+
+def test_each_benchmarks_verdict_is_on_its_page_and_on_the_first():
+    lines = results.verdicts()
+    assert len(lines) >= 5
+    for page in (results.benchmarks(), front.front([])):
+        plain = page.replace("\\", "")
+        assert [line for line in lines if line not in plain] == []
