@@ -38,9 +38,9 @@ def readme_commands(words: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of the checkout with the environment and the finished runs at hand."""
+    """A copy of the checkout with the environment at hand, and no runs."""
     copy = tracked(tmp_path_factory.mktemp("readme") / "check out")
-    for name in (".venv", ".tools", "runs"):
+    for name in (".venv", ".tools"):
         if (ROOT / name).exists():
             (copy / name).symlink_to((ROOT / name).resolve())
     return copy
