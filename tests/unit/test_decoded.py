@@ -301,7 +301,7 @@ def test_a_run_reads_them_as_it_would_the_files(root, tmp_path):
     sets = place(in_files, CPU, 0, lambda each: decoded_once(each, folder, root, data["digest"]))
     run = Run(config.run_dir)
     run.path.mkdir()
-    pretrain(Job(config, run, *sets, data, processes(), 0.0))
+    pretrain(Job(config, run, *sets, data, processes(), 0.0, "decoded"))
     assert len(kept(folder)) == 2
     ours = (run.path / "metrics.csv").read_bytes()
     assert ours == (usual.path / "metrics.csv").read_bytes()
