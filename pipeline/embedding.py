@@ -17,7 +17,7 @@ import torch
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from infomax_nb.analysis.embedding import moving_map, view_similarities
+from infomax_nb.analysis.embedding import PERPLEXITY, moving_map, view_similarities
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
@@ -178,8 +178,11 @@ def summary(runs: list[Run]) -> pd.DataFrame:
 def caption(config: TrainConfig, images: int, shown: int) -> str:
     """What was trained, and how the maps were made."""
     label = run_label(config, f"{images:,} training images", seeds=[config.seed])
-    how = "t-SNE (perplexity 20, cosine) of the backbone's features, turned onto the next epoch's"
-    return f"Maps of {shown} test images before, during and after training: {label}; {how}"
+    made = f"t-SNE (perplexity {PERPLEXITY:g}, cosine) of the backbone's features"
+    turned = "each map turned onto that of the next epoch"
+    return (
+        f"Maps of {shown} test images before, during and after training: {label}; {made}, {turned}"
+    )
 
 
 def main() -> None:

@@ -11,10 +11,11 @@ from torch.nn.functional import normalize
 
 from infomax_nb.device import exact
 
+PERPLEXITY = 10.0  # about as many neighbours as an image of the recorded maps has of its class
 _SEED = 0  # of t-SNE, for ties
 
 
-def moving_map(frames: Sequence[Tensor], perplexity: float = 20.0) -> list[np.ndarray]:
+def moving_map(frames: Sequence[Tensor], perplexity: float = PERPLEXITY) -> list[np.ndarray]:
     """A map of the same images for each epoch, such that images move as little as possible.
 
     Each map is t-SNE on the cosine distances of the features. The first one starts from their

@@ -20,7 +20,7 @@ from infomax_nb.files import project_root
 
 MARKERS = "o^sDvPX*<p"
 STEPS = 4  # of a film from one epoch to the next
-REACH = 2.6  # of a map from its middle, in root mean squares
+REACH = 1.9  # of a map from its middle, in root mean squares
 
 
 @dataclass(frozen=True)
