@@ -19,7 +19,7 @@ from infomax_nb.files import atomic_write
 from pipeline.site import front, notebooks, photographs, reference, results, table1
 from pipeline.site.figures import FIGURES
 from pipeline.site.stage import ROOT, Stage
-from pipeline.site.states import FOLDER
+from pipeline.site.moving import FOLDER
 
 PICTURES = (".png", ".jpg", ".svg")
 SITE = ROOT / "reports" / "html"
