@@ -18,8 +18,8 @@ from sphinx.cmd.build import build_main
 from infomax_nb.files import atomic_write
 from pipeline.site import front, notebooks, photographs, reference, results, table1
 from pipeline.site.figures import FIGURES
-from pipeline.site.stage import ROOT, Stage
 from pipeline.site.moving import FOLDER
+from pipeline.site.stage import ROOT, Stage
 
 PICTURES = (".png", ".jpg", ".svg")
 SITE = ROOT / "reports" / "html"

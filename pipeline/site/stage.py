@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 
 from infomax_nb.files import project_root
-from pipeline.site.notebooks import describe_pictures
 from pipeline.site.moving import give_films, give_sliders
+from pipeline.site.notebooks import describe_pictures
 
 ROOT = project_root()
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
