@@ -6,10 +6,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy.linalg import orthogonal_procrustes
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from infomax_nb.device import exact
+from infomax_nb.methods import Method
 
 PERPLEXITY = 10.0  # about as many neighbours as an image of the recorded maps has of its class
 _SEED = 0  # of t-SNE, for ties
@@ -74,13 +75,13 @@ def between(frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
 
 @torch.no_grad()
 @exact()
-def view_similarities(method: nn.Module, views: Sequence[Tensor], images: int) -> np.ndarray:
+def view_similarities(method: Method, views: Sequence[Tensor], images: int) -> np.ndarray:
     """Cosine similarities of the projections of a batch's first images, views of one side by side.
 
     The method is used as in a training step: BatchNorm takes its statistics from the batch.
 
     Args:
-        method: a `Method` with a projector. Its BatchNorm's running statistics change.
+        method: one with a projector. Its BatchNorm's running statistics change.
         views: V views (B, 3, S, S) of a batch.
         images: how many images to show, n <= B.
 
