@@ -9,6 +9,7 @@ from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact
 from infomax_nb.methods import Method
 
@@ -92,3 +93,17 @@ def view_similarities(method: Method, views: Sequence[Tensor], images: int) -> n
     projections = torch.stack(method.project(list(views)), dim=1)  # (B, V, D)
     unit = normalize(projections[:images].flatten(0, 1).double(), dim=1)
     return (unit @ unit.T).cpu().numpy()
+
+
+def groups_of(images: ImageSet, most: int = 12) -> np.ndarray:
+    """The name of each image's superclass, (N,); where there are none, of its class.
+
+    Where there are no classes either, or more than `most` groups, all are called "images".
+    """
+    labels = images.labels.numpy()
+    names = np.array(images.classes, object)
+    if images.coarse is not None and images.coarse_names is not None:
+        names = np.array(images.coarse_names, object)[images.coarse]
+    if labels.min() < 0 or not 0 < len(set(names)) <= most:
+        return np.full(len(labels), "images", object)
+    return names[labels]

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from torch import Tensor
 
+from infomax_nb.plots import COLOURS
+
 SIZE = (6.4, 6.3)  # inches; at 150 dots each, so that words are read on a phone, too
-COLOURS = ("C0", "C1", "C2")  # of the images
 RADIUS = 0.86
 SPHERES = (1.05, 3.2, 5.35)  # the middles of the three spheres, from the left
 HEIGHT = 1.95  # of their middles
@@ -33,7 +34,7 @@ def schematic(images: Tensor, views: Sequence[Tensor]) -> Figure:
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
     axis.axis("off")
-    for row, colour in enumerate(COLOURS):
+    for row, colour in enumerate(COLOURS[:3]):
         bottom = 5.0 - 0.82 * row
         _picture(axis, images[row], 0.1, bottom, 0.72, colour)
         _arrow(axis, (0.87, bottom + 0.36), (1.18, bottom + 0.36))
@@ -98,7 +99,7 @@ def _draw_sphere(
     if joined is not None:
         for end in here[joined]:
             axis.plot(*zip(here[middle], end, strict=True), color="0.55", lw=0.7)
-    for owner, colour in enumerate(COLOURS):
+    for owner, colour in enumerate(COLOURS[:3]):
         axis.plot(*here[owners == owner].T, "o", color=colour, ms=5)
     if joined is not None:
         axis.plot(*here[middle], "o", mfc=COLOURS[0], mec="black", mew=1.5, ms=8)

@@ -16,6 +16,7 @@ from torch import Tensor
 from infomax_nb.figures.embedding import draw_map
 
 COLUMNS = 24  # of tiles in the sheet of thumbnails
+TILE = 32  # pixels of a tile
 SHOWN = 72  # pixels of a thumbnail on the page
 SIDE = 7.2  # inches of the square map
 STYLE = """
@@ -94,14 +95,13 @@ def _page(spots: np.ndarray, png: bytes, images: Tensor, names: Sequence[str], a
 def _sheet(images: Tensor) -> bytes:
     """All images as tiles of one picture, WebP."""
     rows = -(-len(images) // COLUMNS)
-    height, width = images.shape[2:]
-    sheet = Image.new("RGB", (COLUMNS * width, rows * height), "white")
+    sheet = Image.new("RGB", (COLUMNS * TILE, rows * TILE), "white")
     for number, image in enumerate(images):
         row, column = divmod(number, COLUMNS)
         tile = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-        sheet.paste(tile, (column * width, row * height))
+        sheet.paste(tile.resize((TILE, TILE)), (column * TILE, row * TILE))
     file = io.BytesIO()
-    sheet.save(file, "WEBP", quality=70, method=6)
+    sheet.save(file, "WEBP", quality=60, method=6)
     return file.getvalue()
 
 
