@@ -16,8 +16,12 @@ SIZE = (6.4, 6.3)  # inches; at 150 dots each, so that words are read on a phone
 RADIUS = 0.86
 SPHERES = (1.05, 3.2, 5.35)  # the middles of the three spheres, from the left
 HEIGHT = 1.95  # of their middles
-GLOBAL = r"$-\log\,\frac{1}{N-1}\sum_{j\neq i}C_D(\kappa)\,e^{\kappa s_{ij}}$"
-LOCAL = r"$-\log\,\frac{1}{N-1}\sum_{j\in P(i)}C_D(\kappa)\,e^{\kappa s_{ij}}$"
+KERNEL = r"C_D(\kappa)\,e^{\kappa s_{ij}}$"
+BELOW = {
+    "$N$ unit vectors": "one for each view",
+    r"$H_{global}$: all others": rf"$-\log\,\frac{{1}}{{N-1}}\sum_{{j\neq i}}{KERNEL}",
+    r"$H_{local}$: same image": rf"$-\log\,\frac{{1}}{{N-1}}\sum_{{j\in P(i)}}{KERNEL}",
+}
 LOSS = r"loss $= -\,(\,\alpha\,H_{global}-\beta\,H_{local}\,)$, with $H$ the mean over all $i$"
 
 
@@ -39,8 +43,8 @@ def schematic(images: Tensor, views: Sequence[Tensor]) -> Figure:
         _picture(axis, images[row], 0.1, bottom, 0.72, colour)
         _arrow(axis, (0.87, bottom + 0.36), (1.18, bottom + 0.36))
         _draw_views(axis, [view[row] for view in views], 1.22, bottom, colour)
-    for left, words in ((4.33, "backbone\n\n256\nnumbers"), (5.43, "projector\n\n128\nnumbers")):
-        _box(axis, left, 3.75, words)
+    _box(axis, 4.33, 3.75, "backbone\n\n256\nnumbers")
+    _box(axis, 5.43, 3.75, "projector\n\n128\nnumbers")
     _arrow(axis, (4.02, 4.54), (4.31, 4.54))
     _arrow(axis, (5.2, 4.54), (5.42, 4.54))
     headings = {0.46: "image", 2.55: "eight views", 5.31: "network"}
@@ -71,12 +75,9 @@ def _draw_spheres(axis: Axes) -> None:
     down = ((5.86, 3.75), (5.86, 3.1), (SPHERES[0], 3.1))
     axis.plot(*zip(*down, strict=True), color="0.3", lw=1.3)
     _arrow(axis, down[-1], (SPHERES[0], 2.85))
-    words = ("$N$ unit vectors", r"$H_{global}$: all others", r"$H_{local}$: same image")
-    for place, text in zip(SPHERES, words, strict=True):
-        axis.text(place, 0.83, text, ha="center", weight="bold")
-    axis.text(SPHERES[0], 0.5, "one for each view", ha="center", va="center")
-    axis.text(SPHERES[1], 0.48, GLOBAL, ha="center", va="center")
-    axis.text(SPHERES[2], 0.48, LOCAL, ha="center", va="center")
+    for place, (heading, formula) in zip(SPHERES, BELOW.items(), strict=True):
+        axis.text(place, 0.83, heading, ha="center", weight="bold")
+        axis.text(place, 0.48, formula, ha="center", va="center")
     axis.text(SIZE[0] / 2, 0.1, LOSS, ha="center")
 
 
@@ -86,8 +87,8 @@ def _points() -> tuple[np.ndarray, np.ndarray]:
     middles = np.array([[-0.5, 0.4, 0.75], [0.55, 0.35, 0.75], [0.0, -0.6, 0.8]])
     owners = np.repeat(np.arange(3), 8)
     scattered = middles[owners] + 0.2 * rng.normal(size=(24, 3))
-    unit = scattered / np.linalg.norm(scattered, axis=1, keepdims=True)
-    return unit[:, :2], owners
+    length = np.linalg.norm(scattered, axis=1, keepdims=True)
+    return scattered[:, :2] / length, owners
 
 
 def _draw_sphere(
