@@ -73,7 +73,7 @@
       aria-label="Views of six images on a circle. Arrow keys move a view by 5 degrees, with Shift
       by 1, Page up and down by 30."></svg>
     <div class="pg-panel">
-      ${slider("kappa", "κ, concentration of the kernel", 'min="-1" max="2"', [0.1, 1, 10, 100])}
+      ${slider("kappa", "κ, concentration", 'min="-1" max="2"', [0.1, 1, 10, 100])}
       ${slider("beta", "β/α, weight of the pull", 'min="0" max="3"', [0, 1, 2, 3])}
       <div class="pg-train" role="group" aria-label="Training">
         <button type="button" class="pg-main" data-do="train">Let it train</button>
@@ -131,6 +131,7 @@
       this.still = window.matchMedia("(prefers-reduced-motion: reduce)");
       root.addEventListener("click", ({ target }) => this.clicked(target.closest("button")));
       root.addEventListener("input", () => this.touched());
+      this.listenToPointers(this.circle.svg);
       this.still.addEventListener("change", () => this.pause());
       this.start("Spread");
       new ResizeObserver(() => this.draw()).observe(root);
@@ -160,7 +161,9 @@
       this.pause();
       this.points = placed(...this.first);
       const groups = this.circle.populate(this.points);
-      groups.forEach((group, k) => this.makeMovable(this.points[k], group));
+      groups.forEach((group, k) =>
+        group.addEventListener("keydown", (event) => this.pressed(event, this.points[k])),
+      );
       this.steps = 0;
       this.trace = [];
       this.record();
@@ -190,33 +193,40 @@
 
     // Moving a view
 
-    makeMovable(point, group) {
-      let offset = 0;
-      group.addEventListener("pointerdown", (event) => {
-        if (event.button !== 0) return;
-        group.setPointerCapture(event.pointerId);
+    /** Views follow a mouse or fingers; near several views, the nearest one does. */
+    listenToPointers(svg) {
+      const drags = new Map();
+      svg.addEventListener("pointerdown", (event) => {
+        if (event.button !== 0 || !event.target.closest(".pg-view")) return;
+        const { nearest, angle } = this.circle.pointedAt(event);
+        const point = this.points[nearest];
         point.held = true;
-        offset = angleOf(point) - this.angleAt(event);
+        drags.set(event.pointerId, { point, offset: angleOf(point) - angle });
+        svg.setPointerCapture(event.pointerId);
+        this.circle.dots[nearest].group.focus({ preventScroll: true });
       });
-      group.addEventListener("pointermove", (event) => {
-        if (point.held) this.move(point, this.angleAt(event) + offset);
+      svg.addEventListener("pointermove", (event) => {
+        const drag = drags.get(event.pointerId);
+        if (drag) this.move(drag.point, this.circle.pointedAt(event).angle + drag.offset);
       });
-      group.addEventListener("lostpointercapture", () => (point.held = false));
+      svg.addEventListener("lostpointercapture", ({ pointerId }) => {
+        const drag = drags.get(pointerId);
+        if (drag) drag.point.held = false;
+        drags.delete(pointerId);
+      });
+      // The nearest view has the focus, not the one that was hit.
+      svg.addEventListener("mousedown", (event) => event.preventDefault());
       // A finger on a view moves the view, not the page.
-      group.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
-      group.addEventListener("keydown", (event) => {
-        const degrees = MOVES[event.key];
-        if (degrees === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
-        event.preventDefault();
-        const turn = event.shiftKey ? Math.sign(degrees) : degrees;
-        this.move(point, angleOf(point) + turn * DEGREE);
-      });
+      const keepStill = (event) => event.target.closest(".pg-view") && event.preventDefault();
+      svg.addEventListener("touchstart", keepStill, { passive: false });
     }
 
-    /** The angle of a pointer's place, seen from the circle's centre. */
-    angleAt({ clientX, clientY }) {
-      const box = this.find(".pg-circle").getBoundingClientRect();
-      return Math.atan2(box.top + box.height / 2 - clientY, clientX - box.left - box.width / 2);
+    pressed(event, point) {
+      const degrees = MOVES[event.key];
+      if (degrees === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      const turn = event.shiftKey ? Math.sign(degrees) : degrees;
+      this.move(point, angleOf(point) + turn * DEGREE);
     }
 
     move(point, angle) {

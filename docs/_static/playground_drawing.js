@@ -110,6 +110,7 @@
 
   class Circle {
     constructor(svg) {
+      this.svg = svg;
       const bands = element("g", { class: "pg-bands" }, svg);
       this.bands = LETTERS.map((_, image) =>
         element("path", { class: `pg-image-${image}`, "fill-rule": "evenodd" }, bands),
@@ -170,8 +171,23 @@
       });
     }
 
-    drawDot({ body }, angle, radius) {
-      body.setAttribute("transform", `translate(${at(radius, angle)})`);
+    drawDot(dot, angle, radius) {
+      dot.place = at(radius, angle);
+      dot.body.setAttribute("transform", `translate(${dot.place})`);
+    }
+
+    /** The number of the dot nearest to a pointer, and the pointer's angle. */
+    pointedAt({ clientX, clientY }) {
+      const box = this.svg.getBoundingClientRect();
+      const unit = box.width / this.svg.viewBox.baseVal.width;
+      const x = (clientX - box.left - box.width / 2) / unit;
+      const y = (clientY - box.top - box.height / 2) / unit;
+      const distances = this.dots.map(({ place }) => {
+        const [left, top] = place.split(",").map(Number);
+        return Math.hypot(left - x, top - y);
+      });
+      const nearest = distances.indexOf(Math.min(...distances));
+      return { nearest, angle: Math.atan2(-y, x) };
     }
 
     /** On the inner side of a dot that is alone (1), from the rim of one in a pile (0). */
