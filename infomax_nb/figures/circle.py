@@ -202,8 +202,10 @@ def draw_toys(
         draw(axis, views)
         axis.set_title(name)
         _bare(axis)
-    figure.suptitle(title)
-    figure.set_layout_engine("constrained")
+    handles, labels = axis.get_legend_handles_labels()
+    figure.suptitle(title, y=0.99)
+    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
+    figure.subplots_adjust(0.01, 0.1, 0.99, 0.9, wspace=0.02, hspace=0.12)
 
 
 def on_ring(axis: Axes, views: Tensor) -> None:
@@ -229,17 +231,23 @@ def on_ring(axis: Axes, views: Tensor) -> None:
 def on_ball(axis: Axes, views: Tensor) -> None:
     """Draw views (V, B, 3) on a sphere; images are four groups, each of one colour.
 
-    Points on the far side are small and pale.
+    Points on the far side are small and pale. The last view is one point that all images share,
+    which is black.
     """
     ball = plt.Circle((0, 0), 1, facecolor="0.95", edgecolor="0.6")
     axis.add_patch(ball)
     size = views.shape[1] // len(GROUP_COLOURS)
-    for images, colour in zip(views.split(size, dim=1), GROUP_COLOURS, strict=True):
-        points = images.flatten(0, 1)
-        is_near = points[:, 0] >= 0
-        far = points[~is_near, 1:]
-        near = points[is_near, 1:]
-        axis.plot(*far.T, "o", color=colour, ms=4, mew=0, alpha=0.35)
-        axis.plot(*near.T, "o", color=colour, ms=7, mec="white", mew=0.7)
+    groups = views[:-1].split(size, dim=1)
+    for number, (images, colour) in enumerate(zip(groups, GROUP_COLOURS, strict=True)):
+        _near_and_far(axis, images.flatten(0, 1), colour, f"group {number + 1}")
+    _near_and_far(axis, views[-1, :1], "black", "shared by all")
     axis.set_xlim(-1.08, 1.08)
     axis.set_ylim(-1.08, 1.08)
+
+
+def _near_and_far(axis: Axes, points: Tensor, colour: str, label: str) -> None:
+    is_near = points[:, 0] >= 0
+    far = points[~is_near, 1:]
+    near = points[is_near, 1:]
+    axis.plot(*far.T, "o", color=colour, ms=4, mew=0, alpha=0.35)
+    axis.plot(*near.T, "o", color=colour, ms=7, mec="white", mew=0.7, label=label)

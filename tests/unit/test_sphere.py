@@ -91,13 +91,20 @@ def test_toys_are_drawn_where_their_views_are():
     marks = [line.get_xydata() for line in figure.axes[0].lines[1:]]
     assert np.allclose(marks, [[[1.13, 0], [1.26, 0]], [[0, 1.13], [-1.26, 0]]])
     assert figure.get_suptitle() == "step 3"
-    ball = torch.eye(3).repeat(4, 2, 1)[:, :4]
-    ball[0, 0] = -ball[0, 0]
+
+
+def test_a_ball_shows_what_is_near_what_is_far_and_what_all_share():
+    views = torch.tensor([1.0, 0, 0]).repeat(2, 4, 1)  # two views of four images, one a group
+    views[0, 0] = torch.tensor([-0.6, 0.8, 0])
+    views[1] = torch.tensor([0, 0, 1.0])
     figure = Figure()
-    circle.draw_toys(figure, {"ball": ball}, 1, circle.on_ball)
-    far, near = figure.axes[0].lines[:2]
-    assert len(far.get_xdata()) == 1
-    assert len(near.get_xdata()) == 3
+    circle.draw_toys(figure, {"ball": views}, 1, circle.on_ball)
+    far, near, *others = figure.axes[0].lines
+    assert np.allclose(far.get_xydata(), [[0.8, 0]])
+    assert len(near.get_xydata()) == 0
+    assert others[1].get_xydata().tolist() == [[0, 0]]
+    assert others[-1].get_xydata().tolist() == [[0, 1]]
+    assert others[-1].get_color() == "black"
 
 
 def _legend(axis) -> list[str]:
