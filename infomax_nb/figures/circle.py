@@ -204,7 +204,8 @@ def draw_toys(
         _bare(axis)
     handles, labels = axis.get_legend_handles_labels()
     figure.suptitle(title, y=0.99)
-    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
+    per_line = 3 if len(labels) == 6 else len(labels)
+    figure.legend(handles, labels, loc="lower center", ncols=per_line, frameon=False)
     figure.subplots_adjust(0.01, 0.1, 0.99, 0.9, wspace=0.02, hspace=0.12)
 
 
@@ -249,5 +250,5 @@ def _near_and_far(axis: Axes, points: Tensor, colour: str, label: str) -> None:
     is_near = points[:, 0] >= 0
     far = points[~is_near, 1:]
     near = points[is_near, 1:]
-    axis.plot(*far.T, "o", color=colour, ms=4, mew=0, alpha=0.35)
+    axis.plot(*far.T, "o", color=colour, ms=5, mew=0, alpha=0.4)
     axis.plot(*near.T, "o", color=colour, ms=7, mec="white", mew=0.7, label=label)
