@@ -18,30 +18,36 @@ def test_the_overlap_on_the_sphere_is_the_elementary_formula(kappa):
     """Over the cosine c the densities are kappa e^(kappa c) / (2 sinh kappa) and 1/2; they cross
     once, and each is the lower one on its side."""
     cross = math.log(math.sinh(kappa) / kappa) / kappa
-    below = (math.exp(kappa * cross) - math.exp(-kappa)) / (2 * math.sinh(kappa))
+    rise = math.exp(kappa * cross) - math.exp(-kappa)
+    below = rise / (2 * math.sinh(kappa))
     above = (1 - cross) / 2
-    assert sphere.overlap_with_uniform(3, kappa) == pytest.approx(below + above, abs=1e-7)
+    expected = below + above
+    assert sphere.overlap_with_uniform(3, kappa) == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("kappa, said", [(10, 0.66), (20, 0.38), (30, 0.19), (50, 0.04)])
 def test_the_overlap_in_many_dimensions_is_that_of_draws(kappa, said):
     """1 - overlap is how much more often the kernel's points than uniform ones lie where the kernel
     is the higher: both shares are counted among SciPy's draws."""
-    assert sphere.overlap_with_uniform(128, kappa) == pytest.approx(said, abs=0.005)
+    found = sphere.overlap_with_uniform(128, kappa)
+    assert found == pytest.approx(said, abs=0.005)
     rng = np.random.default_rng(0)
     pole = np.eye(128)[0]
     kernel = stats.vonmises_fisher(pole, kappa)
     own = kernel.rvs(20_000, random_state=rng)
-    others = stats.uniform_direction(128).rvs(20_000, random_state=rng)
+    uniform = stats.uniform_direction(128)
+    others = uniform.rvs(20_000, random_state=rng)
     log_uniform = -sphere.log_area(128)
-    higher = [(kernel.logpdf(points) > log_uniform).mean() for points in (own, others)]
-    assert 1 - (higher[0] - higher[1]) == pytest.approx(said, abs=0.015)
+    higher = [kernel.logpdf(points) > log_uniform for points in (own, others)]
+    more_often = higher[0].mean() - higher[1].mean()
+    assert 1 - more_often == pytest.approx(said, abs=0.015)
 
 
 @pytest.mark.parametrize("dim, kappa", [(2, 0), (2, 5), (3, 0), (16, 30), (512, 50)])
 def test_the_angles_density_integrates_to_one(dim, kappa):
     angle = (np.arange(20_000) + 0.5) * math.pi / 20_000
-    total = sphere.angle_density(dim, kappa, angle).mean() * math.pi
+    density = sphere.angle_density(dim, kappa, angle)
+    total = density.mean() * math.pi
     assert total == pytest.approx(1, abs=1e-6)
 
 
@@ -72,8 +78,10 @@ def test_the_groups_say_how_far_off_the_estimate_is():
     figure = circle.three_groups(kappa=1e-6, concentration=50, seed=0)
     (said,) = [text for text in _legend(figure.axes[1]) if "off" in text]
     angle = np.radians(np.arange(-180, 180, 0.5))
-    truth = np.mean([stats.vonmises.pdf(angle, 50, np.radians(c)) for c in (-120, 0, 60)], 0)
-    off = np.abs(truth - 1 / (2 * math.pi)).mean() * math.pi
+    centres = np.radians([-120, 0, 60])
+    groups = [stats.vonmises.pdf(angle, 50, centre) for centre in centres]
+    beyond = np.mean(groups, 0) - 1 / (2 * math.pi)
+    off = np.abs(beyond).mean() * math.pi
     assert said == f"truth, {off:.0%} off"
     plt.close(figure)
 
@@ -89,7 +97,9 @@ def test_toys_are_drawn_where_their_views_are():
     figure = Figure()
     circle.draw_toys(figure, {"a": views, "b": views}, 2, circle.on_ring, "step 3")
     marks = [line.get_xydata() for line in figure.axes[0].lines[1:]]
-    assert np.allclose(marks, [[[1.13, 0], [1.26, 0]], [[0, 1.13], [-1.26, 0]]])
+    first = [[1.13, 0], [1.26, 0]]
+    second = [[0, 1.13], [-1.26, 0]]
+    assert np.allclose(marks, [first, second])
     assert figure.get_suptitle() == "step 3"
 
 
