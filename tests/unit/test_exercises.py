@@ -435,7 +435,7 @@ COMPUTED = {
     "08-3": who_falls,
     "09-2": of_ten,
     "10-1": window,
-    "10-3": lambda: [math.log(1023 / (views - 1)) for views in (2, 8, 32, 64, 128)],
+    "10-3": lambda: [math.log(1023 / (views - 1)) for views in (2, 16, 64, 128)],
 }
 
 
