@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from infomax_nb.errors import not_allowed
+from infomax_nb.evaluation.verdicts import paired_interval
 
 _COLUMNS = "wnid, name, hypernym_wnids, hypernym_names"
 _TABLE = f"a table with columns {_COLUMNS}, paths root first, joined by '/'"
@@ -96,7 +97,7 @@ def tree_distance(paths: list[tuple]) -> np.ndarray:
 
 
 def relative_distance(paths: list[tuple]) -> np.ndarray:
-    """The distance (C, C) over the sum of both classes' depths: 1 - Wu and Palmer's (1994) likeness.
+    """The distance (C, C) over the sum of both depths: 1 - the likeness of Wu and Palmer (1994).
 
     It allows for a hierarchy that is deeper here than there.
     """
@@ -128,7 +129,7 @@ def centroids(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def ranked(similarity: np.ndarray) -> np.ndarray:
-    """The rank (C, C) of each pair of classes among all pairs, in percent; 100 is the most alike."""
+    """The rank (C, C) of each pair of classes among all pairs, percent; 100 is the most alike."""
     of_pairs = _pairs(similarity)
     return squareform(100 * stats.rankdata(of_pairs) / len(of_pairs))
 
@@ -271,6 +272,36 @@ def over_classes(rho: pd.Series, by_class: pd.DataFrame) -> pd.DataFrame:
     """
     half = 1.96 * by_class[rho.index].sem()
     return pd.DataFrame({"mean": rho, "low": rho - half, "high": rho + half})
+
+
+def above(rho: pd.Series, by_class: pd.DataFrame, other: str = "untrained") -> pd.DataFrame:
+    """How much each ρ exceeds another's, with 95% intervals over classes and over networks.
+
+    Args:
+        rho: by representation and seed. One without seeds has one number.
+        by_class: pseudo-values of `rank_correlation`, classes by representations.
+        other: the representation that is subtracted.
+
+    Returns:
+        Columns mean, low, high and `series`: `over classes` and, for several seeds, `over
+        networks`, Student's interval paired by seed. There is no row for `other`.
+    """
+    names = rho.index.unique(0)
+    by_seed = rho.unstack(0)[names].ffill().bfill()
+    more = by_seed.sub(by_seed[other], axis=0).drop(columns=other)
+    pseudo = by_class.sub(by_class[other], axis=0)
+    intervals = [over_classes(more.mean(), pseudo).assign(series="over classes")]
+    if len(more) > 1:
+        of_networks = {name: paired_interval(more[name]) for name in more}
+        table = pd.DataFrame(of_networks).T[["mean", "low", "high"]]
+        intervals.append(table.assign(series="over networks"))
+    return pd.concat(intervals)
+
+
+def interval_texts(intervals: pd.DataFrame) -> pd.Series:
+    """Intervals with the columns mean, low and high as text, such as `0.10 (0.02 to 0.18)`."""
+    form = "{mean:.2f} ({low:.2f} to {high:.2f})"
+    return intervals.apply(lambda row: form.format(**row), axis=1)
 
 
 def read_intervals(texts: pd.Series) -> pd.DataFrame:

@@ -61,9 +61,7 @@ def explained(
     return pd.DataFrame(rows, columns=["features", "classes", "fitted anew", "expected"])
 
 
-def bounds(
-    top1: float, top5: float, n_classes: int, fewer: int, k: int = 1
-) -> tuple[float, float]:
+def bounds(top1: float, top5: float, n_classes: int, fewer: int, k: int = 1) -> tuple[float, float]:
     """The least and the most top-k in percent on fewer classes, drawn at random.
 
     Of the ranking of all classes only top-1 and top-5 (percent) are known. The result is lowest if

@@ -16,6 +16,7 @@ from scipy.cluster.hierarchy import dendrogram, fcluster
 
 from infomax_nb import plots
 from infomax_nb.analysis.centroids import cluster_tree, members, plain, ranked
+from infomax_nb.figures.intervals import forest
 
 OTHERS = "0.75"  # the grey of classes in no large group
 MOST = 60  # names that have room along an axis
@@ -48,7 +49,11 @@ def _legend(figure: Figure, groups: Sequence[str], columns: int = 4) -> None:
 
 
 def sorted_matrix(
-    likeness: np.ndarray, names: Sequence[str], groups: Sequence[str] = (), title: str = ""
+    likeness: np.ndarray,
+    names: Sequence[str],
+    groups: Sequence[str] = (),
+    title: str = "",
+    height: float = 9.9,
 ) -> Figure:
     """The likeness in the order of its own tree, which stands above it.
 
@@ -57,9 +62,10 @@ def sorted_matrix(
         names: of the classes, written at the sides where there is room.
         groups: of the classes; each large one has its colour in a strip on the left.
         title: stands above all.
+        height: in inches.
     """
     tree = cluster_tree(likeness)
-    options = {"figsize": (9.5, 9.9), "layout": "constrained"}
+    options = {"figsize": (9.5, height), "layout": "constrained"}
     look = {"height_ratios": [1, 7], "width_ratios": [1, 40]}
     figure, axes = plt.subplots(2, 2, gridspec_kw=look, **options)
     axes[0, 0].set_axis_off()
@@ -229,7 +235,9 @@ def _branches(
     bare = n > MOST
     turn = 90 if max(map(len, drawn)) > 2 else 0
     look = {"link_color_func": branch, "leaf_rotation": turn, "no_labels": bare}
-    shown = dendrogram(tree, labels=drawn, leaf_font_size=plt.rcParams["font.size"], ax=axis, **look)
+    shown = dendrogram(
+        tree, labels=drawn, leaf_font_size=plt.rcParams["font.size"], ax=axis, **look
+    )
     for text, k in zip(axis.get_xticklabels(), shown["leaves"], strict=not bare):
         text.set_color(colours.get(groups[k], "0.4"))
     axis.axhline(height, color="black", linestyle=":")
@@ -245,3 +253,45 @@ def _a_leaf_of_each(tree: np.ndarray) -> list[int]:
     for left in tree[:, 0]:
         leaf.append(leaf[int(left)])
     return leaf
+
+
+# --- Agreement with the hierarchy -------------------------------------------------------------
+
+
+def correlations(rho: pd.DataFrame, more: pd.DataFrame, ceiling: float | None = None) -> Figure:
+    """Spearman's ρ with its intervals, and how far it is above the untrained network's.
+
+    Args:
+        rho: columns mean, low and high, a row for each representation.
+        more: likewise, of the differences; the column `series` says what an interval is over.
+        ceiling: the highest ρ that is possible, a dashed line; None where it is not known.
+    """
+    panels = {"Spearman's ρ": rho.assign(series="over classes"), "ρ above untrained": more}
+    highest = {f"at most {ceiling:.2f}": ceiling} if ceiling else {}
+    lines = {"Spearman's ρ": highest, "ρ above untrained": {"no difference": 0}}
+    return forest(panels, lines, (9.5, 2 + 0.42 * len(rho)))
+
+
+def compositions(classes: pd.DataFrame, most: int = 8) -> Figure:
+    """Of which groups the largest clusters are made.
+
+    Args:
+        classes: columns cluster and group, a row for each class.
+        most: the number of clusters drawn.
+    """
+    colours = colours_of(classes.group.tolist())
+    kinds = classes.group.where(classes.group.isin(list(colours)), "others")
+    counts = pd.crosstab(classes.cluster, kinds)
+    counts = counts.loc[counts.sum(axis=1).nlargest(most).index]
+    size = (9.5, 1.8 + 0.4 * len(counts))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    left = np.zeros(len(counts))
+    for group in [*colours, "others"]:
+        width = counts.get(group, pd.Series(0, counts.index)).to_numpy()
+        axis.barh(range(len(counts)), width, left=left, color=colours.get(group, OTHERS))
+        left += width
+    axis.set_yticks(range(len(counts)), [f"cluster {cluster}" for cluster in counts.index])
+    axis.set(xlabel="classes", ylim=(len(counts) - 0.5, -0.5))
+    axis.grid(axis="y", visible=False)
+    _legend(figure, classes.group.tolist())
+    return figure
