@@ -207,10 +207,11 @@ def cut_tree(
 
 
 def _agreements(axis: Axes, agreements: pd.DataFrame, clusters: int) -> None:
-    styles = ("-", "--", "-.", ":")
+    styles = ("-", "--", "-.", ":")  # colours are the groups'
     for k, name in enumerate(agreements):
-        axis.plot(agreements[name], styles[k % 4], color=f"C{k}", label=name)
-    axis.axvline(clusters, color="black", linestyle=":")
+        width = 2.4 if k == 0 else 1.3
+        axis.plot(agreements[name], styles[k % 4], color="black", linewidth=width, label=name)
+    axis.axvline(clusters, color="black", linestyle=":", linewidth=1.6)
     axis.set(xlabel="clusters", ylabel="adjusted Rand index", ylim=0)
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
 
@@ -240,7 +241,7 @@ def _branches(
     )
     for text, k in zip(axis.get_xticklabels(), shown["leaves"], strict=not bare):
         text.set_color(colours.get(groups[k], "0.4"))
-    axis.axhline(height, color="black", linestyle=":")
+    axis.axhline(height, color="black", linestyle=":", linewidth=1.6)
     stretched = (lambda y: np.sqrt(np.maximum(y, 0)), np.square)  # room for the lower merges
     axis.set_yscale("function", functions=stretched)
     axis.set(ylabel="1 − cosine, mean of the pairs", ylim=(0, merges[-1]))
