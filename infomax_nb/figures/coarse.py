@@ -55,7 +55,9 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
     """
     figure, axis = plt.subplots(figsize=(9.5, 5), layout="constrained")
     for k, (name, row) in enumerate(described.iterrows()):
-        look = {"color": f"C{k % 8}", "marker": MARKERS[k % 8], "mfc": "white" if k > 7 else None}
+        look: dict[str, Any] = {"color": f"C{k % 8}", "marker": MARKERS[k % 8]}
+        if k > 7:  # colours begin again
+            look["mfc"] = "white"
         axis.plot(row["top-1"], row["superclass"], ls="", ms=10, label=in_words(name), **look)
     label = "mistakes at random"
     axis.plot([0, 100], [100 * by_chance, 100], color="0.35", linestyle="--", label=label)
@@ -108,7 +110,7 @@ def numbers_alone(table: pd.DataFrame) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(9.5, 1.6 + 0.55 * len(table)), layout="constrained")
     places = np.arange(len(table))
-    wide = {"height": 0.36, "color": "0.8", "edgecolor": "0.35"}
+    wide: dict[str, Any] = {"height": 0.36, "color": "0.8", "edgecolor": "0.35"}
     label = "100 random classes, by their number alone"
     axis.barh(places, table.high - table.low, left=table.low, label=label, **wide)
     look: dict[str, Any] = {"ls": "", "ms": 10}

@@ -5,6 +5,7 @@ A likeness is the cosine similarity (C, C) of the classes' centroids.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -65,7 +66,7 @@ def sorted_matrix(
         height: in inches.
     """
     tree = cluster_tree(likeness)
-    options = {"figsize": (9.5, height), "layout": "constrained"}
+    options: dict[str, Any] = {"figsize": (9.5, height), "layout": "constrained"}
     look = {"height_ratios": [1, 7], "width_ratios": [1, 40]}
     figure, axes = plt.subplots(2, 2, gridspec_kw=look, **options)
     axes[0, 0].set_axis_off()
@@ -113,7 +114,11 @@ def in_the_hierarchys_order(
     order = sorted(range(len(paths)), key=lambda k: paths[k])
     blocks = _blocks([groups[k] for k in order])
     rows = (len(likenesses) + 1) // 2
-    options = {"figsize": (9.5, 0.5 + 4.6 * rows), "layout": "constrained", "squeeze": False}
+    options: dict[str, Any] = {
+        "figsize": (9.5, 0.5 + 4.6 * rows),
+        "layout": "constrained",
+        "squeeze": False,
+    }
     figure, axes = plt.subplots(rows, 2, **options)
     for axis in axes.flat[len(likenesses) :]:
         axis.set_axis_off()
@@ -195,7 +200,7 @@ def cut_tree(
         agreements: with the groups, a row for each number of clusters, a column for each
             representation; nothing is drawn below if it is empty.
     """
-    options = {"figsize": (9.5, 8), "layout": "constrained"}
+    options: dict[str, Any] = {"figsize": (9.5, 8), "layout": "constrained"}
     if agreements.empty:
         figure, axis = plt.subplots(figsize=(9.5, 5), layout="constrained")
     else:
@@ -269,7 +274,8 @@ def correlations(rho: pd.DataFrame, more: pd.DataFrame, ceiling: float | None = 
     """
     panels = {"Spearman's ρ": rho.assign(series="over classes"), "ρ above untrained": more}
     highest = {f"at most {ceiling:.2f}": ceiling} if ceiling else {}
-    lines = {"Spearman's ρ": highest, "ρ above untrained": {"no difference": 0}}
+    zero = {"no difference": 0.0}
+    lines = {"Spearman's ρ": highest, "ρ above untrained": zero}
     return forest(panels, lines, (9.5, 2 + 0.42 * len(rho)))
 
 
