@@ -8,6 +8,7 @@ import nbformat
 
 from infomax_nb.files import project_root
 from pipeline.site.notebooks import describe_pictures
+from pipeline.site.states import give_sliders
 
 ROOT = project_root()
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -47,6 +48,7 @@ class Stage:
         """
         notebook = nbformat.read(executed, 4)
         describe_pictures(notebook)
+        give_sliders(notebook, path.stem, self.folder)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = self.relinked(cell.source, path.parent)
