@@ -1,15 +1,46 @@
-"""What notebook 06 draws of its own: series for forest plots, and ratios by stage."""
+"""What notebook 06 draws of its own: two targets, series for forest plots, ratios by stage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from infomax_nb.figures.intervals import MARKERS
 from infomax_nb.names import in_words
+
+Z = (2.4, 0.9)  # an embedding in two dimensions
+OTHER = (1.1, 2.0)  # that of another view
+
+
+def two_targets() -> Figure:
+    """Where each target's gradient moves an embedding: outwards, or around towards another."""
+    figure, axis = plt.subplots(figsize=(9.5, 4.4), layout="constrained")
+    z = np.array(Z)
+    other = np.array(OTHER)
+    length = np.linalg.norm(z)
+    towards = other / np.linalg.norm(other)
+    pull = towards - (towards @ z) * z / length**2
+    angles = np.linspace(-0.15, 1.45, 100)
+    axis.plot(length * np.cos(angles), length * np.sin(angles), color="0.35", ls="--", lw=1.2)
+    axis.text(-0.05, 2.62, "all embeddings as long as z", color="0.35")
+    _arrow(axis, (0, 0), z, "0.35", "z, the image", (12, -16))
+    _arrow(axis, (0, 0), other, "0.35", "another view", (-88, 4))
+    _arrow(axis, z, 1.35 * z, "C0", "target “length”: outwards, along z")
+    _arrow(axis, z, z + 1.2 * pull, "C1", "target “another view”: around, towards it")
+    axis.set(xlim=(-0.3, 6.3), ylim=(-0.2, 2.8), aspect="equal", xticks=[], yticks=[])
+    axis.axis("off")
+    return figure
+
+
+def _arrow(axis: Axes, start, end, colour: str, text: str, offset=(8, 2)) -> None:
+    """An arrow with a text at its end, `offset` points away."""
+    look = {"arrowstyle": "-|>", "color": colour, "lw": 2.2, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", end, start, arrowprops=look)
+    axis.annotate(text, end, offset, textcoords="offset points", color=colour)
 
 
 def series(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
