@@ -19,8 +19,8 @@ from infomax_nb.figures import table1
 from infomax_nb.files import atomic_write
 from pipeline.site import front, notebooks, photographs, reference, results
 from pipeline.site.figures import FIGURES
+from pipeline.site.moving import FOLDER
 from pipeline.site.stage import ROOT, Stage
-from pipeline.site.states import FOLDER
 
 PICTURES = (".png", ".jpg", ".svg")
 SITE = ROOT / "reports" / "html"

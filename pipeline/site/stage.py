@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 
 from infomax_nb.files import project_root
+from pipeline.site.moving import give_films, give_sliders
 from pipeline.site.notebooks import describe_pictures
-from pipeline.site.states import give_sliders
 
 ROOT = project_root()
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -48,6 +48,7 @@ class Stage:
         """
         notebook = nbformat.read(executed, 4)
         describe_pictures(notebook)
+        give_films(notebook, path.stem, self.folder)
         give_sliders(notebook, path.stem, self.folder)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":

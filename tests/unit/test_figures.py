@@ -20,7 +20,7 @@ from infomax_nb.figures import sliders
 from infomax_nb.figures.intervals import forest
 from infomax_nb.figures.motion import film
 from infomax_nb.figures.sliders import choice, record
-from pipeline.site.states import FOLDER, give_sliders
+from pipeline.site.moving import FOLDER, give_films, give_sliders
 
 GREYS = [0, 60, 120, 180, 240]
 
@@ -149,11 +149,26 @@ def test_the_site_gives_recorded_states_their_sliders(tmp_path):
     (shown,) = cell.outputs
     html = shown.data["text/html"]
     assert html.count('type="range"') == 2
-    assert 'src="../_states/00_x-abc/1-1.webp"' in html
+    assert 'src="../_moving/00_x-abc/1-1.webp"' in html
     assert "Figure 1. A &quot;bar&quot;" in html
     assert html.count(" hidden>") == 5
     files = {path.name for path in (tmp_path / FOLDER / "00_x-abc").iterdir()}
     assert files == {"0-0.webp", "0-1.webp", "1-0.webp", "1-1.webp", "2-0.webp", "2-1.webp"}
+
+
+def test_the_site_shows_a_film_or_its_still(tmp_path):
+    made = film(fill_with_grey, 2, 'a "bar"', size=(2, 1))
+    output = nbformat.v4.new_output("execute_result", made._repr_mimebundle_(), execution_count=1)
+    cell = nbformat.v4.new_code_cell("film()", id="abc", outputs=[output])
+    give_films(nbformat.v4.new_notebook(cells=[cell]), "00_x", tmp_path)
+    (shown,) = cell.outputs
+    assert set(shown.data) == {"text/html", "text/plain"}
+    html = shown.data["text/html"]
+    still = 'media="(prefers-reduced-motion: reduce)" srcset="../_moving/00_x-abc-0.png"'
+    assert still in html
+    assert 'alt="a &quot;bar&quot;" src="../_moving/00_x-abc-0.webp"' in html
+    assert (tmp_path / FOLDER / "00_x-abc-0.webp").read_bytes() == made.webp
+    assert (tmp_path / FOLDER / "00_x-abc-0.png").read_bytes() == made.still
 
 
 POINTS = pd.DataFrame(

@@ -1,6 +1,7 @@
-"""Give the site's readers the sliders of a notebook, from the states that it has recorded."""
+"""Give the site's readers what moves in a notebook: films, and sliders from recorded states."""
 
 import base64
+import re
 from html import escape
 from itertools import product
 from pathlib import Path
@@ -10,7 +11,40 @@ from nbformat.v4 import new_output
 
 from infomax_nb.figures.sliders import STATES
 
-FOLDER = "_states"  # beside the site's pages
+FOLDER = "_moving"  # beside the site's pages
+
+
+FILM = re.compile(r'<img class="film" alt="([^"]*)" src="data:image/webp;base64,([^"]+)">')
+
+
+def give_films(notebook: NotebookNode, name: str, folder: Path) -> None:
+    """Move each film to a file, and show its still where a reader's system asks for less motion.
+
+    Args:
+        notebook: the notebook, which is changed.
+        name: the notebook's, part of the films' names.
+        folder: where the films are written, in `FOLDER`.
+    """
+    for cell in notebook.cells:
+        for number, output in enumerate(cell.get("outputs", [])):
+            data = output.get("data", {})
+            found = FILM.match(data.get("text/html", ""))
+            if found:
+                place = f"{FOLDER}/{name}-{cell.id}-{number}"
+                _write(folder / f"{place}.webp", found[2])
+                _write(folder / f"{place}.png", data.pop("image/png"))
+                data["text/html"] = (
+                    "<picture>"
+                    f'<source media="(prefers-reduced-motion: reduce)" srcset="../{place}.png">'
+                    f'<img class="film" alt="{found[1]}" src="../{place}.webp">'
+                    "</picture>"
+                )
+
+
+def _write(file: Path, content: str) -> None:
+    """Write what is given in base64 to a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(base64.b64decode(content))
 
 
 def give_sliders(notebook: NotebookNode, name: str, folder: Path) -> None:
@@ -28,17 +62,11 @@ def give_sliders(notebook: NotebookNode, name: str, folder: Path) -> None:
             continue
         states = recorded[0].data[STATES]
         place = f"{FOLDER}/{name}-{cell.id}"
-        write_pictures(states["pictures"], folder / place)
+        for places, picture in states["pictures"].items():
+            _write(folder / place / file_name(places), picture)
         alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         html = with_sliders(states, f"../{place}", alt)
         cell.outputs = [new_output("display_data", {"text/html": html, "text/plain": alt})]
-
-
-def write_pictures(pictures: dict[str, str], folder: Path) -> None:
-    """Write the pictures, base64 of WebP by the places of the sliders, each to a file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for places, picture in pictures.items():
-        (folder / file_name(places)).write_bytes(base64.b64decode(picture))
 
 
 def file_name(places: str) -> str:
