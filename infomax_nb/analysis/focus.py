@@ -142,6 +142,23 @@ def _listed(values: pd.Series) -> str:
     return ", ".join(map("{:.2f}".format, values))
 
 
+def stage_table(staged: Mapping[str, Mapping[str, pd.DataFrame]], ours: str) -> pd.DataFrame:
+    """The ratios of what `by_stage` returned for each name, and `ours` less the untrained one.
+
+    The last column is a text with an interval over images.
+    """
+    ratios = {
+        name: {stage: table.ratio.mean() for stage, table in tables.items()}
+        for name, tables in staged.items()
+    }
+    table = pd.DataFrame(ratios).map("{:.2f}".format)
+    less = {
+        stage: staged[ours][stage].ratio - staged["untrained"][stage].ratio for stage in table.index
+    }
+    table[f"{ours} less untrained"] = in_brackets(interval(pd.DataFrame(less)), 2)
+    return table
+
+
 # --- Words ------------------------------------------------------------------------------------
 
 

@@ -73,6 +73,13 @@ def test_stages_are_those_that_have_a_map():
     pd.testing.assert_frame_equal(found["layer2"], expected)
 
 
+def test_stages_as_a_table():
+    staged = {"infomax": {"act1": table(1, 2)}, "untrained": {"act1": table(1, 1)}}
+    found = focus.stage_table(staged, "infomax")
+    assert found.loc["act1"].tolist() == ["1.50", "1.00", "0.50 (0.00 to 1.00)"]
+    assert found.columns[-1] == "infomax less untrained"
+
+
 @pytest.mark.parametrize("networks", [1, 2])
 def test_the_verdict_in_sentences(networks):
     own = [table(2, 2.2, 1.8).assign(other=1.0)] * networks
