@@ -144,25 +144,23 @@ def compare(
 
 @torch.no_grad()
 @exact()
-@memory_errors("held-out information was computed", _CURE)
-def held_out_information(
-    method: Method, test: ImageSet, kappa=10.0, batches=4, device: str = "auto"
-) -> dict[str, float]:
-    """Eq. 2, 3 and 4 of a method's projections on held-out images, at one kappa for all methods.
+@memory_errors("held-out images were projected", _CURE)
+def held_out_projections(
+    method: Method, test: ImageSet, batches=4, device: str = "auto"
+) -> list[list[Tensor]]:
+    """A method's projections of held-out images, of which each has eight views, the paper's.
 
-    Each image has eight views, the paper's. Images and views are the same for every method.
+    Images and views are the same for every method.
 
     Args:
         method: the trained method; a copy goes to the device.
         test: a set of two images or more.
-        kappa: concentration of the kernel, whatever the method was trained with.
         batches: number of batches of 128 images, so that every sum has N = 1,024 views. Fewer
-            images make one batch. The results are means over batches.
+            images make one batch.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
-        `h_global`, `h_local`, and `mi_written` and `mi_density`, the two normalisations of
-        `losses.mutual_information`; in nats.
+        For each batch a list of eight views, (images, D) each and not of unit length, on the device.
 
     Raises:
         ParameterError: there are fewer than two images.
@@ -178,11 +176,30 @@ def held_out_information(
     images = min(batches, len(test) // size) * size
     views = MultiView(dino_views(test.images.shape[-1]))
     generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    chosen = stratified(test.labels, images, 0).split(size)
+    drawn = (views(test.images[rows].to(place), generator) for rows in chosen)
+    return [copy.project(batch) for batch in drawn]
+
+
+@torch.no_grad()
+@exact()
+@memory_errors("held-out information was computed", _CURE)
+def held_out_information(
+    method: Method, test: ImageSet, kappa=10.0, batches=4, device: str = "auto"
+) -> dict[str, float]:
+    """Eq. 2, 3 and 4 of a method's projections on held-out images, at one kappa for all methods.
+
+    Args:
+        kappa: concentration of the kernel, whatever the method was trained with. The other
+            arguments, and the errors, are those of `held_out_projections`.
+
+    Returns:
+        `h_global`, `h_local`, and `mi_written` and `mi_density`, the two normalisations of
+        `losses.mutual_information`; in nats. They are means over batches.
+    """
     loss = InfoMaxLoss(kappa)
-    entropies = []
-    for rows in stratified(test.labels, images, 0).split(size):
-        drawn = views(test.images[rows].to(place), generator)
-        entropies.append(loss.entropies(copy.project(drawn)))
-    h_global, h_local = torch.tensor(entropies).mean(0).tolist()
-    information = mutual_information(h_global, h_local, 8, 8 * size)
+    projections = held_out_projections(method, test, batches, device)
+    h_global, h_local = torch.tensor([loss.entropies(v) for v in projections]).mean(0).tolist()
+    n_total = 8 * len(projections[0][0])
+    information = mutual_information(h_global, h_local, 8, n_total)
     return {"h_global": h_global, "h_local": h_local, **information}
