@@ -10,19 +10,33 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.colors import to_hex
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 from torch import Tensor
 
 from infomax_nb.errors import printable
+from infomax_nb.names import in_words
 
 LABELS: dict[str, str] = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))
 plt.style.use(["seaborn-v0_8-whitegrid", "infomax_nb.figures"])
+COLOURS: list[str] = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+
+# --- Colours ----------------------------------------------------------------------------------
+
+
+def shades(values: Sequence) -> dict[Any, str]:
+    """Colours for numbers, dark to bright in the order of `values`, told apart by all eyes."""
+    places = [0.1 + 0.7 * k / max(len(values) - 1, 1) for k in range(len(values))]
+    colours = map(to_hex, map(plt.get_cmap("inferno"), places))
+    return dict(zip(values, colours, strict=True))
+
 
 # --- Names ------------------------------------------------------------------------------------
 
@@ -182,15 +196,19 @@ def curves(
 
     candidates = dict.fromkeys([*columns, "mi_density", "effective_rank"])
     shown = [column for column in candidates if column in metrics][: len(columns)]
-    inches = (4.4 * len(shown), 3.6)
+    inches = (max(9.5, 4.4 * len(shown)), 3.8)
     figure, axes = plt.subplots(1, len(shown), figsize=inches, squeeze=False, layout="tight")
     style: dict[str, Any] = {}
     if hue:
         numbers = pd.api.types.is_numeric_dtype(metrics[hue])
-        style = {"hue": hue, "style": hue, "palette": "viridis" if numbers else "colorblind"}
         if numbers:  # sorted, then made text: seaborn keeps the order in which texts come
             metrics = metrics.sort_values(hue, kind="stable")
             metrics[hue] = metrics[hue].map("{:g}".format)
+        else:
+            metrics = metrics.assign(**{hue: metrics[hue].map(in_words)})
+        kinds = list(dict.fromkeys(metrics[hue]))
+        colours = shades(kinds) if numbers else dict(zip(kinds, cycle(COLOURS), strict=False))
+        style = {"hue": hue, "style": hue, "palette": colours}
     for axis, column in zip(axes[0], shown, strict=True):
         last = axis is axes[0, -1]
         sns.lineplot(metrics, x="epoch", y=column, errorbar="sd", ax=axis, legend=last, **style)
@@ -198,5 +216,5 @@ def curves(
         axis.xaxis.get_major_locator().set_params(integer=True)
     if hue:
         axes[0, -1].legend(title=LABELS.get(hue, hue), loc="upper left", bbox_to_anchor=(1.02, 1))
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title)
     return figure

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from infomax_nb.names import in_words
 from infomax_nb.report import committed
 from pipeline.benchmarks import verdict_of
 from pipeline.copies import data_note
 from pipeline.site.markdown import escape, facts, page, table
 from pipeline.site.records import facts_of, parameter_values
 from pipeline.site.stage import ROOT
-from pipeline.site.words import column_in_words, in_words
+from pipeline.site.words import column_in_words
 
 REPORTS = ROOT / "reports"
 # A report's folder is named after what was done and the data; reports are shown in this order, the

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from infomax_nb.files import project_root
-from pipeline.site.words import in_words, setting
+from infomax_nb.names import in_words
+from pipeline.site.words import setting
 
 REPORTS = project_root() / "reports"
 # The paper's data sets in the order of its table, and the result nearest to each.

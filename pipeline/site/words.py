@@ -1,32 +1,8 @@
 """Say in words what files say in names: methods, data sets, networks, columns."""
 
-import re
-
+from infomax_nb.names import in_words
 from infomax_nb.plots import LABELS
 
-NAMES = {
-    "infomax": "ours",
-    "simclr": "SimCLR",
-    "vicreg": "VICReg",
-    "barlow_twins": "Barlow Twins",
-    "byol": "BYOL",
-    "dino": "DINO",
-    "supervised": "supervised",
-    "glyphs": "glyphs",
-    "glyphs_textured": "textured glyphs",
-    "fashion_mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "stl10": "STL-10",
-    "tiny_imagenet": "Tiny-ImageNet",
-    "lc25000": "LC25000",
-    "lc25000_groups": "LC25000 with groups held out",
-    "resnet_small": "small ResNet",
-    "resnet18": "ResNet-18",
-    "resnet50": "ResNet-50",
-    "vit_tiny": "ViT-Tiny",
-    "vit_mini": "small ViT",
-}
 COLUMNS = LABELS | {
     "adjusted Rand index": "clusters against groups, adjusted Rand index",
     "beta": "β",
@@ -46,16 +22,6 @@ COLUMNS = LABELS | {
     "ratio": "saliency on objects, times chance",
     "seeds": "number of seeds",
 }
-NAME = re.compile(r"\b(" + "|".join(sorted(NAMES, key=len, reverse=True)) + r")\b")
-
-
-def in_words(text: object) -> str:
-    """The text with names of methods, data sets and networks as people say them.
-
-    >>> in_words("cifar10, 10 epochs, resnet_small: infomax, simclr")
-    'CIFAR-10, 10 epochs, small ResNet: ours, SimCLR'
-    """
-    return NAME.sub(lambda name: NAMES[name[1]], str(text))
 
 
 def column_in_words(name: str) -> str:

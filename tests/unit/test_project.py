@@ -19,8 +19,8 @@ from packaging.version import Version
 
 import infomax_nb
 from infomax_nb.data import glyphs
+from infomax_nb.names import in_words
 from infomax_nb.report import CLAIM
-from pipeline.site.words import in_words
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
