@@ -118,7 +118,7 @@ rule execute:
     priority: lambda w: {"08_compare_methods": 3, "03_ablate_kappa": 2, "01_train": 1}.get(w.name, 0)
     threads: 1 if on_this_cpu() else max(1, CORES // 2)
     shell:
-        "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads}"
+        "mkdir -p reports/notebooks/running && OMP_NUM_THREADS={threads} INFOMAX_STATES=1"
         " papermill --log-level WARNING --cwd notebooks"
         " {input.notebook} reports/notebooks/running/{wildcards.name}.ipynb"
         " && mv reports/notebooks/running/{wildcards.name}.ipynb {output}"

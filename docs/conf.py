@@ -45,7 +45,11 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 # A page opened as a file may not read others, which the search does for its extracts.
 html_js_files = [
-    (None, {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"})
+    ("states.js", {"loading_method": "defer"}),
+    (
+        None,
+        {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"},
+    ),
 ]
 html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"

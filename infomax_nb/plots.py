@@ -33,7 +33,7 @@ COLOURS: list[str] = plt.rcParams["axes.prop_cycle"].by_key()["color"]
 
 def shades(values: Sequence) -> dict[Any, str]:
     """Colours for numbers, dark to bright in the order of `values`, told apart by all eyes."""
-    places = [0.1 + 0.7 * k / max(len(values) - 1, 1) for k in range(len(values))]
+    places = [0.79 * k / max(len(values) - 1, 1) for k in range(len(values))]
     colours = map(to_hex, map(plt.get_cmap("inferno"), places))
     return dict(zip(values, colours, strict=True))
 

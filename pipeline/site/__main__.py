@@ -18,23 +18,24 @@ from sphinx.cmd.build import build_main
 from infomax_nb.files import atomic_write
 from pipeline.site import front, notebooks, photographs, reference, results, table1
 from pipeline.site.figures import FIGURES
+from pipeline.site.moving import FOLDER
 from pipeline.site.stage import ROOT, Stage
 
 PICTURES = (".png", ".jpg", ".svg")
 SITE = ROOT / "reports" / "html"
 
 
-def gather(source: Path, stored: bool = False) -> None:
+def gather(source: Path, executed: Path = notebooks.EXECUTED) -> None:
     """Write the pages' sources into the empty folder `source`.
 
     Args:
         source: the folder.
-        stored: whether to show notebooks as they are stored, even if they were executed.
+        executed: the folder of executed notebooks; one that is not there is shown as it is stored.
     """
     stage = Stage(source)
     add_documents(stage)
     for path in sorted(notebooks.STORED.glob("*.ipynb")):
-        stage.add_notebook(path, notebooks.newest(path.stem, stored))
+        stage.add_notebook(path, notebooks.newest(path.stem, executed))
     add_results(stage)
     pages = reference.modules_of_pages()
     for name, modules in pages.items():
@@ -81,20 +82,22 @@ def add_results(stage: Stage) -> None:
         atomic_write(stage.folder / "reports" / name, save)
 
 
-def build(site: Path = SITE, stored: bool = False) -> Path:
+def build(site: Path = SITE, executed: Path = notebooks.EXECUTED) -> Path:
     """Build the site anew, with warnings as errors; returns its first page.
 
     Args:
         site: its folder, replaced once the new site is complete.
-        stored: as in `gather`.
+        executed: as in `gather`.
     """
     work = ROOT / "build" / "site" if site == SITE else site.with_name(f"{site.name}.build")
     shutil.rmtree(work, ignore_errors=True)
-    gather(work / "source", stored)
+    gather(work / "source", executed)
     settings = ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs")]
     places = ["-d", str(work / "doctrees"), str(work / "source"), str(work / "html")]
     if build_main([*settings, *places]):
         sys.exit("The site was not built: see the warnings above.")
+    if (work / "source" / FOLDER).is_dir():  # Sphinx does not know them: a script shows them
+        shutil.copytree(work / "source" / FOLDER, work / "html" / FOLDER)
     shutil.rmtree(site, ignore_errors=True)
     shutil.move(work / "html", site)
     return site / "index.html"
@@ -103,6 +106,9 @@ def build(site: Path = SITE, stored: bool = False) -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pipeline.site", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=SITE)
-    parser.add_argument("--stored", action="store_true", help="show notebooks as they are stored")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--stored", action="store_true", help="show notebooks as they are stored")
+    executed = "the folder of executed notebooks, by default reports/notebooks"
+    shown.add_argument("--executed", type=Path, default=notebooks.EXECUTED, help=executed)
     given = parser.parse_args()
-    print(build(given.folder.resolve(), given.stored))
+    print(build(given.folder.resolve(), notebooks.STORED if given.stored else given.executed))

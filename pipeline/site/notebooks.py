@@ -13,10 +13,10 @@ CAPTION = re.compile(r"\s*\*([^*]+)\*")  # a text in italics below a picture
 OF_MARKUP = re.compile(r"[`$*_\\]")
 
 
-def newest(name: str, stored: bool = False) -> Path:
-    """The notebook as executed here; as stored if it was not executed, or if that is asked."""
-    executed = EXECUTED / f"{name}.ipynb"
-    return STORED / f"{name}.ipynb" if stored or not executed.exists() else executed
+def newest(name: str, executed: Path = EXECUTED) -> Path:
+    """The notebook's copy in the folder `executed`; the stored one if there is none."""
+    copy = executed / f"{name}.ipynb"
+    return copy if copy.exists() else STORED / f"{name}.ipynb"
 
 
 def describe_pictures(notebook: NotebookNode) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 
 from infomax_nb.files import project_root
+from pipeline.site.moving import give_films, give_sliders
 from pipeline.site.notebooks import describe_pictures
 
 ROOT = project_root()
@@ -47,6 +48,8 @@ class Stage:
         """
         notebook = nbformat.read(executed, 4)
         describe_pictures(notebook)
+        give_films(notebook, path.stem, self.folder)
+        give_sliders(notebook, path.stem, self.folder)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = self.relinked(cell.source, path.parent)
