@@ -9,6 +9,7 @@ from infomax_nb.device import exact
 from infomax_nb.evaluation.representation import effective_rank
 from infomax_nb.objective.unit_rows import unit_rows
 
+GEOMETRY = ("kernel_spread", "projection_rank")
 
 @torch.no_grad()
 @exact()
@@ -28,7 +29,7 @@ def geometry(batches: Sequence[Sequence[Tensor]], kappa: float) -> dict[str, flo
     spreads = [_similarities(views).std() for views in batches]
     first = unit_rows(torch.cat([views[0] for views in batches]))
     spread = kappa * float(torch.stack(spreads).mean())
-    return {"kernel_spread": spread, "projection_rank": effective_rank(first)}
+    return dict(zip(GEOMETRY, (spread, effective_rank(first)), strict=True))
 
 
 def _similarities(views: Sequence[Tensor]) -> Tensor:

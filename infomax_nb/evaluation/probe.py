@@ -45,15 +45,30 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
         RunError: memory runs out.
     """
     device = resolve(config.device)[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
-        net = build(config, len(train.classes)).backbone
+    net = _initial(config, len(train.classes)).backbone
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
     some = itertools.islice(inputs(train.images, device, 512), 10)
     torch.optim.swa_utils.update_bn(some, net.to(device))
     return net.cpu().eval()
+
+
+def untrained_method(config: TrainConfig, n_classes: int) -> Method:
+    """The method as it is before its first step: BatchNorm takes the statistics of each batch."""
+    method = _initial(config, n_classes)
+    for layer in method.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean = None
+            layer.running_var = None
+    return method.eval()
+
+
+def _initial(config: TrainConfig, n_classes: int) -> Method:
+    """The method with the initial weights of the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
+        return build(config, n_classes)
 
 
 def represent(
