@@ -223,3 +223,23 @@ def test_each_exercise_has_its_hint_and_its_answer_for_instructors():
     answers = (ROOT / "docs" / "instructors.md").read_text("utf-8")
     for exercise in json.loads((ROOT / "infomax_nb" / "exercises.json").read_text("utf-8")):
         assert f'check("{exercise}"' in answers
+
+
+ORDERS = ("An hour", "An afternoon", "A course")
+
+
+def test_readme_and_00_give_the_same_reading_orders():
+    """The site shows README's section."""
+    readme = (ROOT / "README.md").read_text("utf-8").partition("## Three ways in")[2]
+    found = [_order(text, order) for text in (readme, text_of(NOTEBOOKS[0])) for order in ORDERS]
+    assert found[:3] == found[3:]
+    assert found[1] == ["02", "03", "04", "08"]
+
+
+def _order(text: str, order: str) -> list[str]:
+    """The notebooks and Sections that an order names."""
+    start = re.search(rf"\*+{order}\*+:?", text)
+    assert start, order
+    sentence = re.split(r"\.\s", text[start.end() :].replace(".ipynb", ""))[0]
+    named = re.sub(r"\]\([^)]*\)", "", sentence).replace("this notebook", "notebook 00")
+    return re.findall(r"\b\d\d?\b|\ball\b", named)
