@@ -11,6 +11,7 @@ from infomax_nb.objective.unit_rows import unit_rows
 
 GEOMETRY = ("kernel_spread", "projection_rank")
 
+
 @torch.no_grad()
 @exact()
 def geometry(batches: Sequence[Sequence[Tensor]], kappa: float) -> dict[str, float]:

@@ -175,7 +175,7 @@ def held_out_projections(
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
-        For each batch a list of eight views, (images, D) each and not of unit length, on the device.
+        For each batch its eight views, (images, D) each and not of unit length, on the device.
 
     Raises:
         ParameterError: there are fewer than two images.

@@ -82,5 +82,5 @@ def power(deviations: Mapping[str, float], wanted: float = 0.8, most: int = 20) 
     axis.axhline(100 * wanted, color="0.35", ls="--", lw=1.2)
     axis.set(xlabel="seeds of each width", ylabel="chance of “equivalent” (%)", ylim=(0, 100))
     axis.set_xticks(range(2, most + 1, 2))
-    axis.legend(title="deviation of a pair", loc="upper left", bbox_to_anchor=(1.02, 1))
+    axis.legend(title="standard deviation of a pair", loc="center right", bbox_to_anchor=(1, 0.6))
     return figure
