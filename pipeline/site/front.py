@@ -19,6 +19,7 @@ from pipeline.site.results import REPORTS, title, verdicts
 from pipeline.site.stage import ROOT
 from pipeline.site.words import listed, setting
 
+PLAYGROUND = "docs/playground"  # stands with the notebooks
 # Pages for those who use the project, in this order; pages that are not here follow in "How it is
 # made".
 USE = ("install", "loss", "data", "runs", "gpu", "speed", "paper", "instructors")
@@ -53,7 +54,7 @@ def front(pages: Iterable[str]) -> str:
         notebooks=section_of_readme("Notebooks"),
         speed=[escape(line) for line in verdicts()],
         use=use,
-        rest=[name for name in names if name not in use],
+        rest=[name for name in names if name not in (*use, PLAYGROUND)],
     )
 
 
