@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.optimize import minimize_scalar
 from scipy.special import ive
 from scipy.stats import spearmanr, vonmises_fisher
 from sklearn.metrics import adjusted_rand_score
@@ -354,6 +355,20 @@ def linkages() -> list[float]:
     return found
 
 
+def pull_ends() -> list[float]:
+    """The loss of a view with seven positives at cosine s and 1,016 others at 0 is least there."""
+    angles = []
+    for ratio in (0.5, 0.75):
+
+        def loss(s, ratio=ratio):
+            positives = 7 * math.exp(10 * s)
+            return math.log(positives + 1016) - ratio * math.log(positives)
+
+        least = minimize_scalar(loss, bounds=(-1, 1), method="bounded", options={"xatol": 1e-9}).x
+        angles.append(math.degrees(math.acos(least)))
+    return angles
+
+
 def height_is_half_the_distance() -> str:
     _, paths = pixels()
     return "stays" if np.array_equal(2 * lca_height(paths), tree_distance(paths)) else "changes"
@@ -440,6 +455,7 @@ COMPUTED = {
     "03-3": lambda: [
         math.degrees(math.acos(1 + math.log(0.5) / kappa)) for kappa in (0.6931472, 1, 10, 20)
     ],
+    "04-1": pull_ends,
     "05-2": lambda: 10 * 2**2.5,
     "05-3": projectors,
     "06-2": priors,
