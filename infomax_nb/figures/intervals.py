@@ -69,6 +69,8 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, names: list[str]) -> None:
         known = rows.low.notna().to_numpy()
         axis.hlines(places[known], rows.low[known], rows.high[known], color=colour, lw=2)
         look: dict[str, Any] = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "ls": ""}
-        axis.plot(rows["mean"], places, mfc="white", mew=1.6, ms=7, label=kind or None, **look)
-        axis.plot(rows["mean"][known], places[known], ms=7, **look)
+        hollow: dict[str, Any] = {"mfc": "white", "mew": 1.6} if not known.any() else {}
+        axis.plot(rows["mean"], places, ms=7, label=kind or None, **look, **hollow)
+        if known.any():  # of these, those without an interval are hollow
+            axis.plot(rows["mean"][~known], places[~known], ms=7, mfc="white", mew=1.6, **look)
     axis.grid(axis="y", visible=False)
