@@ -17,7 +17,7 @@ import torch
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from infomax_nb.analysis.embedding import PERPLEXITY, moving_map, view_similarities
+from infomax_nb.analysis.embedding import PERPLEXITY, groups_of, moving_map, view_similarities
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
@@ -98,7 +98,7 @@ def watched(run: Run, train: ImageSet, test: ImageSet, chosen: Tensor) -> Moveme
         method = after(run, epoch, len(train.classes))
         frames.append(features(method.backbone, test.images[chosen]))
         similarities.append(of_batch(method, config, test))
-    groups = group_names(test)[test.labels[chosen]]
+    groups = groups_of(test[chosen])
     matrices = np.stack(similarities)
     places = np.stack(moving_map(frames))
     return Movement(config.beta, places, groups, accuracy.sort_index(), matrices)
@@ -134,14 +134,6 @@ def knn_of(backbone: torch.nn.Module, train: ImageSet, test: ImageSet) -> float:
     bank = features(backbone, train.images)
     ranked = knn(bank, train.labels, features(backbone, test.images), len(train.classes))
     return topk_accuracy(ranked, test.labels, 1)
-
-
-def group_names(test: ImageSet) -> np.ndarray:
-    """The name of each class's group; where classes have none, its own."""
-    names = np.array(test.classes, object)
-    if test.coarse is None or test.coarse_names is None:
-        return names
-    return np.array(test.coarse_names, object)[test.coarse]
 
 
 # --- What is written --------------------------------------------------------------------------

@@ -4,6 +4,8 @@ A hierarchy is a list with the path of each class: the names of the nodes from t
 class itself.
 """
 
+import re
+from collections.abc import Sequence
 from os.path import commonprefix
 from typing import Any
 
@@ -11,14 +13,18 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from infomax_nb.errors import not_allowed
+from infomax_nb.evaluation.verdicts import paired_interval
 
 _COLUMNS = "wnid, name, hypernym_wnids, hypernym_names"
 _TABLE = f"a table with columns {_COLUMNS}, paths root first, joined by '/'"
+
+# --- The hierarchy ----------------------------------------------------------------------------
 
 
 def hierarchy(
@@ -64,6 +70,15 @@ def _wordnet_paths(csv: str) -> dict[str, tuple[str, ...]]:
     return paths
 
 
+def plain(node: str) -> str:
+    """A node's name without its WordNet id.
+
+    >>> plain("pay-phone (n03902125)")
+    'pay-phone'
+    """
+    return re.sub(r" \(n\d+\)$", "", node)
+
+
 def _climb(paths: list[tuple]) -> np.ndarray:
     """Edges (C, C) from a class (row) up to its lowest common ancestor with another (column)."""
     return np.array([[len(p) - len(commonprefix([p, q])) for q in paths] for p in paths])
@@ -81,6 +96,15 @@ def tree_distance(paths: list[tuple]) -> np.ndarray:
     return up + up.T
 
 
+def relative_distance(paths: list[tuple]) -> np.ndarray:
+    """The distance (C, C) over the sum of both depths: 1 - the likeness of Wu and Palmer (1994).
+
+    It allows for a hierarchy that is deeper here than there.
+    """
+    depth = np.array([len(path) for path in paths])
+    return tree_distance(paths) / np.add.outer(depth, depth)
+
+
 def lca_height(paths: list[tuple]) -> np.ndarray:
     """Height (C, C) of the lowest common ancestor: the longer of the two ways down, in edges.
 
@@ -91,6 +115,9 @@ def lca_height(paths: list[tuple]) -> np.ndarray:
     return np.maximum(up, up.T)
 
 
+# --- Centroids and their likeness -------------------------------------------------------------
+
+
 def centroids(features: Tensor, labels: Tensor) -> Tensor:
     """The mean (C, D) of each class's unit features.
 
@@ -99,6 +126,91 @@ def centroids(features: Tensor, labels: Tensor) -> Tensor:
         labels: (N,), with every class from 0 to C - 1.
     """
     return torch.stack([normalize(features[labels == k]).mean(0) for k in labels.unique()])
+
+
+def ranked(similarity: np.ndarray) -> np.ndarray:
+    """The rank (C, C) of each pair of classes among all pairs, percent; 100 is the most alike."""
+    of_pairs = _pairs(similarity)
+    return squareform(100 * stats.rankdata(of_pairs) / len(of_pairs))
+
+
+def within_groups(similarity: np.ndarray, groups: Sequence[str]) -> dict[str, float]:
+    """The mean `ranked` of the pairs within each group of two classes or more, in percent.
+
+    Args:
+        similarity: of classes, (C, C).
+        groups: of each class, (C,).
+    """
+    ranks = ranked(similarity)
+    of_class = np.asarray(groups)
+    means = {}
+    for group in dict.fromkeys(groups):
+        members = np.flatnonzero(of_class == group)
+        if len(members) > 1:
+            means[group] = float(_pairs(ranks[np.ix_(members, members)]).mean())
+    return means
+
+
+def nearest_in_group(similarity: np.ndarray, groups: Sequence[str]) -> float:
+    """How often the most similar other class is one of the same group, in percent.
+
+    Args:
+        similarity: of classes, (C, C).
+        groups: of each class, (C,).
+    """
+    of_class = np.asarray(groups)
+    others = np.where(np.eye(len(of_class), dtype=bool), -np.inf, similarity)
+    return 100 * float((of_class[others.argmax(1)] == of_class).mean())
+
+
+# --- Trees ------------------------------------------------------------------------------------
+
+
+def cluster_tree(similarity: np.ndarray) -> np.ndarray:
+    """The tree of average linkage on 1 - similarity (C, C), its leaves in the best order.
+
+    It is one of `scipy.cluster.hierarchy`, (C - 1, 4).
+    """
+    return linkage(_pairs(1 - similarity), "average", optimal_ordering=True)
+
+
+def agreement(tree: np.ndarray, groups: Sequence[str], clusters: int) -> float:
+    """Adjusted Rand index of a tree, cut into so many clusters, with the groups of the classes."""
+    from sklearn.metrics import adjusted_rand_score  # takes a second
+
+    return float(adjusted_rand_score(groups, fcluster(tree, clusters, "maxclust")))
+
+
+def members(
+    tree: np.ndarray, names: Sequence[str], groups: Sequence[str], clusters: int
+) -> pd.DataFrame:
+    """The clusters of a cut tree from left to right, a row for each.
+
+    Columns: `largest group`, how many `of it`, the number of `classes` and their names.
+    """
+    classes = pd.DataFrame({"class": list(names), "group": list(groups)})
+    parts = classes.groupby(fcluster(tree, clusters, "maxclust"))
+    rows = {
+        "largest group": parts.group.agg(lambda group: group.mode()[0]),
+        "of it": parts.group.agg(lambda group: group.value_counts().max()),
+        "classes": parts.size(),
+        "members": parts["class"].agg(", ".join),
+    }
+    return pd.DataFrame(rows).rename_axis("cluster")
+
+
+# --- Agreement with the hierarchy -------------------------------------------------------------
+
+
+def ceiling(distance: np.ndarray) -> float:
+    """The highest Spearman's ρ that anything without ties can have with a distance (C, C).
+
+    Pairs of classes at the same distance share one rank. Two pairs of centroids are never equally
+    alike, so their ranks differ all the same.
+    """
+    shared = stats.rankdata(_pairs(distance))
+    untied = np.arange(len(shared))
+    return float(shared.std() / untied.std())
 
 
 def rank_correlation(
@@ -146,3 +258,62 @@ def _pairs(matrix: np.ndarray) -> np.ndarray:
 def _standard_ranks(matrix: np.ndarray) -> np.ndarray:
     """Ranks (C, C) of the pairs, with mean 0 and variance 1."""
     return squareform(stats.zscore(stats.rankdata(_pairs(matrix))))
+
+
+def over_classes(rho: pd.Series, by_class: pd.DataFrame) -> pd.DataFrame:
+    """The 95% interval of each ρ over classes, from the jackknife's pseudo-values.
+
+    Args:
+        rho: by representation.
+        by_class: pseudo-values of `rank_correlation`, classes by representations.
+
+    Returns:
+        Columns mean, low and high, a row for each representation.
+    """
+    half = 1.96 * by_class[rho.index].sem()
+    return pd.DataFrame({"mean": rho, "low": rho - half, "high": rho + half})
+
+
+def above(rho: pd.Series, by_class: pd.DataFrame, other: str = "untrained") -> pd.DataFrame:
+    """How much each ρ exceeds another's, with 95% intervals over classes and over networks.
+
+    Args:
+        rho: by representation and seed. One without seeds has one number.
+        by_class: pseudo-values of `rank_correlation`, classes by representations.
+        other: the representation that is subtracted.
+
+    Returns:
+        Columns mean, low, high and `series`: `over classes` and, for several seeds, `over
+        networks`, Student's interval paired by seed. There is no row for `other`.
+    """
+    names = rho.index.unique(0)
+    by_seed = rho.unstack(0)[names].ffill().bfill()
+    more = by_seed.sub(by_seed[other], axis=0).drop(columns=other)
+    pseudo = by_class.sub(by_class[other], axis=0)
+    intervals = [over_classes(more.mean(), pseudo).assign(series="over classes")]
+    if len(more) > 1:
+        of_networks = {name: paired_interval(more[name]) for name in more}
+        table = pd.DataFrame(of_networks).T[["mean", "low", "high"]]
+        intervals.append(table.assign(series="over networks"))
+    return pd.concat(intervals)
+
+
+def interval_texts(intervals: pd.DataFrame) -> pd.Series:
+    """Intervals with the columns mean, low and high as text, such as `0.10 (0.02 to 0.18)`."""
+    form = "{mean:.2f} ({low:.2f} to {high:.2f})"
+    return intervals.apply(lambda row: form.format(**row), axis=1)
+
+
+def read_intervals(texts: pd.Series) -> pd.DataFrame:
+    """Intervals from their texts in a committed table, without the rows that have none.
+
+    >>> read_intervals(pd.Series({"ours": "0.10 (0.02 to 0.18)", "raw pixels": "−0.04"}))
+                mean   low  high
+    ours        0.10  0.02  0.18
+    raw pixels -0.04   NaN   NaN
+    """
+    rows = {}
+    for name, text in texts.dropna().items():
+        numbers = re.findall(r"-?\d+\.\d+", text.replace("−", "-"))
+        rows[name] = dict(zip(("mean", "low", "high"), map(float, numbers), strict=False))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])

@@ -12,16 +12,20 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from scipy.stats import hypergeom
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from infomax_nb.analysis.centroids import lca_height
 from infomax_nb.data.sampling import stratified
 from infomax_nb.errors import not_allowed
-from infomax_nb.evaluation.neighbours import knn
+from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.seeds import Use, stream
 
 SCALES = {"accuracy": "points", "log_odds": "log-odds"}  # of a gap, by the column of `reprobe`
+PROBES = ("k-NN", "linear")
+OTHERS = ("simclr", "vicreg", "supervised", "untrained")  # what InfoMax is compared with
 
 # --- Near and far classes ---------------------------------------------------------------------
 
@@ -95,6 +99,57 @@ def draws(paths: list[tuple], size: int, n: int = 20, seed: int = 0) -> pd.DataF
         chosen = stratified(groups, size, stream(seed, draw, Use.FAR_CLASSES))
         rows.append(("far", draw, f"far {draw}", chosen.sort().values.numpy()))
     return pd.DataFrame(rows, columns=["kind", "draw", "subtree", "classes"])
+
+
+# --- Two levels of labels ---------------------------------------------------------------------
+
+
+def of_neighbours(
+    train: Tensor, labels: Tensor, test: Tensor, truth: Tensor, superclass: Tensor
+) -> dict[str, float]:
+    """Accuracies of k-NN in percent, for classes and superclasses.
+
+    Args:
+        train: features (N, D).
+        labels: (N,).
+        test: features (M, D).
+        truth: labels (M,).
+        superclass: of each class, (classes,).
+
+    Returns:
+        `top-1`, `top-5`, their difference, and `superclass`: how often the class that is predicted
+        first is at least of the right superclass.
+    """
+    ranking = neighbours(train, labels, test)
+    top1 = topk_accuracy(ranking, truth, 1)
+    top5 = topk_accuracy(ranking, truth, 5)
+    right_group = topk_accuracy(superclass[ranking], superclass[truth], 1)
+    return {"top-1": top1, "top-5": top5, "top-5 − top-1": top5 - top1, "superclass": right_group}
+
+
+def of_clusters(test: Tensor, truth: Tensor, superclass: Tensor) -> dict[str, float]:
+    """How well clusters of unit features agree with the labels of either level.
+
+    They are those of k-means, as many as there are superclasses or classes.
+
+    Args:
+        test: features (M, D).
+        truth: labels (M,).
+        superclass: of each class, (classes,).
+
+    Returns:
+        Normalised mutual information (NMI) and adjusted Rand index (ARI), `coarse` and `fine`.
+    """
+    from sklearn import cluster, metrics  # takes a second
+
+    unit = normalize(test).numpy()
+    found = {}
+    for level, known in {"coarse": superclass[truth], "fine": truth}.items():
+        means = cluster.KMeans(len(known.unique()), n_init=1, random_state=0)
+        clusters = means.fit_predict(unit)
+        found[f"NMI {level}"] = metrics.normalized_mutual_info_score(known, clusters)
+        found[f"ARI {level}"] = metrics.adjusted_rand_score(known, clusters)
+    return found
 
 
 # --- Subsets as tasks of their own ------------------------------------------------------------
@@ -183,7 +238,7 @@ def mistakes(truth: Tensor, predicted: Tensor, heights: np.ndarray) -> dict[str,
     }
 
 
-def expected_accuracy(ranks: Tensor, n_classes: int, fewer: int, k: int = 1) -> float:
+def expected_accuracy(ranks: ArrayLike, n_classes: int, fewer: int, k: int = 1) -> float:
     """Top-k in percent that a ranking gives when only some classes, drawn at random, are left.
 
     An image whose true class has rank r is right if fewer than k of the r − 1 classes before it are
@@ -268,23 +323,73 @@ def agreed(words: Sequence[str]) -> str:
     return words[0] if len(set(words)) == 1 else "mixed"
 
 
-def verdicts(scores: pd.DataFrame) -> pd.DataFrame:
-    """InfoMax's gap less another representation's, with the verdict, by subtrees and by draws.
+def differences(scores: pd.DataFrame) -> pd.DataFrame:
+    """InfoMax's gap less another representation's.
 
     Args:
         scores: rows of `reprobe`, with columns `seed` and `probe`.
 
     Returns:
-        A row for each other representation, probe and scale.
+        A row for each other representation, probe, scale (points, log-odds) and unit (subtree,
+        draw), with the columns of `gap` and the `verdict`.
     """
-    rows = {}
-    others = ("simclr", "vicreg", "supervised", "untrained")
-    for other, probe, value in product(others, ("k-NN", "linear"), SCALES):
-        if not {"infomax", other} <= set(scores.representation):
-            continue
-        row = {}
-        for unit in ("subtree", "draw"):
-            interval = gap(scores[scores.probe == probe], "infomax", other, unit, value)
-            row[f"by {unit}s"] = f"{gap_text(interval)}, {verdict(interval)}"
-        rows[other, probe, SCALES[value]] = row
+    present = set(scores.representation)
+    others = [other for other in OTHERS if {"infomax", other} <= present]
+    rows = []
+    for other, probe, value, unit in product(others, PROBES, SCALES, ("subtree", "draw")):
+        interval = gap(scores[scores.probe == probe], "infomax", other, unit, value)
+        which = {"other": other, "probe": probe, "scale": SCALES[value], "unit": unit}
+        rows.append(which | interval | {"verdict": verdict(interval)})
+    return pd.DataFrame(rows)
+
+
+def verdicts(scores: pd.DataFrame) -> pd.DataFrame:
+    """`differences` as text: by subtrees and by draws, for each other, probe and scale."""
+    rows: dict[tuple, dict[str, str]] = {}
+    for found in differences(scores).to_dict("records"):
+        row = rows.setdefault((found["other"], found["probe"], found["scale"]), {})
+        row[f"by {found['unit']}s"] = f"{gap_text(found)}, {found['verdict']}"
+    return pd.DataFrame(rows).T
+
+
+def gaps(scores: pd.DataFrame) -> pd.DataFrame:
+    """The far − near gap of each representation and probe, with its interval over subtrees.
+
+    Args:
+        scores: rows of `reprobe`, with columns `seed` and `probe`.
+
+    Returns:
+        Columns representation, probe, far and near (accuracies in percent, means over draws), and
+        those of `gap`.
+    """
+    rows = []
+    for (name, probe), part in scores.groupby(["representation", "probe"], sort=False):
+        by_subtree = part.groupby(["kind", "subtree"]).accuracy.mean()
+        means = by_subtree.groupby("kind").mean()
+        which = {"representation": name, "probe": probe, "far": means["far"], "near": means["near"]}
+        rows.append(which | gap(part, name, unit="subtree"))
+    return pd.DataFrame(rows)
+
+
+def mean_heights(scores: pd.DataFrame) -> pd.DataFrame:
+    """Edges up the tree from true to predicted class, by representation.
+
+    Columns: `height` and `shuffled`, means over the mistakes among `all` classes.
+    """
+    whole = scores[scores.kind == "all"]
+    sums = whole.groupby("representation", sort=False)[["height", "shuffled", "mistakes"]].sum()
+    return sums[["height", "shuffled"]].div(sums.mistakes, axis=0)
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """`gaps` and `mean_heights` as text, a row for each representation."""
+    rows: dict[str, dict[str, str]] = {}
+    for found in gaps(scores).to_dict("records"):
+        row = rows.setdefault(found["representation"], {})
+        for kind in ("far", "near"):
+            row[f"{found['probe']}, {kind}"] = f"{found[kind]:.1f}"
+        row[f"{found['probe']}, gap"] = "{gap:.1f} [{low:.1f}, {high:.1f}]".format(**found)
+    for name, heights in mean_heights(scores).iterrows():
+        rows[name]["height"] = f"{heights.height:.2f}"
+        rows[name]["height, shuffled"] = f"{heights.shuffled:.2f}"
     return pd.DataFrame(rows).T

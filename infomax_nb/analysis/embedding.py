@@ -6,10 +6,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy.linalg import orthogonal_procrustes
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
+from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact
+from infomax_nb.methods import Method
 
 PERPLEXITY = 10.0  # about as many neighbours as an image of the recorded maps has of its class
 _SEED = 0  # of t-SNE, for ties
@@ -74,13 +76,13 @@ def between(frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
 
 @torch.no_grad()
 @exact()
-def view_similarities(method: nn.Module, views: Sequence[Tensor], images: int) -> np.ndarray:
+def view_similarities(method: Method, views: Sequence[Tensor], images: int) -> np.ndarray:
     """Cosine similarities of the projections of a batch's first images, views of one side by side.
 
     The method is used as in a training step: BatchNorm takes its statistics from the batch.
 
     Args:
-        method: a `Method` with a projector. Its BatchNorm's running statistics change.
+        method: one with a projector. Its BatchNorm's running statistics change.
         views: V views (B, 3, S, S) of a batch.
         images: how many images to show, n <= B.
 
@@ -91,3 +93,17 @@ def view_similarities(method: nn.Module, views: Sequence[Tensor], images: int) -
     projections = torch.stack(method.project(list(views)), dim=1)  # (B, V, D)
     unit = normalize(projections[:images].flatten(0, 1).double(), dim=1)
     return (unit @ unit.T).cpu().numpy()
+
+
+def groups_of(images: ImageSet, most: int = 12) -> np.ndarray:
+    """The name of each image's superclass, (N,); where there are none, of its class.
+
+    Where there are no classes either, or more than `most` groups, all are called "images".
+    """
+    labels = images.labels.numpy()
+    names = np.array(images.classes, object)
+    if images.coarse is not None and images.coarse_names is not None:
+        names = np.array(images.coarse_names, object)[images.coarse]
+    if labels.min() < 0 or not 0 < len(set(names)) <= most:
+        return np.full(len(labels), "images", object)
+    return names[labels]

@@ -3,7 +3,7 @@
 They are drawn from what `pipeline.embedding` has left in `reports/embedding_*`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from scipy.spatial.distance import squareform
 from infomax_nb.analysis.embedding import between
 from infomax_nb.figures.motion import Film, film
 from infomax_nb.files import project_root
+from infomax_nb.plots import COLOURS
 
 MARKERS = "o^sDvPX*<p"
 STEPS = 4  # of a film from one epoch to the next
@@ -57,7 +58,12 @@ def recorded(name: str, beta: float, reports: Path | None = None) -> Movement:
     return Movement(beta, places, groups, accuracy, matrices + diagonal)
 
 
-def map_film(name: str, alt: str, betas: Sequence[float] = (1.0,)) -> Film:
+def map_film(
+    name: str,
+    alt: str,
+    betas: Sequence[float] = (1.0,),
+    coarser: Callable[[str], str] = str,
+) -> Film:
     """The film of a recorded map over the epochs, with a panel for each beta.
 
     Between two epochs points move on straight lines.
@@ -66,16 +72,18 @@ def map_film(name: str, alt: str, betas: Sequence[float] = (1.0,)) -> Film:
         name: a folder of `reports/`, such as `embedding_glyphs`.
         alt: what is seen, in words.
         betas: the runs that are shown, from left to right.
+        coarser: from the name of a group to that of a larger one.
     """
     moving = [recorded(name, beta) for beta in betas]
-    ways = [between(movement.places, STEPS) for movement in moving]
-    size = (9.5, 4.6) if len(betas) > 1 else (9.5, 6.5)
+    groups = np.array([coarser(group) for group in moving[0].groups])
+    ways = [between(list(movement.places), STEPS) for movement in moving]
+    size = (9.5, 4.2) if len(betas) > 1 else (9.5, 6.5)
 
     def draw(figure: Figure, frame: int) -> None:
         epoch = frame // STEPS
         axes = _panels(figure, len(moving))
         for axis, movement, way in zip(axes, moving, ways, strict=True):
-            draw_map(axis, way[frame], movement.groups)
+            draw_map(axis, way[frame], groups, 22 if len(betas) > 1 else 36)
             title = movement.title(epoch)
             axis.set_title(f"β = {movement.beta:g}, {title}" if len(betas) > 1 else title)
         _legend(figure, axes[0], len(moving))
@@ -96,13 +104,16 @@ def map_stills(moving: Sequence[Movement]) -> Figure:
     return figure
 
 
-def draw_map(axis: Axes, places: np.ndarray, groups: np.ndarray, size: float = 22) -> None:
+def draw_map(
+    axis: Axes, places: np.ndarray, groups: np.ndarray, size: float = 22, reach: float = REACH
+) -> None:
     """Draw points (N, 2), each with the colour and the marker of its group."""
-    for number, group in enumerate(dict.fromkeys(groups)):
+    for number, group in enumerate(sorted(set(groups))):
         own = places[groups == group]
-        look: dict[str, Any] = {"color": f"C{number % 8}", "marker": MARKERS[number % 10]}
-        axis.scatter(*own.T, s=size, alpha=0.8, linewidths=0, label=group, **look)
-    axis.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), xticks=[], yticks=[], aspect="equal")
+        look: dict[str, Any] = {"color": COLOURS[number % 8], "marker": MARKERS[number % 10]}
+        axis.scatter(own[:, 0], own[:, 1], s=size, alpha=0.8, linewidths=0, label=group, **look)
+    limits = (-reach, reach)
+    axis.set(xlim=limits, ylim=limits, xticks=[], yticks=[], aspect="equal")
 
 
 def similarity_film(name: str, alt: str, beta: float = 1.0) -> Film:
@@ -111,10 +122,10 @@ def similarity_film(name: str, alt: str, beta: float = 1.0) -> Film:
     last = len(movement.similarities) - 1
 
     def draw(figure: Figure, epoch: int) -> None:
+        figure.set_layout_engine("constrained")
         axis = figure.add_subplot(1, 1, 1)
         draw_similarities(axis, movement.similarities[epoch])
         axis.set_title(movement.title(epoch))
-        figure.set_layout_engine("constrained")
 
     return film(draw, last + 1, alt, seconds=0.6, hold=3, size=(9.5, 6.5))
 
@@ -139,7 +150,7 @@ def _panels(figure: Figure, count: int) -> list[Axes]:
     if count == 1:
         return [figure.add_axes((0.02, 0.02, 0.67, 0.91))]
     width = 0.96 / count
-    return [figure.add_axes((0.02 + k * width, 0.2, width - 0.015, 0.7)) for k in range(count)]
+    return [figure.add_axes((0.02 + k * width, 0.16, width - 0.015, 0.76)) for k in range(count)]
 
 
 def _legend(figure: Figure, axis: Axes, panels: int) -> None:

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -14,11 +15,23 @@ from scipy.spatial.distance import squareform
 from sklearn.metrics.pairwise import cosine_similarity
 
 from infomax_nb.analysis.centroids import (
+    above,
+    agreement,
+    ceiling,
     centroids,
+    cluster_tree,
     hierarchy,
+    interval_texts,
     lca_height,
+    members,
+    nearest_in_group,
+    over_classes,
     rank_correlation,
+    ranked,
+    read_intervals,
+    relative_distance,
     tree_distance,
+    within_groups,
 )
 from infomax_nb.data import loading as data
 from infomax_nb.errors import ParameterError
@@ -227,6 +240,87 @@ def test_standard_error_is_the_spread_over_draws_of_classes():
         found.append(result["rho"])
         errors.append(stats.sem(result["by_class"]))
     assert np.mean(errors) == pytest.approx(np.std(found), rel=0.25)
+
+
+# --- The ceiling, groups and trees ---------------------------------------------------------------
+
+
+def test_the_ceiling_is_the_rho_of_a_perfect_order_without_ties():
+    """All numbers of pairs, in the order of the distance; ties are broken in any way."""
+    distance = pairs(np.array(SIX_DISTANCE))
+    best = np.empty(len(distance))
+    best[np.argsort(distance, kind="stable")] = np.arange(len(distance))
+    expected = stats.spearmanr(best, distance).statistic
+    assert ceiling(np.array(SIX_DISTANCE)) == pytest.approx(expected)
+    rng = np.random.default_rng(0)
+    shuffled = [stats.spearmanr(rng.permutation(best), distance).statistic for _ in range(100)]
+    assert max(shuffled) < expected < 1
+
+
+def test_the_ceiling_of_two_levels_is_a_formula():
+    """8 groups of 6: 120 of 1,128 pairs lie within a group."""
+    paths = [(str(k // 6), str(k)) for k in range(48)]
+    share = 120 / 1128
+    expected = (3 * share * (1 - share)) ** 0.5
+    assert ceiling(tree_distance(paths)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_ranks_and_squares_by_hand():
+    similarity = np.array([[1, 0.9, 0.1], [0.9, 1, 0.5], [0.1, 0.5, 1]])
+    ranks = np.array([[0, 300, 100], [300, 0, 200], [100, 200, 0]]) / 3
+    assert ranked(similarity) == pytest.approx(ranks)
+    assert within_groups(similarity, ["a", "b", "b"]) == {"b": pytest.approx(200 / 3)}
+    # the first's nearest is the second, the second's the first, the third's the second
+    assert nearest_in_group(similarity, ["a", "b", "b"]) == pytest.approx(100 / 3)
+
+
+def two_blocks() -> np.ndarray:
+    """Six classes, the even ones alike and the odd ones."""
+    same = np.equal.outer(np.arange(6) % 2, np.arange(6) % 2)
+    return np.where(np.eye(6), 1, np.where(same, 0.9, 0.2))
+
+
+def test_a_tree_of_two_blocks_is_cut_into_them():
+    tree = cluster_tree(two_blocks())
+    groups = list("ababab")
+    assert agreement(tree, groups, 2) == 1
+    assert agreement(tree, list("aaabbb"), 2) < 0.2
+    assert tree[-1, 2] == pytest.approx(0.8)  # every pair of the two is 1 - 0.2 apart
+    rows = members(tree, list("uvwxyz"), groups, 2)
+    assert sorted(rows["members"]) == ["u, w, y", "v, x, z"]
+    assert rows["classes"].tolist() == rows["of it"].tolist() == [3, 3]
+    assert set(rows["largest group"]) == {"a", "b"}
+
+
+def test_relative_distances_by_hand():
+    """gold and eel: 2 steps, depths 4 and 4; gold and desk: 5 steps, depths 4 and 3."""
+    relative = relative_distance(SIX)
+    assert relative[0, 1] == pytest.approx(2 / 8)
+    assert relative[0, 4] == pytest.approx(5 / 7)
+
+
+def test_how_far_a_correlation_is_above_another():
+    index = pd.MultiIndex.from_product([["ours", "untrained"], [0, 1]])
+    rho = pd.Series([0.4, 0.6, 0.2, 0.3], index)
+    by_class = pd.DataFrame({"ours": [0.4, 0.5, 0.6], "untrained": [0.2, 0.2, 0.35]})
+    table = above(rho, by_class)
+    assert table.index.tolist() == ["ours", "ours"]
+    assert table.series.tolist() == ["over classes", "over networks"]
+    assert table["mean"].tolist() == pytest.approx([0.25, 0.25])
+    half = 1.96 * stats.sem([0.2, 0.3, 0.25])
+    of_networks = stats.ttest_1samp([0.2, 0.3], 0).confidence_interval()
+    assert table.low.tolist() == pytest.approx([0.25 - half, of_networks.low])
+    assert table.high.tolist() == pytest.approx([0.25 + half, of_networks.high])
+    one_seed = above(rho[rho.index.get_level_values(1) == 0], by_class)
+    assert one_seed.series.tolist() == ["over classes"]
+
+
+def test_intervals_are_read_as_they_are_written():
+    rho = pd.Series({"ours": 0.5, "pixels": -0.1})
+    pseudo = pd.DataFrame({"ours": [0.4, 0.6], "pixels": [-0.2, 0.1]})
+    intervals = over_classes(rho, pseudo)
+    again = read_intervals(interval_texts(intervals))
+    np.testing.assert_allclose(again, intervals, atol=0.005)
 
 
 def test_from_imagenet_folders_to_a_rank_correlation(tmp_path, wordnet):

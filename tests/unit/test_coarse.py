@@ -14,14 +14,21 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from infomax_nb.analysis.coarse import (
     agreed,
+    differences,
     draws,
     expected_accuracy,
     gap,
     gap_text,
+    gaps,
+    mean_heights,
     neighbours,
+    of_clusters,
+    of_neighbours,
     reprobe,
     subtrees,
+    summary,
     superclasses,
+    verdict,
     verdicts,
 )
 from infomax_nb.data import glyphs
@@ -405,6 +412,51 @@ def test_verdicts_have_a_row_for_each_other_probe_and_scale():
     assert found["by draws"].tolist() == [supported, nothing, nothing, nothing]
 
 
+def test_differences_are_those_of_the_gaps():
+    rng = np.random.default_rng(3)
+    far = 80 + rng.normal(size=(2, 2, 6))
+    near = 60 + rng.normal(size=(2, 2, 6))
+    names = {"ours": "infomax", "other": "vicreg"}
+    table = scored(far, near).replace({"representation": names}).assign(probe="k-NN")
+    table["log_odds"] = table.accuracy / 10
+    table = pd.concat([table, table.assign(probe="linear")])
+    found = differences(table)
+    assert len(found) == 2 * 2 * 2  # probes, scales, units
+    own = gaps(table).query("probe == 'k-NN'").set_index("representation")
+    expected = own.gap["infomax"] - own.gap["vicreg"]
+    points = found[(found.scale == "points") & (found.unit == "subtree")]
+    assert points.gap.tolist() == pytest.approx([expected, expected])
+    assert own.far["infomax"] == pytest.approx(far[0].mean())
+    assert own.near["vicreg"] == pytest.approx(near[1].mean())
+
+
+def test_a_summary_of_features_that_know_the_group_alone():
+    """Far tasks are all right, near ones a quarter; mistakes stay one edge up (as above)."""
+    paths = groups(5, 4)
+    features, labels = coarse_features(5, 4)
+    subsets = draws(paths, 4, n=10)
+    whole = pd.DataFrame([("all", 0, "all", np.arange(20))], columns=subsets.columns)
+    tasks = pd.concat([subsets, whole])
+    scores = reprobe({"made": features}, labels, tasks, paths).assign(seed=0, probe="k-NN")
+    assert mean_heights(scores).loc["made"].tolist() == pytest.approx([1, 1.8])
+    row = summary(scores).loc["made"]
+    assert row.tolist() == ["100.0", "25.0", "75.0 [75.0, 75.0]", "1.00", "1.80"]
+
+
+def test_two_levels_of_labels():
+    """Such features give the superclass of every image, and the class of a quarter."""
+    (bank, queries), (labels, truth) = coarse_features(5, 4)
+    superclass = torch.arange(20) // 4
+    answers = of_neighbours(bank, labels, queries, truth, superclass)
+    assert answers["superclass"] == 100
+    assert answers["top-1"] == 25
+    assert answers["top-5 − top-1"] == answers["top-5"] - 25
+    noise = torch.randn(queries.shape, generator=torch.Generator().manual_seed(0))
+    together = of_clusters(queries + 0.001 * noise, truth, superclass)
+    assert together["ARI coarse"] == together["NMI coarse"] == pytest.approx(1)
+    assert together["ARI fine"] < 0.5
+
+
 def test_verdicts_that_differ_are_mixed():
     assert agreed(["supported", "supported"]) == "supported"
     assert agreed(["supported", "reversed"]) == "mixed"
@@ -445,5 +497,5 @@ def test_the_committed_gaps_are_those_of_the_draws(result, title, seeds):
     notebook = (project_root() / "notebooks/09_coarse_vs_fine.ipynb").read_text("utf-8")
     for other, probe in product(("simclr", "supervised"), ("k-NN", "linear")):
         part = drawn[drawn.probe == probe]
-        size = gap_text(gap(part, "infomax", other, "subtree"))
-        assert f"{title}, {probe}, points: {size}: " in notebook
+        interval = gap(part, "infomax", other, "subtree")
+        assert f"{gap_text(interval)}, {verdict(interval)}" in notebook, (title, probe, other)

@@ -1,17 +1,32 @@
 """Maps over epochs: their alignment, the similarities of views, and what the runner keeps."""
 
+import base64
+import io
 import json
+import re
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial import procrustes
 from scipy.stats import ortho_group
 
-from infomax_nb.analysis.embedding import aligned, between, moving_map, view_similarities
+from infomax_nb.analysis.embedding import (
+    aligned,
+    between,
+    groups_of,
+    moving_map,
+    view_similarities,
+)
 from infomax_nb.config import TrainConfig
+from infomax_nb.data.image_set import ImageSet
+from infomax_nb.figures.confusion import confusion
 from infomax_nb.figures.embedding import map_stills, recorded
+from infomax_nb.figures.schematic import schematic
+from infomax_nb.figures.thumbnails import hover_map
 from pipeline import embedding
 
 
@@ -130,3 +145,69 @@ def test_what_is_kept_is_read_and_drawn(kept):
     assert moving[0].accuracy.knn_top1[0] == moving[1].accuracy.knn_top1[0]
     figure = map_stills(moving)
     assert figure.axes[4].get_title().startswith("β = 1, epoch 1: k-NN ")
+
+
+def image_set(labels: list[int], **more) -> ImageSet:
+    images = torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8)
+    return ImageSet(images, torch.tensor(labels), ["a", "b", "c"], **more)
+
+
+def test_groups_are_superclasses_else_classes():
+    above = {"coarse": torch.tensor([1, 0, 1]), "coarse_names": ["x", "y"]}
+    assert groups_of(image_set([0, 1, 2, 0], **above)).tolist() == ["y", "x", "y", "y"]
+    assert groups_of(image_set([2, 0])).tolist() == ["c", "a"]
+    assert groups_of(image_set([2, 0]), most=2).tolist() == ["images", "images"]
+    assert groups_of(image_set([-1, 0])).tolist() == ["images", "images"]
+
+
+# --- Drawings -------------------------------------------------------------------------------------
+
+
+def test_a_point_shows_its_own_image():
+    """Each spot lies on its point's colour, and its tile in the sheet is its image."""
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(30, 2))
+    shades = torch.arange(30, dtype=torch.uint8) * 8
+    images = shades[:, None, None, None].expand(-1, 3, 20, 20)
+    names = [f"<{k}>" for k in range(30)]
+    shown = hover_map(places, images, names, np.array(["one"] * 30), "a map")
+    assert "<script" not in shown.html
+    picture = Image.open(io.BytesIO(shown.png)).convert("RGB")
+    (sheet,) = re.findall(r"url\(data:image/webp;base64,([^)]+)\)", shown.html)
+    tiles = Image.open(io.BytesIO(base64.b64decode(sheet))).convert("RGB")
+    place = r"left:([\d.]+)%;top:([\d.]+)%;background-position:-(\d+)px -(\d+)px"
+    spots = re.findall(rf'<span title="&lt;(\d+)&gt;" style="{place}"', shown.html)
+    assert [int(name) for name, *_ in spots] == list(range(30))
+    width = int(re.findall(r"background-size: (\d+)px", shown.html)[0])
+    for name, left, top, x, y in spots:
+        at = (round(picture.width * float(left) / 100), round(picture.height * float(top) / 100))
+        red, green, blue = picture.getpixel(at)
+        assert blue > red + 60, (name, red, green, blue)  # the first colour of the style
+        scale = tiles.width / width
+        middle = tiles.getpixel((int(int(x) * scale) + 16, int(int(y) * scale) + 16))
+        assert abs(middle[0] - 8 * int(name)) < 12
+
+
+def test_the_confusion_of_groups_is_in_percent():
+    truth = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3, 3])
+    predicted = torch.tensor([0, 1, 1, 2, 2, 2, 3, 3, 3, 0])
+    coarse = torch.tensor([0, 1, 0, 1])
+    figure = confusion(truth, predicted, list("abcd"), coarse, ["x", "y"])
+    told = {tuple(map(int, text.get_position())): text.get_text() for text in figure.axes[1].texts}
+    expected = pd.crosstab(coarse[truth].numpy(), coarse[predicted].numpy(), normalize="index")
+    for row, column in product((0, 1), (0, 1)):
+        assert told[column, row] == f"{100 * expected.loc[row, column]:.0f}"
+    assert len(confusion(truth, predicted, list("abcd")).axes) == 1
+
+
+def test_the_schematic_shows_the_pixels_it_was_given():
+    images = torch.randint(0, 255, (3, 3, 8, 8), dtype=torch.uint8)
+    views = [
+        torch.randint(0, 255, (3, 3, size, size), dtype=torch.uint8) for size in [8, 8] + [4] * 6
+    ]
+    (axis,) = schematic(images, views).axes
+    shown = [image.get_array() for image in axis.get_images()]
+    assert len(shown) == 3 * 9
+    for row in range(3):
+        for k, pixels in enumerate([images[row], *(view[row] for view in views)]):
+            np.testing.assert_array_equal(shown[9 * row + k], pixels.permute(1, 2, 0))

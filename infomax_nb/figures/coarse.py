@@ -1,0 +1,225 @@
+"""What notebook 09 draws: near and far tasks, fewer classes, gaps and differences of gaps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from infomax_nb import plots
+from infomax_nb.analysis import coarse
+from infomax_nb.figures.intervals import MARKERS, forest
+from infomax_nb.names import in_words
+
+# --- Tasks ------------------------------------------------------------------------------------
+
+
+def tasks(images: Tensor, names: Sequence[str], rows: Mapping[str, Sequence[int]]) -> Figure:
+    """An image of each class of some tasks, a row for each task.
+
+    Args:
+        images: one of each class, uint8 (classes, 3, H, W).
+        names: of the classes.
+        rows: for each task's name the numbers of its classes, at most ten of which are drawn.
+    """
+    columns = min(10, max(map(len, rows.values())))
+    height = 0.3 + len(rows) * 9.5 / (columns + 0.5)
+    options: dict[str, Any] = {"squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(len(rows), columns, figsize=(9.5, height), **options)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for line, (title, classes) in zip(axes, rows.items(), strict=True):
+        for axis, k in zip(line, classes, strict=False):
+            axis.imshow(images[k].permute(1, 2, 0), interpolation="nearest")
+            axis.set_xlabel(plots.label(names[k], k))
+        line[0].set_ylabel(title)
+    return figure
+
+
+# --- Two levels of labels ---------------------------------------------------------------------
+
+
+def _look(k: int) -> dict[str, Any]:
+    """Colour and marker of representation k."""
+    return {"color": f"C{k}", "marker": MARKERS[k], "linestyle": "", "ms": 8}
+
+
+def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = "") -> Figure:
+    """Superclass against class accuracy of k-NN, a marker for each representation.
+
+    Args:
+        described: by representation, with the columns top-1 and superclass, in percent.
+        by_chance: the share of a class's other classes that are of its superclass. Where mistakes
+            go to any other class alike, accuracies lie on the dashed line.
+        title: stands above.
+    """
+    figure, axis = plt.subplots(figsize=(9.5, 5), layout="constrained")
+    for k, (name, row) in enumerate(described.iterrows()):
+        look = _look(k % 8)
+        if k > 7:  # colours begin again
+            look["mfc"] = "white"
+        axis.plot(row["top-1"], row["superclass"], label=in_words(name), **look)
+    at_random = [100 * by_chance, 100]
+    axis.plot([0, 100], at_random, "--", color="0.35", label="mistakes at random")
+    axis.set_xlim(0, 100)
+    axis.set_ylim(0, 102)
+    axis.set(title=title, xlabel="k-NN, class (%)", ylabel="k-NN, superclass (%)")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return figure
+
+
+# --- Fewer classes ----------------------------------------------------------------------------
+
+
+def fewer_classes(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy over the number of classes: markers fitted anew, dashed the number alone.
+
+    Args:
+        tables: for each panel's title, what `fewer.explained` returned.
+    """
+    figure, axes = _panels_of_counts(list(tables))
+    for axis, table in zip(axes, tables.values(), strict=True):
+        for k, (name, rows) in enumerate(table.groupby("features", sort=False)):
+            by_count = rows.set_index("classes").sort_index()
+            axis.plot(by_count["fitted anew"], label=in_words(name), **_look(k))
+            axis.plot(by_count["expected"], "--", color=f"C{k}")
+        axis.plot([], [], "--", color="0.3", label="the number alone")
+        axis.set_xlabel("classes in the task")
+        axis.set_ylim(0, 102)
+        _count(axis, table.classes)
+    _legend_below(figure, axes)
+    return figure
+
+
+def _panels_of_counts(titles: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
+    """Panels side by side for accuracies over a number of classes."""
+    options: dict[str, Any] = {"layout": "constrained", "squeeze": False, "sharey": True}
+    figure, (axes,) = plt.subplots(1, len(titles), figsize=(9.5, 4.8), **options)
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title)
+    axes[0].set_ylabel("linear probe, top-1 (%)")
+    return figure, axes
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for all panels."""
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
+
+
+def _count(axis: Axes, numbers: pd.Series) -> None:
+    """A logarithmic axis with these numbers of classes as its ticks."""
+    axis.set_xscale("log")
+    ticks = sorted(numbers.unique())
+    axis.set_xticks(ticks, ticks)
+    axis.minorticks_off()
+
+
+def numbers_alone(table: pd.DataFrame) -> Figure:
+    """What a smaller number of classes alone can give, as bars, and what was measured, as dots.
+
+    Args:
+        table: by the name of a row, with the columns `all classes`, `low`, `high` and `fewer
+            classes`, in percent.
+    """
+    size = (9.5, 1.6 + 0.55 * len(table))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    places = np.arange(len(table))
+    width = table.high - table.low
+    bars = axis.barh(places, width, 0.36, table.low, color="0.8", edgecolor="0.35")
+    bars.set_label("100 random classes, by their number alone")
+    before = axis.plot(table["all classes"], places, "s", color="C0", label="IM-1000")
+    plt.setp(before, mfc="white", ms=10)
+    after = axis.plot(table["fewer classes"], places, "o", color="C4", label="IM-100")
+    plt.setp(after, ms=10)
+    axis.set_yticks(places, table.index)
+    axis.set_ylim(len(table) - 0.5, -0.5)
+    axis.set_xlim(30, 101)
+    axis.set_xlabel("accuracy (%)")
+    axis.grid(axis="y", visible=False)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    return figure
+
+
+def class_counts(counted: pd.DataFrame) -> Figure:
+    """Accuracy over the number of classes trained on, a panel for each question.
+
+    Args:
+        counted: columns seed, features, classes, asked and accuracy (percent). The line is the mean
+            over seeds, the band one standard deviation.
+    """
+    questions = list(dict.fromkeys(counted.asked))
+    figure, axes = _panels_of_counts([f"asked about {question}" for question in questions])
+    for axis, question in zip(axes, questions, strict=True):
+        of_question = counted[counted.asked == question]
+        for k, (name, rows) in enumerate(of_question.groupby("features", sort=False)):
+            over = rows.groupby("classes").accuracy
+            mean = over.mean()
+            spread = over.std().fillna(0)
+            axis.plot(mean, label=in_words(name), **_look(k) | {"linestyle": "-"})
+            low = mean - spread
+            high = mean + spread
+            axis.fill_between(mean.index, low, high, color=f"C{k}", alpha=0.2)
+        axis.set_xlabel("classes trained on")
+        axis.set_ylim(bottom=0)
+        _count(axis, counted.classes)
+    _legend_below(figure, axes)
+    return figure
+
+
+# --- Near against far -------------------------------------------------------------------------
+
+
+def near_and_far(scores: pd.DataFrame, title: str = "") -> Figure:
+    """Accuracies of near and far tasks, their gap with its interval, and the height of mistakes.
+
+    Args:
+        scores: rows of `coarse.reprobe`, with columns `seed` and `probe`.
+        title: stands above.
+    """
+    gaps = coarse.gaps(scores)
+    named = gaps.set_index(gaps.representation.map(in_words))
+    of_knn = named[named.probe == "k-NN"]
+    heights = coarse.mean_heights(scores).rename(index=in_words)
+    ratio = heights.height / heights.shuffled
+    panels = {
+        "k-NN, top-1 (%)": pd.concat(_bare(of_knn[kind], kind) for kind in ("far", "near")),
+        "far − near (points)": named.rename(columns={"gap": "mean", "probe": "series"}),
+        "height / shuffled": _bare(ratio),
+    }
+    lines = {"far − near (points)": {"": 0}, "height / shuffled": {"": 1}}
+    figure = forest(panels, lines, (9.5, 1.9 + 0.5 * len(of_knn)))
+    figure.suptitle(title)
+    return figure
+
+
+def _bare(means: pd.Series, series: str = "") -> pd.DataFrame:
+    """Means without intervals, for `forest`."""
+    table = means.rename("mean").to_frame()
+    return table.assign(low=np.nan, high=np.nan, series=series)
+
+
+def differences(found: pd.DataFrame, title: str = "") -> Figure:
+    """InfoMax's gap less another's, with intervals by subtrees, in points and in log-odds.
+
+    Args:
+        found: what `coarse.differences` returned. The column `row` names the rows; by default they
+            are the other representations.
+        title: stands above.
+    """
+    by_subtree = found[found.unit == "subtree"]
+    rows = by_subtree.get("row", by_subtree.other.map(in_words))
+    named = by_subtree.assign(row=rows).set_index("row")
+    table = named.rename(columns={"gap": "mean", "probe": "series"})
+    panels = {}
+    for scale in ("points", "log-odds"):
+        panels[f"difference in {scale}"] = table[table.scale == scale]
+    references = {label: {"": 0} for label in panels}
+    height = 1.9 + 0.5 * table.index.nunique()
+    figure = forest(panels, references, (9.5, height))
+    figure.suptitle(title)
+    return figure
