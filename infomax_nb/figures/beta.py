@@ -1,5 +1,7 @@
 """What notebook 04 draws: accuracy over the weights' ratio, and against information."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,7 +19,7 @@ def over_ratio(metrics: pd.DataFrame, column: str, title: str = "") -> Figure:
         title: shown above all panels.
     """
     kernels = sorted(metrics.kappa.unique())
-    options = {"sharey": True, "squeeze": False, "layout": "constrained"}
+    options: dict[str, Any] = {"sharey": True, "squeeze": False, "layout": "constrained"}
     figure, (axes,) = plt.subplots(1, len(kernels), figsize=(9.5, 4.2), **options)
     colours = plots.shades(sorted(metrics.epoch.unique()))
     for axis, kappa in zip(axes, kernels, strict=True):

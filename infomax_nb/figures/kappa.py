@@ -1,6 +1,7 @@
 """What notebook 03 draws: one κ in front of all others, and a correlation that groups make."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,7 +38,8 @@ def _draw_runs(axis: Axes, rows: pd.DataFrame, kappa: float) -> None:
     for value in means.index.unique("kappa"):
         axis.plot(means[value], **_look(value == kappa))
     axis.set(xlabel="epoch", ylabel=plots.LABELS["linear_top1"])
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    locator: Any = axis.xaxis.get_major_locator()
+    locator.set_params(integer=True)
 
 
 def _look(in_front: bool) -> dict:
@@ -57,15 +59,16 @@ def groups_and_all(metrics: pd.DataFrame, rho: pd.DataFrame, epoch: int) -> Figu
     after = metrics[metrics.epoch == epoch]
     colours = plots.shades(sorted(after.kappa.unique()))
     for value, rows in after.groupby("kappa"):
-        look = {"color": colours[value], "s": 70, "edgecolor": "white"}
+        look: dict[str, Any] = {"color": colours[value], "s": 70, "edgecolor": "white"}
         left.scatter(rows.nn_positive, rows.still, label=f"κ = {value:g}", **look)
     left.set(xlabel=plots.LABELS["nn_positive"], ylabel="points still to gain")
     left.set_title(f"each run after epoch {epoch}")
     left.legend(loc="lower right")
-    for (name, values), look in zip(rho.iterrows(), ("o-", "s--"), strict=True):
-        right.plot(values.index, values, look, lw=2, label=name)
+    for line, (name, values) in zip(("o-", "s--"), rho.iterrows(), strict=True):
+        right.plot(values.index, values, line, lw=2, label=name)
     right.axhline(0, color="0.4", lw=1)
-    right.set(xlabel="epoch", ylabel="Spearman's ρ", ylim=(-1, 1.45), yticks=[-1, -0.5, 0, 0.5, 1])
+    right.set(xlabel="epoch", ylabel="Spearman's ρ")
+    right.set(ylim=(-1, 1.45), yticks=[-1, -0.5, 0, 0.5, 1])
     right.set_title("the two quantities' correlation")
     right.legend(loc="upper right", ncols=2)
     return figure

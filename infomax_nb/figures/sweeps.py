@@ -1,6 +1,7 @@
 """Runs that differ in one number: committed ones, and over them those that a reader trained."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -40,7 +41,7 @@ def over_recorded(
 def _add_yours(figure: Figure, values: list[str]) -> None:
     """Add the thick lines to the legend, which stands beside the last panel."""
     axis = figure.axes[-1]
-    old = axis.get_legend()
+    old: Any = axis.get_legend()
     texts = [text.get_text() for text in old.get_texts()]
     thick = plt.Line2D([], [], color="0.4", lw=5, alpha=0.75)
     handles = [*old.legend_handles, thick]
