@@ -155,7 +155,7 @@ def overlay(
         rows: for each row's name, a map (H, W) of each picture.
         masks: one (H, W) for each picture; their outlines are drawn over the maps.
     """
-    inches = (1.35 * len(pictures) + 0.5, 1.4 * (len(rows) + 1))
+    inches = (1.5 * len(pictures) + 0.6, 1.55 * (len(rows) + 1))
     options: dict[str, Any] = {"figsize": inches, "layout": "constrained", "squeeze": False}
     figure, axes = plt.subplots(len(rows) + 1, len(pictures), **options)
     for axis, picture in zip(axes[0], pictures, strict=True):
@@ -168,7 +168,7 @@ def overlay(
             if masks is not None:
                 axis.contour(masks[k], [0.5], colors="white", linewidths=1)
     for line, name in zip(axes, ["picture", *rows], strict=True):
-        line[0].set_ylabel(name, fontsize=11)
+        line[0].set_ylabel(name)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     return figure

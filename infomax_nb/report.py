@@ -38,8 +38,10 @@ def run_label(
     label = f"{config.dataset}, {images}, {config.epochs} epochs, {config.backbone}"
     if stem:
         label += f", {config.stem} stem"
-    which = ", ".join(map(str, sorted(set(seeds))))
-    return f"{label}; seeds {which}" if which else label
+    which = [str(seed) for seed in sorted(set(seeds))]
+    if which:
+        label += f"; {'seed' if len(which) == 1 else 'seeds'} {', '.join(which)}"
+    return label
 
 
 def export_runs(

@@ -5,8 +5,9 @@ network computes them in float32 on `device` (`auto`, `cpu` or `cuda`); they are
 CPU.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -16,22 +17,26 @@ import torch
 from scipy.stats import bootstrap
 from timm.utils import AttentionExtract
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from infomax_nb.device import exact, resolve
 from infomax_nb.errors import memory_errors, not_allowed
 from infomax_nb.evaluation.representation import inputs
 from infomax_nb.evaluation.verdicts import paired_interval
 from infomax_nb.models import check_size
+from infomax_nb.views import MultiView, dino_views
 
+TARGETS = ("length", "another view")
 _CURE = "take fewer images or smaller ones, or device = cpu"
 
 # --- Maps -------------------------------------------------------------------------------------
 
 
-def maps(net: nn.Module, images: Tensor, device: str = "auto") -> Tensor:
-    """The paper's maps (N, H, W): `attention` of a ViT, else `smooth_grad_cam`."""
-    kind = attention if hasattr(net, "patch_embed") else smooth_grad_cam
-    return kind(net, images, device=device)
+def maps(net: nn.Module, images: Tensor, device: str = "auto", target: str = "length") -> Tensor:
+    """The paper's maps (N, H, W): `smooth_grad_cam`, or a ViT's `attention`, without a target."""
+    if hasattr(net, "patch_embed"):
+        return attention(net, images, device=device)
+    return smooth_grad_cam(net, images, device=device, target=target)
 
 
 @exact()
@@ -44,13 +49,18 @@ def smooth_grad_cam(
     copies: int = 8,
     seed: int = 0,
     device: str = "auto",
+    target: str = "length",
 ) -> Tensor:
     """Maps of a convolutional network: the mean of grad-cam's `GradCAM` over noisy copies.
 
-    No label is needed: the target is the un-normalised embedding's dot product with its own
-    detached copy. (Their cosine would be 1 for any image, and every gradient zero.) grad-cam cuts
-    off negative values, then stretches each map onto 0..1, from its minimum to its maximum. So the
-    values have no unit, and zero has no meaning.
+    No label is needed. The target `length` is the embedding's dot product with its own detached
+    copy. Its gradient is that of half the squared length, so the map shows what makes an embedding
+    long. (The cosine with its own copy would be 1 for any image, and every gradient zero.) The
+    target `another view` is the cosine with the embedding of another view of the image, held
+    constant: a global view as in the paper's training, a new one for each noisy copy.
+
+    grad-cam cuts off negative values, then stretches each map onto 0..1, from its minimum to its
+    maximum. So the values have no unit, and zero has no meaning.
 
     Args:
         net: the network.
@@ -62,27 +72,34 @@ def smooth_grad_cam(
         copies: number of noisy copies of each image.
         seed: of the noise, which is drawn on the CPU, so that it is the same on every device.
         device: `auto`, `cpu` or `cuda`.
+        target: `length` or `another view`.
 
     Returns:
         Maps in 0..1, (N, H, W).
 
     Raises:
-        ParameterError: there is no such layer, or its map is a single point and thus constant.
+        ParameterError: there is no such target or layer, or its map is a single point and thus
+            constant.
         RunError: memory runs out.
     """
     from pytorch_grad_cam import GradCAM  # takes a second
 
+    if target not in TARGETS:
+        raise not_allowed("target", target, f"one of {', '.join(TARGETS)}")
     place = resolve(device)[0]
     generator = torch.Generator().manual_seed(seed)
+    of_views = torch.Generator().manual_seed(seed)  # the noise is the same for both targets
     net = deepcopy(net).to(place).eval().requires_grad_(False)
     sizes = _map_sizes(net, next(inputs(images[:1], place)))
     cam = GradCAM(net, [net.get_submodule(_with_a_map(layer, sizes))])
     batches = []
-    for x in inputs(images, place, batch=64):
+    for few, x in zip(images.split(64), inputs(images, place, batch=64), strict=True):
         scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-        targets = [_dot_with_itself] * len(x)
+        targets: Sequence[Callable] = [_dot_with_itself] * len(x)
         total = 0
         for _ in range(copies):
+            if target == "another view":
+                targets = _cosines(net, few, of_views, place)
             drawn = torch.randn(x.shape, generator=generator).to(place)
             total = total + cam((x + scale * drawn).requires_grad_(), targets)
         batches.append(total / copies)
@@ -91,6 +108,13 @@ def smooth_grad_cam(
 
 def _dot_with_itself(embedding: Tensor) -> Tensor:
     return embedding @ embedding.detach()
+
+
+@torch.no_grad()
+def _cosines(net: nn.Module, images: Tensor, generator: torch.Generator, place) -> list[Callable]:
+    """For each image, the cosine of an embedding with that of a view that is drawn here."""
+    view = MultiView(dino_views(min(images.shape[2:]))[:1])(images, generator)[0]
+    return [partial(cosine_similarity, other, dim=0) for other in net(view.to(place))]
 
 
 def _map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:

@@ -6,18 +6,14 @@ are the paper's.
 """
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import Tensor
 
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import log_vmf_normalizer
-
-LEVELS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # contours: a density over the uniform one
 
 
 def log_area(dim: int) -> float:
@@ -65,27 +61,29 @@ def kernel_density(points: Tensor, at: Tensor, kappa: float) -> Tensor:
     return log_kernels.exp().mean(-1)
 
 
-def draw_sphere(axes: Sequence[plt.Axes], points: Tensor, kappas: Sequence[float]) -> None:
-    """Draw the density of points on the near half of the sphere, seen along the first coordinate.
+def angle_density(dim: int, kappa: float, angle: np.ndarray) -> np.ndarray:
+    """The density, per radian, of the angle between a kernel's point and the kernel's centre.
 
-    The colour is the density over that of the uniform distribution, 1 / (4 pi).
+    All points at the angle t are an S^{D-2} of radius sin t. So the density is
+    |S^{D-2}| sin(t)^{D-2} C_D(kappa) exp(kappa cos t).
 
     Args:
-        axes: one for each kappa.
-        points: unit rows (N, 3); those on the near half are drawn, too.
-        kappas: concentrations of the kernel.
+        dim: D, at least 2.
+        kappa: concentration of the kernel; 0 is the uniform distribution.
+        angle: t in radians, between 0 and pi.
     """
-    line = torch.linspace(-1, 1, 400, dtype=torch.float64)
-    y, z = torch.meshgrid(line, line, indexing="xy")
-    x = (1 - y**2 - z**2).sqrt()  # NaN beyond the edge, where nothing is drawn
-    at = torch.stack([x, y, z], -1)
-    shades = np.linspace(0, 1, len(LEVELS) + 1)
-    colors = plt.get_cmap("viridis")(shades)
-    near = points[points[:, 0] > 0]
-    for axis, kappa in zip(axes, kappas, strict=True):
-        over_uniform = 4 * math.pi * kernel_density(points, at, kappa)
-        shown = axis.contourf(y, z, over_uniform, LEVELS, colors=colors, extend="both")
-        axis.plot(*near[:, 1:].T, "wo", mec="black")
-        axis.set_title(f"κ = {kappa:.3g}")
-        axis.set(aspect="equal", frame_on=False, xticks=[], yticks=[])
-    plt.colorbar(shown, ax=axes, label="density / uniform density", format="%g")
+    log_slice = log_area(dim - 1) + (dim - 2) * np.log(np.sin(angle))
+    log_c = log_vmf_normalizer(dim, kappa) if kappa else -log_area(dim)
+    return np.exp(log_slice + log_c + kappa * np.cos(angle))
+
+
+def overlap_with_uniform(dim: int, kappa: float) -> float:
+    """What the kernel and the uniform distribution share: the integral of the lower density.
+
+    1 where they are the same, 0 where they have no place in common. As both depend on the angle
+    alone, it is an integral over the angle.
+    """
+    edges = np.linspace(0, math.pi, 20_001)
+    middles = (edges[1:] + edges[:-1]) / 2
+    both = [angle_density(dim, each, middles) for each in (kappa, 0)]
+    return float(np.minimum(*both).sum() * edges[1])

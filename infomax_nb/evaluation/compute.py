@@ -1,12 +1,14 @@
 """The cost of training in floating-point operations, and methods compared at equal cost."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.evaluation.verdicts import by_seed
+from infomax_nb.evaluation.verdicts import by_seed, paired_interval
 from infomax_nb.methods import build
 
 
@@ -54,3 +56,33 @@ def at_equal_compute(
     stopped = by_seed(metrics, "method", epoch=epoch)[method]
     finished = by_seed(metrics, "method")[other]
     return epoch, (stopped - finished).to_numpy()
+
+
+def at_equal_epochs_and_compute(
+    metrics: pd.DataFrame, costs: dict[str, float], method: str, others: Iterable[str]
+) -> pd.DataFrame:
+    """How much a method exceeds others in both comparisons, in points.
+
+    Args:
+        metrics: as in `at_equal_compute`.
+        costs: as in `at_equal_compute`.
+        method: the method that is compared with each of the others.
+        others: the others.
+
+    Returns:
+        Two rows for each of the others, indexed by it: `series` names the comparison, `epoch` is
+        when the method is stopped, and `mean`, `low`, `high` are the mean difference over seeds
+        with its 95% t interval.
+    """
+    ends = by_seed(metrics, "method")
+    rows = []
+    for other in others:
+        epoch, less = at_equal_compute(metrics, costs, method, other)
+        both = {
+            "equal epochs": (int(metrics.epoch.max()), ends[method] - ends[other]),
+            "equal compute": (epoch, less),
+        }
+        for kind, (stopped, differences) in both.items():
+            row = {"other": other, "series": kind, "epoch": stopped}
+            rows.append(row | paired_interval(differences))
+    return pd.DataFrame(rows).set_index("other")

@@ -45,15 +45,30 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
         RunError: memory runs out.
     """
     device = resolve(config.device)[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
-        net = build(config, len(train.classes)).backbone
+    net = _initial(config, len(train.classes)).backbone
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
     some = itertools.islice(inputs(train.images, device, 512), 10)
     torch.optim.swa_utils.update_bn(some, net.to(device))
     return net.cpu().eval()
+
+
+def untrained_method(config: TrainConfig, n_classes: int) -> Method:
+    """The method as it is before its first step: BatchNorm takes the statistics of each batch."""
+    method = _initial(config, n_classes)
+    for layer in method.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean = None
+            layer.running_var = None
+    return method.eval()
+
+
+def _initial(config: TrainConfig, n_classes: int) -> Method:
+    """The method with the initial weights of the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
+        return build(config, n_classes)
 
 
 def represent(
@@ -144,25 +159,23 @@ def compare(
 
 @torch.no_grad()
 @exact()
-@memory_errors("held-out information was computed", _CURE)
-def held_out_information(
-    method: Method, test: ImageSet, kappa=10.0, batches=4, device: str = "auto"
-) -> dict[str, float]:
-    """Eq. 2, 3 and 4 of a method's projections on held-out images, at one kappa for all methods.
+@memory_errors("held-out images were projected", _CURE)
+def held_out_projections(
+    method: Method, test: ImageSet, batches=4, device: str = "auto"
+) -> list[list[Tensor]]:
+    """A method's projections of held-out images, of which each has eight views, the paper's.
 
-    Each image has eight views, the paper's. Images and views are the same for every method.
+    Images and views are the same for every method.
 
     Args:
         method: the trained method; a copy goes to the device.
         test: a set of two images or more.
-        kappa: concentration of the kernel, whatever the method was trained with.
         batches: number of batches of 128 images, so that every sum has N = 1,024 views. Fewer
-            images make one batch. The results are means over batches.
+            images make one batch.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
-        `h_global`, `h_local`, and `mi_written` and `mi_density`, the two normalisations of
-        `losses.mutual_information`; in nats.
+        For each batch its eight views, (images, D) each and not of unit length, on the device.
 
     Raises:
         ParameterError: there are fewer than two images.
@@ -178,11 +191,30 @@ def held_out_information(
     images = min(batches, len(test) // size) * size
     views = MultiView(dino_views(test.images.shape[-1]))
     generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    chosen = stratified(test.labels, images, 0).split(size)
+    drawn = (views(test.images[rows].to(place), generator) for rows in chosen)
+    return [copy.project(batch) for batch in drawn]
+
+
+@torch.no_grad()
+@exact()
+@memory_errors("held-out information was computed", _CURE)
+def held_out_information(
+    method: Method, test: ImageSet, kappa=10.0, batches=4, device: str = "auto"
+) -> dict[str, float]:
+    """Eq. 2, 3 and 4 of a method's projections on held-out images, at one kappa for all methods.
+
+    Args:
+        kappa: concentration of the kernel, whatever the method was trained with. The other
+            arguments, and the errors, are those of `held_out_projections`.
+
+    Returns:
+        `h_global`, `h_local`, and `mi_written` and `mi_density`, the two normalisations of
+        `losses.mutual_information`; in nats. They are means over batches.
+    """
     loss = InfoMaxLoss(kappa)
-    entropies = []
-    for rows in stratified(test.labels, images, 0).split(size):
-        drawn = views(test.images[rows].to(place), generator)
-        entropies.append(loss.entropies(copy.project(drawn)))
-    h_global, h_local = torch.tensor(entropies).mean(0).tolist()
-    information = mutual_information(h_global, h_local, 8, 8 * size)
+    projections = held_out_projections(method, test, batches, device)
+    h_global, h_local = torch.tensor([loss.entropies(v) for v in projections]).mean(0).tolist()
+    n_total = 8 * len(projections[0][0])
+    information = mutual_information(h_global, h_local, 8, n_total)
     return {"h_global": h_global, "h_local": h_local, **information}

@@ -4,6 +4,8 @@ The unit here is a run, that is, a seed. Runs of one seed share the images' orde
 weights of what they have in common, so they are compared seed by seed. One seed has no interval.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -94,23 +96,69 @@ def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0)
     return "undecided"
 
 
-def against_one(metrics: pd.DataFrame, column="linear_top1", digits: int = 1) -> pd.DataFrame:
-    """How much each β exceeds β = 1, at the same κ, seed and epoch, as `interval_text`.
+def seeds_to_decide(deviation: float, margin: float = 1.0, power: float = 0.8) -> int:
+    """The fewest seeds with which `equivalent` says so, with probability `power`, where it is true.
+
+    True means here that the two conditions do not differ at all. The standard deviation is taken
+    as known, which it never is.
 
     Args:
-        metrics: rows with kappa, seed, epoch, beta and the column.
+        deviation: standard deviation of the paired differences, above 0.
+        margin: in the differences' unit.
+        power: a probability below 1.
+    """
+    seeds = 2
+    while equivalence_power(seeds, deviation, margin) < power:
+        seeds += 1
+    return seeds
+
+
+def equivalence_power(seeds: int, deviation: float, margin: float = 1.0) -> float:
+    """The probability that `equivalent` says so where two conditions do not differ.
+
+    It is the probability that the 90% interval of a mean of normal differences lies within the
+    margins. Mean and deviation of a sample are independent, so it is averaged over 2,000 quantiles
+    of the latter. The arguments are as in `seeds_to_decide`, with at least two seeds.
+    """
+    freedom = seeds - 1
+    quantiles = (np.arange(2000) + 0.5) / 2000
+    measured = stats.chi.ppf(quantiles, freedom) / np.sqrt(freedom)  # over the true deviation
+    half = stats.t.ppf(0.95, freedom) * measured
+    room = np.sqrt(seeds) * margin / deviation - half  # in standard errors of the mean
+    return float((2 * stats.norm.cdf(room.clip(min=0)) - 1).mean())
+
+
+def paired_differences(
+    metrics: pd.DataFrame,
+    key: str,
+    pairs: Iterable[tuple[float, float]],
+    epochs: Iterable[int],
+    column="linear_top1",
+) -> pd.DataFrame:
+    """What runs with one value exceed those with another by, paired by seed, for a forest plot.
+
+    Args:
+        metrics: rows of runs, which differ in `key`, their seed and the epoch.
+        key: the column whose values are compared, such as kappa.
+        pairs: (a, b) for the runs with a less those with b. A value without runs leaves its pair
+            out.
+        epochs: after which ones.
         column: what is compared; for accuracies in percent the result is in points.
-        digits: after the decimal point.
 
     Returns:
-        A table with a row for each κ and epoch and a column for each other β.
+        A row for each epoch and pair, by a name such as "10 less 1", with `series`, such as
+        "after epoch 5", and what `paired_interval` returns.
     """
-    condition = ["kappa", "seed", "epoch"]
-    twins = metrics[metrics.beta == 1].set_index(condition)[column].rename("twin")
-    others = metrics[metrics.beta != 1].join(twins, on=condition)
-    others["more"] = others[column] - others.twin
-    more = others.groupby(["kappa", "epoch", "beta"]).more
-    return more.agg(interval_text, digits=digits, count=False).unstack()
+    pairs = list(pairs)
+    rows = []
+    for epoch in epochs:
+        runs = by_seed(metrics, key, column, epoch)
+        for a, b in pairs:
+            if a in runs and b in runs:
+                name = {"pair": f"{a:g} less {b:g}", "series": f"after epoch {epoch}"}
+                rows.append(name | paired_interval(runs[a] - runs[b]))
+    columns = ["pair", "series", "mean", "low", "high", "error", "seeds"]
+    return pd.DataFrame(rows, columns=columns).set_index("pair")
 
 
 # --- Correlations -----------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
+from infomax_nb.figures import table1
 from infomax_nb.files import atomic_write
-from pipeline.site import front, notebooks, photographs, reference, results, table1
+from pipeline.site import front, notebooks, photographs, reference, results
 from pipeline.site.figures import FIGURES
 from pipeline.site.moving import FOLDER
 from pipeline.site.stage import ROOT, Stage

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from infomax_nb.names import in_words
+from infomax_nb.names import in_words, listed, setting
 from infomax_nb.networks import pretrained
 from pipeline.claims import Claim, claims, summary
 from pipeline.copies import data_note
@@ -17,7 +17,6 @@ from pipeline.site.figures import CENTRAL, FIGURES, PaperFigure
 from pipeline.site.markdown import escape, page
 from pipeline.site.results import REPORTS, title, verdicts
 from pipeline.site.stage import ROOT
-from pipeline.site.words import listed, setting
 
 PLAYGROUND = "docs/playground"  # stands with the notebooks
 # Pages for those who use the project, in this order; pages that are not here follow in "How it is

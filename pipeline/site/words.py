@@ -31,37 +31,3 @@ def column_in_words(name: str) -> str:
     ('linear head, top-1 (%)', 'ratio, ours less it')
     """
     return COLUMNS.get(name, in_words(name).replace("_", " "))
-
-
-def listed(items: list[str]) -> str:
-    """The items with commas, and `and` before the last.
-
-    >>> listed(["0", "1", "2"])
-    '0, 1 and 2'
-    """
-    *others, last = items
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def setting(records: list[dict]) -> str:
-    """What was trained, in words: data, images, epochs, network, seeds.
-
-    Args:
-        records: the runs' records, as in `records.json`; what they differ in is listed.
-    """
-
-    def values(field: str) -> list:
-        occurring = [record["config"].get(field) for record in records if "config" in record]
-        return sorted(set(occurring) - {None})
-
-    if not values("dataset"):
-        return ""
-    images = sorted({record["images"] for record in records if "images" in record})
-    parts = [listed([in_words(name) for name in values("dataset")])]
-    if images:
-        parts.append(listed([f"{number:,}" for number in images]) + " training images")
-    parts.append(listed([str(number) for number in values("epochs")]) + " epochs")
-    parts.append(listed([in_words(name) for name in values("backbone")]))
-    seeds = values("seed")
-    parts.append(f"seed{'s' if len(seeds) > 1 else ''} {listed(list(map(str, seeds)))}")
-    return ", ".join(parts)

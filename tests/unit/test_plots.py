@@ -14,7 +14,6 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from infomax_nb import plots
-from infomax_nb.analysis import sphere
 from infomax_nb.data import glyphs
 
 NOWHERE = "\U0010fffd"  # a private letter, which no font here has
@@ -144,7 +143,7 @@ def test_names_in_letters_that_are_not_there_print_no_warning():
     assert done.stdout == ""
 
 
-# --- Pictures with maps, and the sphere -----------------------------------------------------------
+# --- Pictures with maps ---------------------------------------------------------------------------
 
 
 def three_pictures() -> torch.Tensor:
@@ -171,14 +170,4 @@ def test_an_overlay_draws_the_outlines_of_masks_over_maps_alone():
     figure = plots.overlay(three_pictures(), {"ours": torch.rand(3, 8, 8)}, masks)
     outlines = [len(axis.collections) for axis in figure.axes]
     assert outlines == [0, 0, 0, 1, 1, 1]
-    plt.close(figure)
-
-
-def test_the_sphere_shows_points_of_its_near_half():
-    points = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [-1, 0, 0]], dtype=torch.float64)
-    figure, axes = plt.subplots(1, 2)
-    sphere.draw_sphere(axes, points, [1, 10])
-    assert [axis.get_title() for axis in axes] == ["κ = 1", "κ = 10"]
-    (line,) = axes[0].lines
-    assert line.get_xydata().tolist() == [[0, 0], [0.6, 0]]
     plt.close(figure)

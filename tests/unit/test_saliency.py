@@ -25,6 +25,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.representation import inputs
 from infomax_nb.evaluation.verdicts import paired_interval
 from infomax_nb.models import backbone
+from infomax_nb.views import MultiView, dino_views
 
 
 def pictures(n: int, *size: int) -> torch.Tensor:
@@ -124,21 +125,79 @@ def gradient_at_map(net: nn.Sequential, areas: torch.Tensor, target) -> torch.Te
     return torch.autograd.grad(target(z, z.detach()).sum(), areas)[0]
 
 
+def cam_by_hand(areas: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """ReLU(sum_k w_k A_k), enlarged and stretched; w_k is the gradient's mean over the map A_k."""
+    weights = gradient.mean((2, 3), keepdim=True)
+    cam = (weights * areas).sum(1).clamp(min=0).detach()
+    large = interpolate(stretched(cam)[:, None], (32, 32), mode="bilinear")[:, 0]
+    return stretched(large)
+
+
 def test_grad_cam_is_the_formula():
-    """ReLU(sum_k w_k A_k), w_k the mean of d(z.z')/dA_k over the map, in float64; one copy, no
-    noise."""
+    """With w_k the mean of d(z.z')/dA_k, in float64; one copy, no noise."""
     net = two_parts()
     images = pictures(4, 32, 32)
     found = smooth_grad_cam(net, images, "0", noise=0, copies=1)
 
     net = net.double()
     areas = net[0](next(inputs(images)).double())
-    gradient = gradient_at_map(net, areas, torch.mul)
-    weights = gradient.mean((2, 3), keepdim=True)
-    cam = (weights * areas).sum(1).clamp(min=0).detach()
-    large = interpolate(stretched(cam)[:, None], (32, 32), mode="bilinear")[:, 0]
-    assert torch.allclose(found.double(), stretched(large), atol=2e-4)  # OpenCV's: 11 bits
+    expected = cam_by_hand(areas, gradient_at_map(net, areas, torch.mul))
+    assert torch.allclose(found.double(), expected, atol=2e-4)  # OpenCV's: 11 bits
     assert found.std() > 0.1
+
+
+def test_the_length_is_the_target_by_default():
+    """d(z.z')/dA is the gradient of half the squared length, and `length` is the default."""
+    net = two_parts().double()
+    areas = net[0](next(inputs(pictures(4, 32, 32))).double())
+    half_square = gradient_at_map(net, areas, lambda z, _: z.square().sum() / 2)
+    assert torch.allclose(gradient_at_map(net, areas, torch.mul), half_square, atol=1e-14)
+    net = net.float()
+    images = pictures(2, 32, 32)
+    assert torch.equal(maps(net, images), smooth_grad_cam(net, images, target="length"))
+
+
+def test_the_cosine_with_another_view():
+    """d cos(z, c)/dz = (c/|c| - cos(z, c) z/|z|)/|z|, which is orthogonal to z; c is the embedding
+    of the global view that the seed draws."""
+    net = two_parts()
+    images = pictures(4, 32, 32)
+    options = {"noise": 0, "copies": 1, "target": "another view"}
+    found = smooth_grad_cam(net, images, "0", seed=7, **options)
+
+    net = net.double()
+    (view,) = MultiView(dino_views(32)[:1])(images, torch.Generator().manual_seed(7))
+    towards = nn.functional.normalize(net(view.double()), dim=1).detach()
+    areas = net[0](next(inputs(images)).double()).detach().requires_grad_()
+    z = net[1](areas)
+    length = z.norm(dim=1, keepdim=True)
+    cosine = (z * towards).sum(1, keepdim=True) / length
+    pull = ((towards - cosine * z / length) / length).detach()
+    assert (pull * z).sum(1).abs().max() < 1e-12
+    (gradient,) = torch.autograd.grad(z, areas, pull)
+    assert torch.allclose(found.double(), cam_by_hand(areas, gradient), atol=2e-4)
+    assert not torch.equal(found, smooth_grad_cam(net.float(), images, "0", seed=8, **options))
+
+
+def test_each_noisy_copy_has_its_own_view():
+    """And the noise is that of the other target."""
+    net = two_parts()
+    images = pictures(2, 32, 32)
+    inputs_seen: list = []
+    net.register_forward_hook(lambda _, given, __: inputs_seen.append(given[0].detach().clone()))
+    smooth_grad_cam(net, images, copies=3)
+    alone = inputs_seen[1:]
+    inputs_seen.clear()
+    smooth_grad_cam(net, images, copies=3, target="another view")
+    views = inputs_seen[1::2]
+    assert len(alone) == len(views) == 3
+    assert all(torch.equal(*both) for both in zip(alone, inputs_seen[2::2], strict=True))
+    assert not torch.equal(views[0], views[1])
+
+
+def test_an_unknown_target():
+    with pytest.raises(ParameterError, match="target = 'cosine' .* length, another view"):
+        maps(two_parts(), pictures(2, 32, 32), target="cosine")
 
 
 def test_the_cosine_in_place_of_the_dot_product_has_no_gradient():

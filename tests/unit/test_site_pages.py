@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from infomax_nb.figures import table1
 from infomax_nb.methods import METHODS
-from pipeline.site import front, notebooks, results, table1, words
+from infomax_nb.names import setting
+from pipeline.site import front, notebooks, results, words
 from pipeline.site.figures import CENTRAL, FIGURES
 from pipeline.site.stage import Stage
 
@@ -56,8 +58,8 @@ def test_a_setting_in_words():
     config = {"dataset": "cifar10", "epochs": 10, "backbone": "resnet_small"}
     records = [{"images": 5000, "config": {**config, "seed": seed}} for seed in (1, 0)]
     expected = "CIFAR-10, 5,000 training images, 10 epochs, small ResNet, seeds 0 and 1"
-    assert words.setting(records) == expected
-    assert words.setting([{"cpu": "any"}]) == ""
+    assert setting(records) == expected
+    assert setting([{"cpu": "any"}]) == ""
 
 
 def test_words_do_not_touch_parts_of_names():

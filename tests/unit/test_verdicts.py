@@ -16,13 +16,15 @@ from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import (
-    against_one,
     by_seed,
     condition_correlation,
     epochs_to_stall,
+    equivalence_power,
     equivalent,
     interval_text,
+    paired_differences,
     paired_interval,
+    seeds_to_decide,
     spearman_within,
     stall_prediction,
     stalls,
@@ -150,19 +152,42 @@ def test_a_prediction_is_correlated_at_each_epoch_but_the_last_two():
     assert table.loc["within κ", 2] == within
 
 
-def test_a_beta_is_compared_with_its_twin_at_one():
-    """Two seeds of one κ at one epoch; β = 2 has no run of the second seed."""
-    rows = pd.DataFrame({"beta": [1, 1, 0.5, 0.5, 2], "seed": [0, 1, 0, 1, 0]})
-    rows = rows.assign(kappa=10.0, epoch=5, linear_top1=[40.0, 44.0, 41.0, 47.0, 30.0])
-    table = against_one(rows)
-    assert table.index.tolist() == [(10.0, 5)]
-    assert table[0.5].item() == interval_text([1, 3], count=False)
-    assert table[2].item() == "−10.0"
+def test_runs_are_compared_pair_by_pair_at_each_epoch():
+    """Two seeds of κ = 1 and 10; κ = 20 has no run of the second seed, κ = 5 none at all."""
+    rows = pd.DataFrame({"kappa": [1.0, 1, 10, 10, 20], "seed": [0, 1, 0, 1, 0]})
+    early = rows.assign(epoch=1, linear_top1=[10.0, 14.0, 10.0, 20.0, 7.0])
+    late = rows.assign(epoch=2, linear_top1=[40.0, 44.0, 41.0, 47.0, 30.0])
+    pairs = iter([(10, 1), (20, 10), (5, 1)])
+    table = paired_differences(pd.concat([early, late]), "kappa", pairs, epochs=[2, 1])
+    assert table.index.tolist() == ["10 less 1", "20 less 10"] * 2
+    assert table.series.tolist() == ["after epoch 2"] * 2 + ["after epoch 1"] * 2
+    assert table["mean"].tolist() == [2, -11, 3, -3]
+    expected = stats.ttest_rel([41, 47], [40, 44]).confidence_interval()
+    assert table.low.iloc[0] == pytest.approx(expected.low)
+    assert table.high.iloc[0] == pytest.approx(expected.high)
+    assert table.low.isna().tolist() == [False, True, False, True]
 
 
-def test_without_another_beta_there_is_nothing_to_compare():
-    rows = pd.DataFrame({"beta": [1.0], "seed": [0], "kappa": [10.0], "epoch": [1]})
-    assert against_one(rows.assign(linear_top1=5.0)).empty
+def test_without_another_value_there_is_nothing_to_compare():
+    rows = pd.DataFrame({"beta": [1.0], "epoch": [1], "linear_top1": [5.0]})
+    assert paired_differences(rows, "beta", [(2, 1)], [1]).empty
+
+
+@pytest.mark.parametrize(("seeds", "deviation"), [(2, 0.3), (3, 0.67), (6, 0.67), (12, 2.0)])
+def test_the_power_of_equivalence_is_that_of_drawn_runs(seeds, deviation):
+    """4,000 draws of the differences, each judged by `equivalent`."""
+    draws = np.random.default_rng(0).normal(0, deviation, (4000, seeds))
+    share = np.mean([equivalent(differences) == "equivalent" for differences in draws])
+    assert equivalence_power(seeds, deviation) == pytest.approx(share, abs=0.025)
+
+
+def test_the_seeds_to_decide_are_the_fewest_that_suffice():
+    needed = seeds_to_decide(0.67)
+    assert equivalence_power(needed, 0.67) >= 0.8 > equivalence_power(needed - 1, 0.67)
+    assert seeds_to_decide(0.67 * 5, margin=5) == needed  # in another unit
+    assert seeds_to_decide(0.001) == 2
+    # many seeds: the t and the normal distribution agree, (z(0.95) + z(0.9))² σ²
+    assert seeds_to_decide(5.0) == pytest.approx(25 * (1.6449 + 1.2816) ** 2, rel=0.02)
 
 
 def test_a_correlation_over_conditions_is_of_their_means():
@@ -369,6 +394,15 @@ def test_the_projectors_width():
     glyphs = metrics("projector_glyphs")
     ends = glyphs[glyphs.epoch == glyphs.epoch.max()].set_index("proj_dim").linear_top1
     assert f"{ends[128]:.1f}% at 128, {ends[4096]:.1f}% at 4096" in text("05")
+    scatter = by_seed(rows, "proj_dim")[[128, 4096]].diff(axis=1)[4096].std()
+    assert seeds_to_decide(scatter) == 6
+    assert "Six seeds of both widths would decide it" in text("05")
+    used = glyphs.groupby("proj_dim").projection_rank.last().round()
+    assert used.tolist() == [15, 23, 23]
+    assert "fill 15 directions at D = 128 and 23 at D = 512 and 4096" in text("05")
+    spread = glyphs.kernel_spread.round(1)
+    assert set(spread) == {4.1, 4.2}
+    assert "to 4.1 or 4.2 at *every* width" in text("05")
     linear = by_seed(rows, "proj_dim")
     assert f"{interval(linear[4096] - linear[128])} from 128 to 4096" in text("README.md")
 

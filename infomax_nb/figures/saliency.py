@@ -1,0 +1,98 @@
+"""What notebook 06 draws of its own: two targets, series for forest plots, ratios by stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from infomax_nb.figures.intervals import MARKERS
+from infomax_nb.names import in_words
+
+Z = (2.4, 0.9)  # an embedding in two dimensions
+OTHER = (1.1, 2.0)  # that of another view
+
+
+def two_targets() -> Figure:
+    """Where each target's gradient moves an embedding: outwards, or around towards another."""
+    figure, axis = plt.subplots(figsize=(9.5, 4.4), layout="constrained")
+    z = np.array(Z)
+    other = np.array(OTHER)
+    length = np.linalg.norm(z)
+    towards = other / np.linalg.norm(other)
+    pull = towards - (towards @ z) * z / length**2
+    angles = np.linspace(-0.15, 1.45, 100)
+    axis.plot(length * np.cos(angles), length * np.sin(angles), color="0.35", ls="--", lw=1.2)
+    axis.text(-0.05, 2.62, "all embeddings as long as z", color="0.35")
+    _arrow(axis, (0, 0), z, "0.35", "z, the image", (12, -16))
+    _arrow(axis, (0, 0), other, "0.35", "another view", (-88, 4))
+    _arrow(axis, z, 1.35 * z, "C0", "target “length”: outwards, along z")
+    _arrow(axis, z, z + 1.2 * pull, "C1", "target “another view”: around, towards it")
+    axis.set(xlim=(-0.3, 6.3), ylim=(-0.2, 2.8), aspect="equal", xticks=[], yticks=[])
+    axis.axis("off")
+    return figure
+
+
+def _arrow(axis: Axes, start, end, colour: str, text: str, offset=(8, 2)) -> None:
+    """An arrow with a text at its end, `offset` points away."""
+    look = {"arrowstyle": "-|>", "color": colour, "lw": 2.2, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", end, start, arrowprops=look)
+    axis.annotate(text, end, offset, textcoords="offset points", color=colour)
+
+
+def series(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """A panel of a forest plot: each table is a series, its rows are named in words.
+
+    Args:
+        tables: for each series, a table with `mean`, `low` and `high`, indexed by name.
+        names: the rows that are shown, in this order; a table may lack some.
+    """
+    parts = []
+    for kind, table in tables.items():
+        rows = table.loc[[name for name in names if name in table.index]]
+        parts.append(rows.assign(series=kind))
+    return pd.concat(parts)[["mean", "low", "high", "series"]].rename(index=in_words)
+
+
+def single(values: pd.Series) -> pd.DataFrame:
+    """Values as means without intervals."""
+    return pd.DataFrame({"mean": values, "low": float("nan"), "high": float("nan")})
+
+
+def by_stage(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """The ratio over the stage that the map is drawn from; a panel for each table.
+
+    Args:
+        tables: for each panel's title, ratios with a row for each stage, shallow to deep, and a
+            column for each network.
+    """
+    options: dict[str, Any] = {
+        "figsize": (9.5, 4.2),
+        "squeeze": False,
+        "sharey": True,
+        "layout": "constrained",
+    }
+    figure, (axes,) = plt.subplots(1, len(tables), **options)
+    for axis, (name, table) in zip(axes, tables.items(), strict=True):
+        for number, network in enumerate(table):
+            _line(axis, table[network].astype(float), number)
+        axis.axhline(1, color="0.35", ls="--", label="uniform map")
+        axis.set_title(name)
+        axis.set_xlabel("stage, from shallow to deep")
+    axes[0].set_ylabel("saliency on the object, times chance")
+    handles, labels = axes[0].get_legend_handles_labels()
+    outside: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
+    figure.legend(handles, labels, ncols=len(labels), **outside)
+    return figure
+
+
+def _line(axis: Axes, values: pd.Series, number: int) -> None:
+    look: dict[str, Any] = {
+        "color": f"C{number}",
+        "marker": MARKERS[number],
+        "label": in_words(values.name),
+    }
+    axis.plot(values.index, values, ms=7, **look)

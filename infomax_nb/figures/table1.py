@@ -1,0 +1,131 @@
+"""The paper's Table 1 as a dot plot: each row as printed, and ours where something was run."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from infomax_nb.files import project_root
+from infomax_nb.names import in_words, setting
+
+REPORTS = project_root() / "reports"
+# The paper's data sets in the order of its table, and the small result nearest to each.
+OURS = {
+    "STL-10": None,
+    "CIFAR-10": "methods_cifar10",
+    "LC-25000": "methods_lc25000_groups",
+    "IM-1000": None,
+    "IM-100": None,
+}
+# What the images of ours were, where that is not the whole data set.
+PART = {"LC-25000": "lung half, groups held out, "}
+MEASURES = {"linear_top1": "o", "knn_top1": "s"}
+ABOVE = {
+    "linear_top1": 0.13,
+    "knn_top1": -0.13,
+}  # of the row's middle, so that marks are seen apart
+# Colour and face of the marks.
+LOOKS = {"the paper": ("C0", "C0"), "small run": ("C1", "white"), "same budget": ("C2", "C2")}
+
+# --- Numbers ----------------------------------------------------------------------------------
+
+
+def paper_rows() -> pd.DataFrame:
+    """The paper's numbers, percent, with a `row` that names method and network.
+
+    Where `make table1` has run a row, `seeds` is above 0 and `measured_…` are its accuracies.
+    """
+    made = [path for path in sorted(REPORTS.glob("table1_*.csv")) if "-" not in path.name]
+    tables = [pd.read_csv(path) for path in [*made, REPORTS / "paper_table1.csv"]]
+    table = pd.concat(tables, ignore_index=True).drop_duplicates("params")
+    vit = table.backbone.str.startswith("VIT")
+    names = table.method + vit.map({True: ", ViT", False: ""})
+    seeds = table.get("seeds", pd.Series(0, table.index)).fillna(0)
+    return table.assign(row=names, seeds=seeds)
+
+
+def our_rows(result: str) -> pd.DataFrame:
+    """Mean and standard deviation over seeds after the last epoch, by the paper's row."""
+    metrics = pd.read_csv(REPORTS / result / "metrics.csv")
+    last = metrics[metrics.epoch == metrics.epoch.max()]
+    table = last.groupby("method")[list(MEASURES)].agg(["mean", "std"])
+    return table.rename(index=_row_of)
+
+
+def _row_of(method: str) -> str:
+    """The paper's name for a method."""
+    words = in_words(method)
+    return words[0].upper() + words[1:]
+
+
+# --- The figure -------------------------------------------------------------------------------
+
+
+def draw() -> Figure:
+    """A panel for each data set: filled marks are the paper's, hollow ones our small runs.
+
+    Rows that were run at the paper's budget get filled marks of another colour.
+    """
+    paper = paper_rows()
+    heights = [len(paper[paper.dataset == name]) for name in OURS]
+    options: dict[str, Any] = {"figsize": (9.5, 9.5), "layout": "constrained"}
+    figure, axes = plt.subplots(len(OURS), sharex=True, height_ratios=heights, **options)
+    for axis, (dataset, result) in zip(axes, OURS.items(), strict=True):
+        draw_panel(axis, paper[paper.dataset == dataset], result)
+        axis.set_title(title(dataset, result), loc="left")
+    axes[-1].set_xlabel("test accuracy, top-1 (%)")
+    figure.legend(handles=list(legend(paper)), loc="outside upper center", ncols=2)
+    return figure
+
+
+def title(dataset: str, result: str | None) -> str:
+    """A panel's title: the data set, and what of ours is in the panel."""
+    if result is None:
+        return f"{dataset} (not run here)"
+    records = json.loads((REPORTS / result / "records.json").read_text())
+    runs = setting(records).partition(", ")[2].replace("training images", "images")
+    return f"{dataset} (here: {PART.get(dataset, '')}{runs})"
+
+
+def draw_panel(axis: Axes, paper: pd.DataFrame, result: str | None) -> None:
+    """Draw the rows of one data set, from above in the table's order."""
+    rows = paper.row.tolist()
+    places = {row: -place for place, row in enumerate(rows)}
+    same_budget = paper[paper.seeds > 0]
+    for measure, marker in MEASURES.items():
+        above = ABOVE[measure]
+        axis.plot(paper[measure], paper.row.map(places) + above, marker, **_look("the paper"))
+        if len(same_budget):
+            measured = same_budget[f"measured_{measure}"]
+            heights = same_budget.row.map(places) + above
+            axis.plot(measured, heights, marker, **_look("same budget"))
+    if result is not None:
+        ours = our_rows(result)
+        ours = ours[ours.index.isin(rows)]
+        heights = ours.index.map(places)
+        for measure, marker in MEASURES.items():
+            mean = ours[measure]["mean"]
+            error = ours[measure]["std"].fillna(0)
+            bars: dict[str, Any] = {"fmt": marker, "elinewidth": 2, **_look("small run")}
+            axis.errorbar(mean, heights + ABOVE[measure], xerr=error, **bars)
+    axis.set_yticks(list(places.values()), rows)
+    axis.set_ylim(-len(rows) + 0.4, 0.6)
+
+
+def _look(who: str) -> dict[str, Any]:
+    colour, face = LOOKS[who]
+    return {"color": colour, "mfc": face, "ms": 6.5, "ls": "none"}
+
+
+def legend(paper: pd.DataFrame) -> Iterator[Line2D]:
+    """A handle for each kind of marks that is drawn."""
+    words = {"linear_top1": "linear head", "knn_top1": "k-NN"}
+    kinds = LOOKS if (paper.seeds > 0).any() else {"the paper", "small run"}
+    for who in [name for name in LOOKS if name in kinds]:
+        for measure, marker in MEASURES.items():
+            yield Line2D([], [], marker=marker, label=f"{who}, {words[measure]}", **_look(who))

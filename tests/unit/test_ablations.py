@@ -1,0 +1,95 @@
+"""The drawings of notebooks 03 to 05: what is drawn is what was measured."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from infomax_nb import plots
+from infomax_nb.evaluation.verdicts import equivalence_power
+from infomax_nb.figures import beta, kappa, projector
+from infomax_nb.figures.sweeps import over_recorded
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def runs(key: str, *values: float) -> pd.DataFrame:
+    """Three epochs of one run for each value, whose accuracy is ten times the epoch plus it."""
+    rows = [
+        {"run": f"run{value:g}", key: value, "seed": 0, "epoch": epoch}
+        for value in values
+        for epoch in (1, 2, 3)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(linear_top1=10.0 * table.epoch + table[key])
+
+
+def thick(axis) -> list:
+    return [line for line in axis.lines if line.get_linewidth() >= 3]
+
+
+def test_what_a_reader_trained_lies_over_what_was_recorded():
+    table = runs("kappa", 0.1, 1, 10)
+    figure = over_recorded(table, {"run10"}, ["linear_top1"], "kappa", "a title")
+    (line,) = thick(figure.axes[0])
+    assert line.get_ydata().tolist() == [20, 30, 40]
+    assert line.get_color() == plots.shades([0.1, 1, 10])[10]
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts == ["0.1", "1", "10", "yours (10)"]
+
+
+def test_where_all_is_the_readers_own_nothing_is_thick():
+    table = runs("kappa", 0.1, 1)
+    figure = over_recorded(table, {"run0.1", "run1"}, ["linear_top1"], "kappa")
+    assert not thick(figure.axes[0])
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts == ["0.1", "1"]
+
+
+def test_one_kappa_stands_in_front():
+    few = runs("kappa", 1, 10)
+    results = {"few": few, "more": runs("kappa", 1, 10, 20), "others": runs("kappa", 2)}
+    figure = kappa.at_kappa(10, results)
+    kernel, *panels = figure.axes
+    assert len(kernel.lines) == 4
+    assert [len(axis.lines) for axis in panels] == [2, 3, 1]
+    assert [len(thick(axis)) for axis in figure.axes] == [1, 1, 1, 0]
+    assert thick(panels[0])[0].get_ydata().tolist() == [20, 30, 40]
+    assert panels[2].get_title() == "others: none at this κ"
+
+
+def test_a_correlation_is_drawn_over_the_epochs():
+    table = runs("kappa", 1, 10).assign(nn_positive=0.1, still=5.0)
+    rho = pd.DataFrame({1: [0.8, -0.1], 2: [0.9, 0.2]}, index=["over all runs", "within κ"])
+    left, right = kappa.groups_and_all(table, rho, epoch=2).axes
+    assert len(left.collections) == 2
+    assert [line.get_ydata().tolist() for line in right.lines[:2]] == [[0.8, 0.9], [-0.1, 0.2]]
+
+
+def test_a_line_for_each_epoch_over_beta():
+    table = runs("beta", 0.5, 1, 2).assign(kappa=10.0)
+    (axis,) = beta.over_ratio(table[table.epoch != 2], "linear_top1").axes
+    assert [line.get_ydata().tolist() for line in axis.lines[:2]] == [
+        [10.5, 11, 12],
+        [30.5, 31, 32],
+    ]
+    table = runs("beta", 0.5, 1).assign(kappa=10.0, mi_held_out=0.3)
+    points = beta.against_information(table[table.epoch == 3], "linear_top1").axes[0].collections
+    assert [each.get_offsets().tolist() for each in points] == [[[0.3, 30.5]], [[0.3, 31.0]]]
+
+
+def test_the_projectors_drawings_show_their_numbers():
+    table = pd.DataFrame({"kernel_spread": [2.0, 4.0, 1.0], "projection_rank": [10.0, 20.0, 50.0]})
+    table.index = pd.Index([8, 8, 32], name="D")  # two seeds of the first width
+    left, right = projector.over_width({"after training": table}).axes
+    assert left.lines[0].get_ydata().tolist() == [3, 1]
+    assert right.lines[0].get_ydata().tolist() == [15, 50]
+    (axis,) = projector.in_band({"k-NN": pd.Series([-0.5, 0.1, 0.4])}).axes
+    band = axis.patches[0].get_extents().transformed(axis.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((-1, 1))
+    (axis,) = projector.power({"k-NN": 0.5}, most=4).axes
+    expected = [100 * equivalence_power(seeds, 0.5) for seeds in (2, 3, 4)]
+    assert axis.lines[0].get_ydata().tolist() == pytest.approx(expected)
