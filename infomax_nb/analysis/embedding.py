@@ -25,18 +25,19 @@ def moving_map(frames: Sequence[Tensor], perplexity: float = PERPLEXITY) -> list
 
     Args:
         frames: features (N, D) of the same N images, one tensor for each epoch.
-        perplexity: about how many neighbours of an image t-SNE tries to keep, less than N.
+        perplexity: about how many neighbours of an image t-SNE tries to keep; at most N / 3.
 
     Returns:
         For each epoch the places (N, 2), centred, with mean squared distance 1 from the centre.
     """
     from sklearn.manifold import TSNE  # which takes a second
 
+    most = (len(frames[0]) - 1) / 3
     places: list[np.ndarray] = []
     for features in frames:
         unit = normalize(features, dim=1).cpu().numpy()
         start = 1e-4 * places[-1] if places else "pca"
-        options = {"perplexity": perplexity, "metric": "cosine", "random_state": _SEED}
+        options = {"perplexity": min(perplexity, most), "metric": "cosine", "random_state": _SEED}
         places.append(TSNE(init=start, **options).fit_transform(unit))
     return aligned(places)
 
@@ -68,7 +69,10 @@ def _scaled(frame: np.ndarray) -> np.ndarray:
 
 
 def between(frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
-    """The frames, and `steps` - 1 between each two of them on straight lines, for a film."""
+    """For a film: the frames (N, 2), and `steps` - 1 between each two of them.
+
+    Points move on straight lines.
+    """
     shares = np.linspace(0, 1, steps, endpoint=False)
     shown = [(1 - share) * a + share * b for a, b in pairwise(frames) for share in shares]
     return [*shown, frames[-1]]

@@ -105,13 +105,16 @@ def map_stills(moving: Sequence[Movement]) -> Figure:
 
 
 def draw_map(
-    axis: Axes, places: np.ndarray, groups: np.ndarray, size: float = 22, reach: float = REACH
+    axis: Axes, places: np.ndarray, groups: np.ndarray, area: float = 22, reach: float = REACH
 ) -> None:
-    """Draw points (N, 2), each with the colour and the marker of its group."""
+    """Draw points (N, 2), each with the colour and the marker of its group.
+
+    Markers have this area, in square points; the axes reach this far from the middle.
+    """
     for number, group in enumerate(sorted(set(groups))):
         own = places[groups == group]
         look: dict[str, Any] = {"color": COLOURS[number % 8], "marker": MARKERS[number % 10]}
-        axis.scatter(own[:, 0], own[:, 1], s=size, alpha=0.8, linewidths=0, label=group, **look)
+        axis.scatter(own[:, 0], own[:, 1], s=area, alpha=0.8, linewidths=0, label=group, **look)
     limits = (-reach, reach)
     axis.set(xlim=limits, ylim=limits, xticks=[], yticks=[], aspect="equal")
 
