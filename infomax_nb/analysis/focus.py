@@ -6,10 +6,11 @@ Maps and masks are as in `saliency`; networks of one kind differ in their seed.
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+from torch import Tensor
 
 from infomax_nb.analysis.saliency import inside, interval, smooth_grad_cam
 from infomax_nb.errors import ParameterError
@@ -37,7 +38,7 @@ def mean_of_networks(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def by_stage(
-    net: nn.Module, images: Tensor, masks: Tensor, device: str = "auto"
+    net: Any, images: Tensor, masks: Tensor, device: str = "auto"
 ) -> dict[str, pd.DataFrame]:
     """`inside` of Smooth Grad-CAM from each stage of the network whose map is not a single point.
 
@@ -48,7 +49,7 @@ def by_stage(
         device: `auto`, `cpu` or `cuda`.
     """
     found = {}
-    for stage in [each["module"] for each in net.feature_info]:  # type: ignore[union-attr]
+    for stage in [each["module"] for each in net.feature_info]:
         with suppress(ParameterError):  # a map of 1×1
             found[stage] = inside(smooth_grad_cam(net, images, stage, device=device), masks)
     return found

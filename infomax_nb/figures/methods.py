@@ -51,8 +51,13 @@ def results(metrics: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     for column, words in MEASURES.items():
         mean = pd.concat([last[column].mean(), baselines[column]]).dropna()
         spread = last[column].std().reindex(mean.index)
-        ends = {"low": mean - spread, "high": mean + spread}
-        parts.append(pd.DataFrame({"mean": mean, **ends, "series": words}))
+        part = {
+            "mean": mean,
+            "low": mean - spread,
+            "high": mean + spread,
+            "series": words,
+        }
+        parts.append(pd.DataFrame(part))
     return pd.concat(parts).rename(index=in_words)
 
 
@@ -63,7 +68,11 @@ def by_rate(metrics: pd.DataFrame, column: str = "linear_top1") -> Figure:
     groups = last.groupby("method", sort=False)
     for (name, rows), marker in zip(groups, cycle(MARKERS), strict=False):
         mean = rows.groupby("lr")[column].mean()
-        look: dict[str, Any] = {"marker": marker, "ms": 7, "label": in_words(name)}
+        look: dict[str, Any] = {
+            "marker": marker,
+            "ms": 7,
+            "label": in_words(name),
+        }
         axis.plot(mean.index, mean, **look)
     rates = sorted(last.lr.unique())
     axis.set_xscale("log")

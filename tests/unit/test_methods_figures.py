@@ -23,16 +23,26 @@ def runs() -> pd.DataFrame:
 
 
 def untrained() -> pd.DataFrame:
-    columns = {"linear_top1": [12.0, 7.0, np.nan], "knn_top1": [11.0, 6.0, 5.0]}
-    return pd.DataFrame(columns, ["untrained", "raw pixels", figures.LOOK_UP])
+    rows = {
+        "untrained": [12.0, 11.0],
+        "raw pixels": [7.0, 6.0],
+        figures.LOOK_UP: [np.nan, 5.0],
+    }
+    return pd.DataFrame(rows, ["linear_top1", "knn_top1"]).T
 
 
 def test_what_was_not_trained_is_a_line():
     figure = figures.accuracy(runs(), untrained())
-    for axis, heights in zip(figure.axes, ((12, 7), (11, 6)), strict=True):
-        flat = {line.get_label(): line.get_ydata() for line in axis.lines}
-        assert [set(flat[name]) for name in ("untrained", "raw pixels")] == [{h} for h in heights]
-    texts = {text.get_text() for text in figure.axes[-1].get_legend().get_texts()}
+    heights = [
+        {"untrained": 12, "raw pixels": 7},
+        {"untrained": 11, "raw pixels": 6},
+    ]
+    for axis, expected in zip(figure.axes, heights, strict=True):
+        drawn = {line.get_label(): line for line in axis.lines}
+        for name, height in expected.items():
+            assert set(drawn[name].get_ydata()) == {height}
+    legend = figure.axes[-1].get_legend()
+    texts = {text.get_text() for text in legend.get_texts()}
     assert {"ours", "SimCLR", "untrained", "raw pixels"} <= texts
 
 
@@ -65,6 +75,9 @@ def test_equal_epochs_and_equal_compute(cost, epoch, mean):
     costs = {"infomax": cost, "simclr": 1.0}
     found = at_equal_epochs_and_compute(runs(), costs, "infomax", ["simclr"])
     both = found.set_index("series")
-    assert both.loc["equal epochs", ["epoch", "mean"]].tolist() == [2, 20]
-    assert both.loc["equal compute", ["epoch", "mean"]].tolist() == [epoch, mean]
-    assert both.loc["equal compute", ["low", "high"]].tolist() == [mean, mean]
+    at_epochs = both.loc["equal epochs"]
+    assert at_epochs.epoch == 2
+    assert at_epochs["mean"] == 20
+    at_compute = both.loc["equal compute"]
+    assert at_compute.epoch == epoch
+    assert at_compute["mean"] == at_compute.low == at_compute.high == mean
