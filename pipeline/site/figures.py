@@ -74,7 +74,7 @@ FIGURES = [
         "A smaller β has a “higher early accuracy” but “seems to get stuck”; a higher one ends "
         "higher.",
         "beta_cifar10",
-        more=("beta_glyphs", "beta_glyphs_long"),
+        more=("beta_glyphs", "beta_glyphs_long", "embedding_glyphs"),
     ),
     PaperFigure(
         6,
@@ -91,7 +91,7 @@ FIGURES = [
         "ResNet-50, ImageNet-1000; cosine similarity of ImageNet-100's class centroids",
         "“the big square in the middle corresponds to animals”, with dogs the most intense",
         "centroids_tiny_imagenet",
-        more=("centroids_glyphs",),
+        more=("centroids_glyphs", "embedding_cifar10"),
     ),
 ]
 CENTRAL = ("coarse_tiny_imagenet", "coarse_glyphs", "coarse_class_counts")  # no figure there

@@ -25,6 +25,7 @@ WORK = {
     "kappa": ("The bandwidth κ", "03_ablate_kappa"),
     "beta": ("The weight β", "04_ablate_beta"),
     "centroids": ("Class centroids", "07_centroids"),
+    "embedding": ("Maps over the epochs", "02_probe"),
 }
 DATA = {
     "cifar10": "CIFAR-10",
