@@ -49,9 +49,11 @@ def by_stage(
         device: `auto`, `cpu` or `cuda`.
     """
     found = {}
-    for stage in [each["module"] for each in net.feature_info]:
+    for stage in net.feature_info:
+        name = stage["module"]
         with suppress(ParameterError):  # a map of 1×1
-            found[stage] = inside(smooth_grad_cam(net, images, stage, device=device), masks)
+            maps = smooth_grad_cam(net, images, name, device=device)
+            found[name] = inside(maps, masks)
     return found
 
 
