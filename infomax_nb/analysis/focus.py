@@ -3,7 +3,6 @@
 Maps and masks are as in `saliency`; networks of one kind differ in their seed.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from infomax_nb.analysis.centroids import read_intervals
 from infomax_nb.analysis.saliency import inside, interval, smooth_grad_cam
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.verdicts import interval_text
 
 PARTS = ("ratio", "other", "hit")
-_INTERVAL = re.compile(r"(\S+) \((\S+) to (\S+)\)")
 
 # --- Images -----------------------------------------------------------------------------------
 
@@ -88,8 +87,7 @@ def from_brackets(texts: pd.Series) -> pd.DataFrame:
        mean   low  high
     a  1.25 -1.22  1.27
     """
-    found = texts.str.replace("−", "-").str.extract(_INTERVAL).dropna().astype(float)
-    return found.set_axis(["mean", "low", "high"], axis=1)
+    return read_intervals(texts).dropna()
 
 
 def result_table(by_seed: Mapping[str, Sequence[pd.DataFrame]], ours: str) -> pd.DataFrame:

@@ -58,13 +58,14 @@ def forest(
 
 def _draw_panel(axis: Axes, panel: pd.DataFrame, names: list[str]) -> None:
     """Draw the means of one panel; series that share a row stand a little below each other."""
-    panel = panel.reindex(columns=["mean", "low", "high", "series"])
-    kinds = panel.series.fillna("").to_numpy()
-    step = 0.6 / max(len(set(kinds)), 2)
-    for number, kind in enumerate(dict.fromkeys(kinds)):
-        rows = panel[kinds == kind]
+    series = panel.get("series", pd.Series("", panel.index)).to_numpy()
+    table = panel.reindex(columns=["mean", "low", "high"])
+    kinds = list(dict.fromkeys(series))
+    step = 0.6 / max(len(kinds), 2)
+    for number, kind in enumerate(kinds):
+        rows = table[series == kind]
         places = np.array([names.index(name) for name in rows.index], float)
-        places += step * (number - (len(set(kinds)) - 1) / 2)
+        places += step * (number - (len(kinds) - 1) / 2)
         colour = f"C{number}"
         known = rows.low.notna().to_numpy()
         axis.hlines(places[known], rows.low[known], rows.high[known], color=colour, lw=2)
