@@ -54,9 +54,9 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
 
     Args:
         described: by representation, with the columns top-1 and superclass, in percent.
-        by_chance: the share of a class's other classes that are of its superclass. Where mistakes
-            go to any other class alike, accuracies lie on the dashed line.
-        title: stands above.
+        by_chance: the share, 0 to 1, of the other classes that belong to a class's own superclass.
+            Where mistakes go to all other classes alike, accuracies lie on the dashed line.
+        title: shown above.
     """
     figure, axis = plt.subplots(figsize=(9.5, 5), layout="constrained")
     for k, (name, row) in enumerate(described.iterrows()):
@@ -77,7 +77,9 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
 
 
 def fewer_classes(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy over the number of classes: markers fitted anew, dashed the number alone.
+    """Accuracy over the number of classes: probes fitted anew, and the number's effect alone.
+
+    The former are markers, the latter dashed lines.
 
     Args:
         tables: for each panel's title, what `fewer.explained` returned.
@@ -165,7 +167,7 @@ def near_and_far(scores: pd.DataFrame, title: str = "") -> Figure:
 
     Args:
         scores: rows of `coarse.reprobe`, with columns `seed` and `probe`.
-        title: stands above.
+        title: shown above.
     """
     gaps = coarse.gaps(scores)
     named = gaps.set_index(gaps.representation.map(in_words))
@@ -190,7 +192,7 @@ def differences(found: pd.DataFrame, title: str = "") -> Figure:
     Args:
         found: what `coarse.differences` returned. The column `row` names the rows; by default they
             are the other representations.
-        title: stands above.
+        title: shown above.
     """
     by_subtree = found[found.unit == "subtree"]
     rows = by_subtree.get("row", by_subtree.other.map(in_words))
