@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
@@ -36,6 +37,14 @@ def shades(values: Sequence) -> dict[Any, str]:
     places = [0.79 * k / max(len(values) - 1, 1) for k in range(len(values))]
     colours = map(to_hex, map(plt.get_cmap("inferno"), places))
     return dict(zip(values, colours, strict=True))
+
+
+# --- Legends ----------------------------------------------------------------------------------
+
+
+def legend_beside(axis: Axes, *entries: Any, title: str | None = None) -> None:
+    """Draw a legend to the right of the axes; the entries, if any, are as in `Axes.legend`."""
+    axis.legend(*entries, title=title, loc="upper left", bbox_to_anchor=(1.02, 1))
 
 
 # --- Names ------------------------------------------------------------------------------------
@@ -215,6 +224,6 @@ def curves(
         axis.set(xlabel="epoch", ylabel=LABELS.get(column, column))
         axis.xaxis.get_major_locator().set_params(integer=True)
     if hue:
-        axes[0, -1].legend(title=LABELS.get(hue, hue), loc="upper left", bbox_to_anchor=(1.02, 1))
+        legend_beside(axes[0, -1], title=LABELS.get(hue, hue))
     figure.suptitle(title)
     return figure

@@ -23,7 +23,7 @@ from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
-from infomax_nb.evaluation.probe import untrained
+from infomax_nb.evaluation.probe import initial, untrained
 from infomax_nb.evaluation.representation import features
 from infomax_nb.figures.embedding import Movement, map_stills
 from infomax_nb.files import load_weights
@@ -102,13 +102,6 @@ def watched(run: Run, train: ImageSet, test: ImageSet, chosen: Tensor) -> Moveme
     matrices = np.stack(similarities)
     places = np.stack(moving_map(frames))
     return Movement(config.beta, places, groups, accuracy.sort_index(), matrices)
-
-
-def initial(config: TrainConfig, n_classes: int) -> Method:
-    """The method with the weights that the run started from."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
-        return build(config, n_classes)
 
 
 def after(run: Run, epoch: int, n_classes: int) -> Method:

@@ -169,13 +169,16 @@ def nearest_in_group(similarity: np.ndarray, groups: Sequence[str]) -> float:
 def cluster_tree(similarity: np.ndarray) -> np.ndarray:
     """The tree of average linkage on 1 - similarity (C, C), its leaves in the best order.
 
-    It is one of `scipy.cluster.hierarchy`, (C - 1, 4).
+    It has the form of `scipy.cluster.hierarchy`, (C - 1, 4).
     """
     return linkage(_pairs(1 - similarity), "average", optimal_ordering=True)
 
 
 def agreement(tree: np.ndarray, groups: Sequence[str], clusters: int) -> float:
-    """Adjusted Rand index of a tree, cut into so many clusters, with the groups of the classes."""
+    """How well a tree, cut into so many clusters, agrees with the groups of the classes.
+
+    It is the adjusted Rand index (Hubert and Arabie 1985): 0 is chance, 1 is the same partition.
+    """
     from sklearn.metrics import adjusted_rand_score  # takes a second
 
     return float(adjusted_rand_score(groups, fcluster(tree, clusters, "maxclust")))

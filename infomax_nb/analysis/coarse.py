@@ -130,7 +130,7 @@ def of_neighbours(
 def of_clusters(test: Tensor, truth: Tensor, superclass: Tensor) -> dict[str, float]:
     """How well clusters of unit features agree with the labels of either level.
 
-    They are those of k-means, as many as there are superclasses or classes.
+    The clusters are those of k-means, as many as there are superclasses or classes.
 
     Args:
         test: features (M, D).

@@ -16,7 +16,13 @@ from infomax_nb.analysis.coarse import expected_accuracy, reprobe
 def dealt(n_classes: int, sizes: Sequence[int], seed: int = 1) -> pd.DataFrame:
     """All classes dealt out at random into tasks of each size; what is left over takes no part.
 
-    Returns: columns `classes in it` and `classes` (sorted numbers), a row for each task.
+    Args:
+        n_classes: number of classes.
+        sizes: numbers of classes in a task.
+        seed: of the dealing.
+
+    Returns:
+        Columns `classes in it` and `classes` (sorted numbers), a row for each task.
     """
     rng = np.random.default_rng(seed)
     tasks = []

@@ -3,7 +3,6 @@
 Maps and masks are as in `saliency`; networks of one kind differ in their seed.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from infomax_nb.analysis.centroids import read_intervals
 from infomax_nb.analysis.saliency import inside, interval, smooth_grad_cam
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.verdicts import interval_text
 
 PARTS = ("ratio", "other", "hit")
-_INTERVAL = re.compile(r"(\S+) \((\S+) to (\S+)\)")
 
 # --- Images -----------------------------------------------------------------------------------
 
@@ -49,9 +48,11 @@ def by_stage(
         device: `auto`, `cpu` or `cuda`.
     """
     found = {}
-    for stage in [each["module"] for each in net.feature_info]:
+    for stage in net.feature_info:
+        name = stage["module"]
         with suppress(ParameterError):  # a map of 1×1
-            found[stage] = inside(smooth_grad_cam(net, images, stage, device=device), masks)
+            maps = smooth_grad_cam(net, images, name, device=device)
+            found[name] = inside(maps, masks)
     return found
 
 
@@ -59,10 +60,10 @@ def by_stage(
 
 
 def intervals(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Mean and 95% interval over images of `ratio`, `other` and `hit`, each with a row a name.
+    """Mean and 95% interval over images: a table each of `ratio`, `other` and `hit` (percent).
 
     Args:
-        measured: for each name a table of `on_objects`.
+        measured: for each name, which is a row, a table of `on_objects`.
     """
     columns = {part: _column(measured, part) for part in PARTS}
     return {part: interval(values) for part, values in columns.items()}
@@ -73,21 +74,25 @@ def _column(measured: Mapping[str, pd.DataFrame], part: str) -> pd.DataFrame:
 
 
 def in_brackets(values: pd.DataFrame, digits: int) -> pd.Series:
-    """Intervals (`mean`, `low`, `high`) as texts such as `1.25 (1.22 to 1.27)`."""
+    """Intervals as texts such as `1.25 (1.22 to 1.27)`.
+
+    Args:
+        values: columns `mean`, `low` and `high`.
+        digits: after the decimal point.
+    """
     form = f"{{0:.{digits}f}} ({{1:.{digits}f}} to {{2:.{digits}f}})"
     rounded = values[["mean", "low", "high"]].round(digits) + 0  # no minus before a zero
     return rounded.apply(lambda row: form.format(*row).replace("-", "−"), axis=1)
 
 
 def from_brackets(texts: pd.Series) -> pd.DataFrame:
-    """The intervals that texts of `in_brackets` say; rows of other texts are left out.
+    """The intervals in texts of `in_brackets`; rows with other texts are left out.
 
     >>> from_brackets(pd.Series({"a": "1.25 (−1.22 to 1.27)", "b": "–"}))
        mean   low  high
     a  1.25 -1.22  1.27
     """
-    found = texts.str.replace("−", "-").str.extract(_INTERVAL).dropna().astype(float)
-    return found.set_axis(["mean", "low", "high"], axis=1)
+    return read_intervals(texts).dropna()
 
 
 def result_table(by_seed: Mapping[str, Sequence[pd.DataFrame]], ours: str) -> pd.DataFrame:
@@ -112,7 +117,7 @@ def result_table(by_seed: Mapping[str, Sequence[pd.DataFrame]], ours: str) -> pd
 
 
 def _less(measured: Mapping[str, pd.DataFrame], ours: str, part: str, digits: int) -> pd.Series:
-    """`ours` less each of the others, image by image, as texts."""
+    """A part of `ours` less each of the others', image by image, as texts."""
     values = _column(measured, part)
     others = values.drop(columns=ours)
     less = others.rsub(values[ours], axis=0)

@@ -45,7 +45,7 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
         RunError: memory runs out.
     """
     device = resolve(config.device)[0]
-    net = _initial(config, len(train.classes)).backbone
+    net = initial(config, len(train.classes)).backbone
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
@@ -56,7 +56,7 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
 
 def untrained_method(config: TrainConfig, n_classes: int) -> Method:
     """The method as it is before its first step: BatchNorm takes the statistics of each batch."""
-    method = _initial(config, n_classes)
+    method = initial(config, n_classes)
     for layer in method.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.running_mean = None
@@ -64,8 +64,8 @@ def untrained_method(config: TrainConfig, n_classes: int) -> Method:
     return method.eval()
 
 
-def _initial(config: TrainConfig, n_classes: int) -> Method:
-    """The method with the initial weights of the run's seed."""
+def initial(config: TrainConfig, n_classes: int) -> Method:
+    """The method with the weights that a run of this configuration starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
         return build(config, n_classes)

@@ -97,10 +97,10 @@ def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0)
 
 
 def seeds_to_decide(deviation: float, margin: float = 1.0, power: float = 0.8) -> int:
-    """The fewest seeds with which `equivalent` says so, with probability `power`, where it is true.
+    """The fewest seeds that show equal conditions `equivalent` with probability `power`.
 
-    True means here that the two conditions do not differ at all. The standard deviation is taken
-    as known, which it never is.
+    Equal means that the two conditions do not differ at all. The standard deviation is taken as
+    known, which it never is.
 
     Args:
         deviation: standard deviation of the paired differences, above 0.
@@ -114,7 +114,7 @@ def seeds_to_decide(deviation: float, margin: float = 1.0, power: float = 0.8) -
 
 
 def equivalence_power(seeds: int, deviation: float, margin: float = 1.0) -> float:
-    """The probability that `equivalent` says so where two conditions do not differ.
+    """The probability that `equivalent` finds two conditions equivalent that do not differ.
 
     It is the probability that the 90% interval of a mean of normal differences lies within the
     margins. Mean and deviation of a sample are independent, so it is averaged over 2,000 quantiles
@@ -135,7 +135,7 @@ def paired_differences(
     epochs: Iterable[int],
     column="linear_top1",
 ) -> pd.DataFrame:
-    """What runs with one value exceed those with another by, paired by seed, for a forest plot.
+    """By how much runs with one value exceed those with another, paired by seed, for `forest`.
 
     Args:
         metrics: rows of runs, which differ in `key`, their seed and the epoch.
@@ -233,9 +233,15 @@ def stalls(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def stall_prediction(metrics: pd.DataFrame, column: str = "nn_positive") -> pd.DataFrame:
-    """Spearman's ρ of a column and what a run has `still` to gain, at each epoch but the last two.
+    """Spearman's ρ of a column and what a run has still to gain, at each epoch but the last two.
 
-    Rows are `over all runs` and `within κ`, where κ's mean is subtracted. Columns are epochs.
+    Args:
+        metrics: rows of runs, with kappa, epoch, the column, and `still`, the points that
+            `still_to_gain` gives.
+        column: the column.
+
+    Returns:
+        Rows `over all runs` and `within κ`, where κ's mean is subtracted; columns are epochs.
     """
     rho = {}
     for epoch, rows in metrics[metrics.epoch < metrics.epoch.max() - 1].groupby("epoch"):

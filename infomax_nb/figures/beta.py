@@ -1,12 +1,11 @@
 """What notebook 04 draws: accuracy over the weights' ratio, and against information."""
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from infomax_nb import plots
+from infomax_nb.figures.axes import log_ticks, panels
 from infomax_nb.figures.intervals import MARKERS
 
 
@@ -19,20 +18,19 @@ def over_ratio(metrics: pd.DataFrame, column: str, title: str = "") -> Figure:
         title: shown above all panels.
     """
     kernels = sorted(metrics.kappa.unique())
-    options: dict[str, Any] = {"sharey": True, "squeeze": False, "layout": "constrained"}
-    figure, (axes,) = plt.subplots(1, len(kernels), figsize=(9.5, 4.2), **options)
+    figure, axes = panels(len(kernels), 4.2)
     colours = plots.shades(sorted(metrics.epoch.unique()))
     for axis, kappa in zip(axes, kernels, strict=True):
-        at = metrics[metrics.kappa == kappa].groupby(["epoch", "beta"])[column].mean()
+        runs = metrics[metrics.kappa == kappa]
+        means = runs.groupby(["epoch", "beta"])[column].mean()
         for marker, (epoch, colour) in zip(MARKERS, colours.items(), strict=False):
-            look = {"color": colour, "marker": marker, "lw": 2, "ms": 7}
-            axis.plot(at[epoch], label=f"after epoch {epoch}", **look)
+            (line,) = axis.plot(means[epoch], color=colour, marker=marker)
+            line.set(linewidth=2, markersize=7, label=f"after epoch {epoch}")
         axis.axvline(1, color="0.4", ls=":")
-        ratios = list(at.index.unique("beta"))
-        axis.set(xscale="log", xlabel=f"β/α at κ = {kappa:g}", ylabel=plots.LABELS[column])
-        axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
-        axis.minorticks_off()
-    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+        log_ticks(axis, means.index.unique("beta"))
+        axis.set_xlabel(f"β/α at κ = {kappa:g}")
+        axis.set_ylabel(plots.LABELS[column])
+    plots.legend_beside(axes[-1])
     figure.suptitle(title)
     return figure
 
@@ -47,12 +45,16 @@ def against_information(last: pd.DataFrame, column: str, title: str = "") -> Fig
     """
     figure, axis = plt.subplots(figsize=(9.5, 4.2), layout="constrained")
     colours = plots.shades(sorted(last.beta.unique()))
-    markers = dict(zip(sorted(last.kappa.unique()), MARKERS * 4, strict=False))
+    kernels = sorted(last.kappa.unique())
+    markers = dict(zip(kernels, MARKERS * 4, strict=False))
     for (beta, kappa), rows in last.groupby(["beta", "kappa"]):
-        name = f"β = {beta:g}" if len(markers) == 1 else f"β = {beta:g}, κ = {kappa:g}"
+        name = f"β = {beta:g}"
+        if len(kernels) > 1:
+            name += f", κ = {kappa:g}"
         look = {"color": colours[beta], "marker": markers[kappa], "s": 110}
         axis.scatter(rows.mi_held_out, rows[column], label=name, **look)
-    axis.set(xlabel="mutual information at κ = 10, held-out images (nats)")
-    axis.set(ylabel=plots.LABELS[column], title=title)
-    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    axis.set_xlabel("mutual information at κ = 10, held-out images (nats)")
+    axis.set_ylabel(plots.LABELS[column])
+    axis.set_title(title)
+    plots.legend_beside(axis)
     return figure

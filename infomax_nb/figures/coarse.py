@@ -12,6 +12,7 @@ from torch import Tensor
 
 from infomax_nb import plots
 from infomax_nb.analysis import coarse
+from infomax_nb.figures.axes import log_ticks, panels, shared_legend
 from infomax_nb.figures.intervals import MARKERS, forest
 from infomax_nb.names import in_words
 
@@ -53,9 +54,9 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
 
     Args:
         described: by representation, with the columns top-1 and superclass, in percent.
-        by_chance: the share of a class's other classes that are of its superclass. Where mistakes
-            go to any other class alike, accuracies lie on the dashed line.
-        title: stands above.
+        by_chance: the share, 0 to 1, of the other classes that belong to a class's own superclass.
+            Where mistakes go to all other classes alike, accuracies lie on the dashed line.
+        title: shown above.
     """
     figure, axis = plt.subplots(figsize=(9.5, 5), layout="constrained")
     for k, (name, row) in enumerate(described.iterrows()):
@@ -68,7 +69,7 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
     axis.set_xlim(0, 100)
     axis.set_ylim(0, 102)
     axis.set(title=title, xlabel="k-NN, class (%)", ylabel="k-NN, superclass (%)")
-    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    plots.legend_beside(axis)
     return figure
 
 
@@ -76,7 +77,9 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
 
 
 def fewer_classes(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy over the number of classes: markers fitted anew, dashed the number alone.
+    """Accuracy over the number of classes: probes fitted anew, and the number's effect alone.
+
+    The former are markers, the latter dashed lines.
 
     Args:
         tables: for each panel's title, what `fewer.explained` returned.
@@ -90,33 +93,18 @@ def fewer_classes(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axis.plot([], [], "--", color="0.3", label="the number alone")
         axis.set_xlabel("classes in the task")
         axis.set_ylim(0, 102)
-        _count(axis, table.classes)
-    _legend_below(figure, axes)
+        log_ticks(axis, sorted(table.classes.unique()))
+    shared_legend(figure, axes[0], 5)
     return figure
 
 
 def _panels_of_counts(titles: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
     """Panels side by side for accuracies over a number of classes."""
-    options: dict[str, Any] = {"layout": "constrained", "squeeze": False, "sharey": True}
-    figure, (axes,) = plt.subplots(1, len(titles), figsize=(9.5, 4.8), **options)
+    figure, axes = panels(len(titles), 4.8)
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
     axes[0].set_ylabel("linear probe, top-1 (%)")
     return figure, axes
-
-
-def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend for all panels."""
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
-
-
-def _count(axis: Axes, numbers: pd.Series) -> None:
-    """A logarithmic axis with these numbers of classes as its ticks."""
-    axis.set_xscale("log")
-    ticks = sorted(numbers.unique())
-    axis.set_xticks(ticks, ticks)
-    axis.minorticks_off()
 
 
 def numbers_alone(table: pd.DataFrame) -> Figure:
@@ -166,8 +154,8 @@ def class_counts(counted: pd.DataFrame) -> Figure:
             axis.fill_between(mean.index, low, high, color=f"C{k}", alpha=0.2)
         axis.set_xlabel("classes trained on")
         axis.set_ylim(bottom=0)
-        _count(axis, counted.classes)
-    _legend_below(figure, axes)
+        log_ticks(axis, sorted(counted.classes.unique()))
+    shared_legend(figure, axes[0], 5)
     return figure
 
 
@@ -179,28 +167,23 @@ def near_and_far(scores: pd.DataFrame, title: str = "") -> Figure:
 
     Args:
         scores: rows of `coarse.reprobe`, with columns `seed` and `probe`.
-        title: stands above.
+        title: shown above.
     """
     gaps = coarse.gaps(scores)
     named = gaps.set_index(gaps.representation.map(in_words))
     of_knn = named[named.probe == "k-NN"]
     heights = coarse.mean_heights(scores).rename(index=in_words)
     ratio = heights.height / heights.shuffled
-    panels = {
-        "k-NN, top-1 (%)": pd.concat(_bare(of_knn[kind], kind) for kind in ("far", "near")),
+    accuracies = [of_knn[kind].to_frame("mean").assign(series=kind) for kind in ("far", "near")]
+    tables = {
+        "k-NN, top-1 (%)": pd.concat(accuracies),
         "far − near (points)": named.rename(columns={"gap": "mean", "probe": "series"}),
-        "height / shuffled": _bare(ratio),
+        "height / shuffled": ratio.to_frame("mean"),
     }
     lines = {"far − near (points)": {"": 0}, "height / shuffled": {"": 1}}
-    figure = forest(panels, lines, (9.5, 1.9 + 0.5 * len(of_knn)))
+    figure = forest(tables, lines, (9.5, 1.9 + 0.5 * len(of_knn)))
     figure.suptitle(title)
     return figure
-
-
-def _bare(means: pd.Series, series: str = "") -> pd.DataFrame:
-    """Means without intervals, for `forest`."""
-    table = means.rename("mean").to_frame()
-    return table.assign(low=np.nan, high=np.nan, series=series)
 
 
 def differences(found: pd.DataFrame, title: str = "") -> Figure:
@@ -209,17 +192,17 @@ def differences(found: pd.DataFrame, title: str = "") -> Figure:
     Args:
         found: what `coarse.differences` returned. The column `row` names the rows; by default they
             are the other representations.
-        title: stands above.
+        title: shown above.
     """
     by_subtree = found[found.unit == "subtree"]
     rows = by_subtree.get("row", by_subtree.other.map(in_words))
     named = by_subtree.assign(row=rows).set_index("row")
     table = named.rename(columns={"gap": "mean", "probe": "series"})
-    panels = {}
+    tables = {}
     for scale in ("points", "log-odds"):
-        panels[f"difference in {scale}"] = table[table.scale == scale]
-    references = {label: {"": 0} for label in panels}
+        tables[f"difference in {scale}"] = table[table.scale == scale]
+    references = {label: {"": 0} for label in tables}
     height = 1.9 + 0.5 * table.index.nunique()
-    figure = forest(panels, references, (9.5, height))
+    figure = forest(tables, references, (9.5, height))
     figure.suptitle(title)
     return figure

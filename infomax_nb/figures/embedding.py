@@ -45,7 +45,7 @@ class Movement:
 
 
 def recorded(name: str, beta: float, reports: Path | None = None) -> Movement:
-    """The maps in `reports/<name>` of the run with this beta; `reports` is as in `report`."""
+    """The maps in `reports/<name>` of the run with this beta; `reports` as in `export_tables`."""
     folder = (reports or project_root() / "reports") / name
     rows = pd.read_csv(folder / "coordinates.csv")
     rows = rows[rows.beta == beta].sort_values(["epoch", "image"])

@@ -24,10 +24,10 @@ def forest(
 
     Args:
         panels: for each label of an x axis, a table with a row for each mean, indexed by the name
-            of its row in the plot, with the columns `mean`, `low` and `high`; without an interval
-            the last two are missing numbers, and the marker is hollow. Where several means share a
-            row, the column `series` tells them apart. Rows stand from top to bottom in the order in
-            which their names come first.
+            of its row in the plot, with the columns `mean`, `low` and `high`. Where there is no
+            interval the last two are NaN, or no columns at all, and the marker is hollow. Where
+            several means share a row, the column `series` tells them apart. Rows stand from top to
+            bottom in the order in which their names come first.
         references: for some panels, vertical lines: for each line's label, its place.
         size: width and height in inches; None for 9.5 and what the rows need.
 
@@ -58,11 +58,12 @@ def forest(
 
 def _draw_panel(axis: Axes, panel: pd.DataFrame, names: list[str]) -> None:
     """Draw the means of one panel; series that share a row stand a little below each other."""
-    series = panel["series"] if "series" in panel else pd.Series("", panel.index)
+    series = panel.get("series", pd.Series("", panel.index)).to_numpy()
+    table = panel.reindex(columns=["mean", "low", "high"])
     kinds = list(dict.fromkeys(series))
     step = 0.6 / max(len(kinds), 2)
     for number, kind in enumerate(kinds):
-        rows = panel[(series == kind).to_numpy()]
+        rows = table[series == kind]
         places = np.array([names.index(name) for name in rows.index], float)
         places += step * (number - (len(kinds) - 1) / 2)
         colour = f"C{number}"

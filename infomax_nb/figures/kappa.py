@@ -1,6 +1,6 @@
 """What notebook 03 draws: one κ in front of all others, and a correlation that groups make."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -19,25 +19,34 @@ def at_kappa(kappa: float, results: Mapping[str, pd.DataFrame]) -> Figure:
         kappa: one of the κ that occur.
         results: for each result's name its rows, with kappa, epoch and linear_top1.
     """
-    every = sorted(set().union(*(rows.kappa for rows in results.values())))
+    kappas = pd.concat([rows.kappa for rows in results.values()])
     figure, axes = plt.subplots(2, 2, figsize=(9.5, 6.4), layout="constrained")
-    degrees = np.linspace(0, 180, 361)
-    for value in every:
-        kernel = np.exp(value * (np.cos(np.radians(degrees)) - 1))
-        axes.flat[0].plot(degrees, kernel, **_look(value == kappa))
-    axes.flat[0].set(title=f"κ = {kappa:g}: the kernel", xlabel="angle between two views (degrees)")
-    axes.flat[0].set(ylabel="relative to its maximum", xticks=range(0, 181, 45))
-    for axis, (name, rows) in zip(axes.flat[1:], results.items(), strict=True):
+    first, *others = axes.flat
+    _draw_kernels(first, sorted(kappas.unique()), kappa)
+    for axis, (name, rows) in zip(others, results.items(), strict=True):
         _draw_runs(axis, rows, kappa)
-        axis.set(title=name if kappa in set(rows.kappa) else f"{name}: none at this κ")
+        occurs = kappa in set(rows.kappa)
+        axis.set_title(name if occurs else f"{name}: none at this κ")
     return figure
+
+
+def _draw_kernels(axis: Axes, kappas: Sequence[float], kappa: float) -> None:
+    degrees = np.linspace(0, 180, 361)
+    cosine = np.cos(np.radians(degrees))
+    for value in kappas:
+        axis.plot(degrees, np.exp(value * (cosine - 1)), **_look(value == kappa))
+    axis.set_title(f"κ = {kappa:g}: the kernel")
+    axis.set_xlabel("angle between two views (degrees)")
+    axis.set_ylabel("relative to its maximum")
+    axis.set_xticks(range(0, 181, 45))
 
 
 def _draw_runs(axis: Axes, rows: pd.DataFrame, kappa: float) -> None:
     means = rows.groupby(["kappa", "epoch"]).linear_top1.mean()
     for value in means.index.unique("kappa"):
         axis.plot(means[value], **_look(value == kappa))
-    axis.set(xlabel="epoch", ylabel=plots.LABELS["linear_top1"])
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(plots.LABELS["linear_top1"])
     locator: Any = axis.xaxis.get_major_locator()
     locator.set_params(integer=True)
 
@@ -59,9 +68,10 @@ def groups_and_all(metrics: pd.DataFrame, rho: pd.DataFrame, epoch: int) -> Figu
     after = metrics[metrics.epoch == epoch]
     colours = plots.shades(sorted(after.kappa.unique()))
     for value, rows in after.groupby("kappa"):
-        look: dict[str, Any] = {"color": colours[value], "s": 70, "edgecolor": "white"}
-        left.scatter(rows.nn_positive, rows.still, label=f"κ = {value:g}", **look)
-    left.set(xlabel=plots.LABELS["nn_positive"], ylabel="points still to gain")
+        points = left.scatter(rows.nn_positive, rows.still, s=70)
+        points.set(color=colours[value], edgecolor="white", label=f"κ = {value:g}")
+    left.set_xlabel(plots.LABELS["nn_positive"])
+    left.set_ylabel("points still to gain")
     left.set_title(f"each run after epoch {epoch}")
     left.legend(loc="lower right")
     for line, (name, values) in zip(("o-", "s--"), rho.iterrows(), strict=True):

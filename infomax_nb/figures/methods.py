@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from infomax_nb.figures.axes import log_ticks
 from infomax_nb.figures.intervals import MARKERS
 from infomax_nb.names import in_words
-from infomax_nb.plots import LABELS, curves
+from infomax_nb.plots import LABELS, curves, legend_beside
 from infomax_nb.report import CLAIM
 
 MEASURES = {"linear_top1": "linear head", "knn_top1": "k-NN"}
@@ -31,8 +32,7 @@ def accuracy(metrics: pd.DataFrame, baselines: pd.DataFrame, title: str = "") ->
         for name, style in styles.items():
             height = float(baselines.loc[name, column])
             axis.axhline(height, color="0.2", ls=style, lw=1.8, label=name)
-    last = figure.axes[-1]
-    last.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    legend_beside(figure.axes[-1])
     return figure
 
 
@@ -51,13 +51,8 @@ def results(metrics: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     for column, words in MEASURES.items():
         mean = pd.concat([last[column].mean(), baselines[column]]).dropna()
         spread = last[column].std().reindex(mean.index)
-        part = {
-            "mean": mean,
-            "low": mean - spread,
-            "high": mean + spread,
-            "series": words,
-        }
-        parts.append(pd.DataFrame(part))
+        part = pd.DataFrame({"mean": mean, "low": mean - spread, "high": mean + spread})
+        parts.append(part.assign(series=words))
     return pd.concat(parts).rename(index=in_words)
 
 
@@ -68,19 +63,11 @@ def by_rate(metrics: pd.DataFrame, column: str = "linear_top1") -> Figure:
     groups = last.groupby("method", sort=False)
     for (name, rows), marker in zip(groups, cycle(MARKERS), strict=False):
         mean = rows.groupby("lr")[column].mean()
-        look: dict[str, Any] = {
-            "marker": marker,
-            "ms": 7,
-            "label": in_words(name),
-        }
-        axis.plot(mean.index, mean, **look)
-    rates = sorted(last.lr.unique())
-    axis.set_xscale("log")
-    axis.set_xticks(rates, [f"{rate:.2g}" for rate in rates], minor=False)
-    axis.set_xticks([], minor=True)
+        axis.plot(mean.index, mean, marker=marker, ms=7, label=in_words(name))
+    log_ticks(axis, sorted(last.lr.unique()), "{:.2g}")
     axis.set_xlabel("learning rate")
     axis.set_ylabel(LABELS[column])
-    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    legend_beside(axis)
     return figure
 
 

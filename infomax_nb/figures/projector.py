@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from infomax_nb.evaluation.verdicts import equivalence_power, paired_interval
+from infomax_nb.figures.axes import log_ticks, shared_legend
 from infomax_nb.figures.intervals import forest
 
 GEOMETRY = {
@@ -26,18 +27,16 @@ def over_width(stages: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
         title: shown above both panels.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
-    widths = sorted(set().union(*(table.index for table in stages.values())))
-    looks = ("s:", "D--", "o-")
+    widths = sorted(pd.concat(stages.values()).index.unique())
     for axis, (measure, name) in zip(axes, GEOMETRY.items(), strict=True):
-        for look, (stage, table) in zip(looks, stages.items(), strict=False):
-            axis.plot(table[measure].groupby("D").mean(), look, lw=2, ms=8, label=stage)
-        axis.set(xscale="log", yscale="log", xlabel="projector's width D", ylabel=name)
-        axis.set_xticks(widths, [f"{width:g}" for width in widths])
-        axis.minorticks_off()
+        for look, (stage, table) in zip(("s:", "D--", "o-"), stages.items(), strict=False):
+            means = table[measure].groupby("D").mean()
+            axis.plot(means, look, lw=2, ms=8, label=stage)
+        axis.set(yscale="log", xlabel="projector's width D", ylabel=name)
+        log_ticks(axis, widths)
     _label_powers(axes[0], [0.1, 0.3, 1, 3])
     _label_powers(axes[1], [10, 30, 100, 300])
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    shared_legend(figure, axes[0], 3, frameon=True)
     figure.suptitle(title)
     return figure
 

@@ -1,7 +1,6 @@
 """What notebook 06 draws of its own: two targets, series for forest plots, ratios by stage."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from infomax_nb.figures.axes import panels, shared_legend
 from infomax_nb.figures.intervals import MARKERS
 from infomax_nb.names import in_words
 
@@ -69,30 +69,15 @@ def by_stage(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: for each panel's title, ratios with a row for each stage, shallow to deep, and a
             column for each network.
     """
-    options: dict[str, Any] = {
-        "figsize": (9.5, 4.2),
-        "squeeze": False,
-        "sharey": True,
-        "layout": "constrained",
-    }
-    figure, (axes,) = plt.subplots(1, len(tables), **options)
+    figure, axes = panels(len(tables), 4.2)
     for axis, (name, table) in zip(axes, tables.items(), strict=True):
         for number, network in enumerate(table):
-            _line(axis, table[network].astype(float), number)
+            values = table[network].astype(float)
+            (line,) = axis.plot(values, marker=MARKERS[number], ms=7, color=f"C{number}")
+            line.set_label(in_words(network))
         axis.axhline(1, color="0.35", ls="--", label="uniform map")
         axis.set_title(name)
         axis.set_xlabel("stage, from shallow to deep")
     axes[0].set_ylabel("saliency on the object, times chance")
-    handles, labels = axes[0].get_legend_handles_labels()
-    outside: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
-    figure.legend(handles, labels, ncols=len(labels), **outside)
+    shared_legend(figure, axes[0], len(axes[0].lines), loc="outside upper center")
     return figure
-
-
-def _line(axis: Axes, values: pd.Series, number: int) -> None:
-    look: dict[str, Any] = {
-        "color": f"C{number}",
-        "marker": MARKERS[number],
-        "label": in_words(values.name),
-    }
-    axis.plot(values.index, values, ms=7, **look)

@@ -28,7 +28,7 @@ LOSS = r"loss $= -\,(\,\alpha\,H_{global}-\beta\,H_{local}\,)$, with $H$ the mea
 def schematic(images: Tensor, views: Sequence[Tensor]) -> Figure:
     """Draw how a training step goes, from pixels to the loss.
 
-    The pictures are the given pixels; the points on the sphere are drawn, not computed.
+    The pictures are the given pixels; the points on the sphere are made up, not computed.
 
     Args:
         images: three images, uint8 (3, 3, H, W).

@@ -74,8 +74,13 @@ def explore(draw: Callable[..., Drawn], **choices: Choice) -> None:
 def record(draw: Callable[..., Drawn], choices: dict[str, Choice]) -> dict:
     """The pictures of all states.
 
-    Returns: `sliders`, with label, texts and start of each; `pictures`, WebP in base64 by the
-        places of the sliders, as in "0,3"; and `tables`, HTML by the same places.
+    Args:
+        draw: as in `explore`.
+        choices: as in `explore`, by the argument's name.
+
+    Returns:
+        `sliders`, with label, texts and start of each; `pictures`, WebP in base64 by the places of
+        the sliders, as in "0,3"; and `tables`, HTML by the same places.
     """
     pictures = {}
     tables = {}

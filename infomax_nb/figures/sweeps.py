@@ -46,5 +46,4 @@ def _add_yours(figure: Figure, values: list[str]) -> None:
     thick = plt.Line2D([], [], color="0.4", lw=5, alpha=0.75)
     handles = [*old.legend_handles, thick]
     texts.append(f"yours ({', '.join(values)})")
-    title = old.get_title().get_text()
-    axis.legend(handles, texts, title=title, loc="upper left", bbox_to_anchor=(1.02, 1))
+    plots.legend_beside(axis, handles, texts, title=old.get_title().get_text())

@@ -25,10 +25,8 @@ OURS = {
 # What the images of ours were, where that is not the whole data set.
 PART = {"LC-25000": "lung half, groups held out, "}
 MEASURES = {"linear_top1": "o", "knn_top1": "s"}
-ABOVE = {
-    "linear_top1": 0.13,
-    "knn_top1": -0.13,
-}  # of the row's middle, so that marks are seen apart
+# How far above a row's middle marks stand, in rows, so that they are seen apart.
+ABOVE = {"linear_top1": 0.13, "knn_top1": -0.13}
 # Colour and face of the marks.
 LOOKS = {"the paper": ("C0", "C0"), "small run": ("C1", "white"), "same budget": ("C2", "C2")}
 

@@ -28,8 +28,7 @@ MOST = 60  # names that have room along an axis
 def colours_of(groups: Sequence[str]) -> dict[str, str]:
     """A colour for each of the eight largest groups that have two classes or more."""
     large = [group for group, size in Counter(groups).most_common(8) if size > 1]
-    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    return dict(zip(large, cycle, strict=False))
+    return dict(zip(large, plots.COLOURS, strict=False))
 
 
 def _said(group: str) -> str:
@@ -114,12 +113,8 @@ def in_the_hierarchys_order(
     order = sorted(range(len(paths)), key=lambda k: paths[k])
     blocks = _blocks([groups[k] for k in order])
     rows = (len(likenesses) + 1) // 2
-    options: dict[str, Any] = {
-        "figsize": (9.5, 0.5 + 4.6 * rows),
-        "layout": "constrained",
-        "squeeze": False,
-    }
-    figure, axes = plt.subplots(rows, 2, **options)
+    size = (9.5, 0.5 + 4.6 * rows)
+    figure, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(likenesses) :]:
         axis.set_axis_off()
     for axis, (name, likeness) in zip(axes.flat, likenesses.items(), strict=False):
@@ -164,14 +159,8 @@ def squares(table: pd.DataFrame) -> Figure:
     image = axis.imshow(table, cmap="viridis", vmin=20, vmax=100, aspect="auto")
     for row, column in np.ndindex(table.shape):
         number = table.iloc[row, column]
-        axis.text(
-            column,
-            row,
-            f"{number:.0f}",
-            ha="center",
-            va="center",
-            color="black" if number > 65 else "white",
-        )
+        colour = "black" if number > 65 else "white"
+        axis.text(column, row, f"{number:.0f}", ha="center", va="center", color=colour)
     axis.set_xticks(range(table.shape[1]), [name.replace(" ", "\n") for name in table])
     axis.set_yticks(range(len(table)), [_said(group) for group in table.index])
     axis.tick_params(length=0)

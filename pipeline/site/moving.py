@@ -12,8 +12,6 @@ from nbformat.v4 import new_output
 from infomax_nb.figures.sliders import STATES
 
 FOLDER = "_moving"  # beside the site's pages
-
-
 FILM = re.compile(r'<img class="film" alt="([^"]*)" src="data:image/webp;base64,([^"]+)">')
 
 

@@ -137,8 +137,9 @@ def test_numbers_are_the_packages(player, number):
 
 @pytest.mark.parametrize("kappa", [0.1, 1, 10, 100])
 def test_density_is_the_packages(player, kappa):
-    degrees, places = [-150.0, 10.0, 25.0, 300.0], [float(place) for place in range(0, 360, 7)]
-    given = [[math.radians(each) for each in degrees], [math.radians(each) for each in places]]
+    degrees = [-150.0, 10.0, 25.0, 300.0]
+    places = [float(place) for place in range(0, 360, 7)]
+    given = [list(map(math.radians, each)) for each in (degrees, places)]
     found = player.page.evaluate(f"given => playground.density(...given, {kappa})", given)
     expected = kernel_density(on_circle(degrees), on_circle(places), kappa)
     assert found == pytest.approx(expected.tolist(), abs=1e-9)
@@ -222,7 +223,8 @@ def test_a_finger_moves_the_nearest_view_and_not_the_page(browser, site):
     dots.nth(6).scroll_into_view_if_needed()
     before = angles_of(page)
     box = dots.nth(6).locator(".pg-rim").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x = box["x"] + box["width"] / 2
+    y = box["y"] + box["height"] / 2
     scrolled = page.evaluate("scrollY")
     hand = context.new_cdp_session(page)
     for kind, places in (
@@ -245,8 +247,8 @@ def angles_of(page) -> list[str]:
 def test_the_keyboard_moves_a_view(player):
     dot = player.page.locator(".pg-view").nth(3)
     dot.focus()
-    said, label = dot.get_attribute("aria-valuetext"), dot.get_attribute("aria-label")
-    assert label == "image A, view 4"
+    said = dot.get_attribute("aria-valuetext")
+    assert dot.get_attribute("aria-label") == "image A, view 4"
     start = int(dot.get_attribute("aria-valuenow"))
     before = player.number("loss")
     for key, by in (("ArrowRight", 5), ("Shift+ArrowLeft", -1), ("PageUp", 30), ("ArrowDown", -5)):
@@ -268,7 +270,8 @@ def test_the_keyboard_moves_the_sliders(player, slider):
 
 
 def test_sliders_change_numbers_and_pictures(player):
-    first, arrows = player.picture(), arrows_of(player)
+    first = player.picture()
+    arrows = arrows_of(player)
     player.set("kappa", 100)
     second = player.picture()
     assert first != second
@@ -353,7 +356,8 @@ def test_shared_views_at_three_weights(player):
 
 def test_collapse_and_back(player):
     player.start("Collapse")
-    h_global, h_local = player.number("h_global"), player.number("h_local")
+    h_global = player.number("h_global")
+    h_local = player.number("h_local")
     player.train(300)
     assert player.number("h_global") - h_global == pytest.approx(2.01, abs=0.006)
     assert player.number("h_local") - h_local == pytest.approx(-0.01, abs=0.006)

@@ -1,5 +1,7 @@
 """The drawings of notebooks 03 to 05: what is drawn is what was measured."""
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -18,40 +20,50 @@ def closed():
 
 def runs(key: str, *values: float) -> pd.DataFrame:
     """Three epochs of one run for each value, whose accuracy is ten times the epoch plus it."""
-    rows = [
-        {"run": f"run{value:g}", key: value, "seed": 0, "epoch": epoch}
-        for value in values
-        for epoch in (1, 2, 3)
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(linear_top1=10.0 * table.epoch + table[key])
+    pairs = product(values, (1, 2, 3))
+    table = pd.DataFrame(pairs, columns=[key, "epoch"])
+    names = "run" + table[key].map("{:g}".format)
+    accuracy = 10.0 * table.epoch + table[key]
+    return table.assign(run=names, seed=0, linear_top1=accuracy)
 
 
 def thick(axis) -> list:
     return [line for line in axis.lines if line.get_linewidth() >= 3]
 
 
+def heights(axis) -> list[list[float]]:
+    """The y of each line."""
+    return [list(line.get_ydata()) for line in axis.lines]
+
+
+def legend(axis) -> list[str]:
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
 def test_what_a_reader_trained_lies_over_what_was_recorded():
     table = runs("kappa", 0.1, 1, 10)
     figure = over_recorded(table, {"run10"}, ["linear_top1"], "kappa", "a title")
-    (line,) = thick(figure.axes[0])
+    (axis,) = figure.axes
+    (line,) = thick(axis)
     assert line.get_ydata().tolist() == [20, 30, 40]
     assert line.get_color() == plots.shades([0.1, 1, 10])[10]
-    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert texts == ["0.1", "1", "10", "yours (10)"]
+    assert legend(axis) == ["0.1", "1", "10", "yours (10)"]
 
 
 def test_where_all_is_the_readers_own_nothing_is_thick():
     table = runs("kappa", 0.1, 1)
     figure = over_recorded(table, {"run0.1", "run1"}, ["linear_top1"], "kappa")
-    assert not thick(figure.axes[0])
-    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert texts == ["0.1", "1"]
+    (axis,) = figure.axes
+    assert not thick(axis)
+    assert legend(axis) == ["0.1", "1"]
 
 
 def test_one_kappa_stands_in_front():
-    few = runs("kappa", 1, 10)
-    results = {"few": few, "more": runs("kappa", 1, 10, 20), "others": runs("kappa", 2)}
+    results = {
+        "few": runs("kappa", 1, 10),
+        "more": runs("kappa", 1, 10, 20),
+        "others": runs("kappa", 2),
+    }
     figure = kappa.at_kappa(10, results)
     kernel, *panels = figure.axes
     assert len(kernel.lines) == 4
@@ -63,33 +75,43 @@ def test_one_kappa_stands_in_front():
 
 def test_a_correlation_is_drawn_over_the_epochs():
     table = runs("kappa", 1, 10).assign(nn_positive=0.1, still=5.0)
-    rho = pd.DataFrame({1: [0.8, -0.1], 2: [0.9, 0.2]}, index=["over all runs", "within κ"])
+    rho = pd.DataFrame({1: [0.8, -0.1], 2: [0.9, 0.2]})
+    rho.index = pd.Index(["over all runs", "within κ"])
     left, right = kappa.groups_and_all(table, rho, epoch=2).axes
     assert len(left.collections) == 2
-    assert [line.get_ydata().tolist() for line in right.lines[:2]] == [[0.8, 0.9], [-0.1, 0.2]]
+    assert heights(right)[:2] == [[0.8, 0.9], [-0.1, 0.2]]
 
 
 def test_a_line_for_each_epoch_over_beta():
     table = runs("beta", 0.5, 1, 2).assign(kappa=10.0)
     (axis,) = beta.over_ratio(table[table.epoch != 2], "linear_top1").axes
-    assert [line.get_ydata().tolist() for line in axis.lines[:2]] == [
-        [10.5, 11, 12],
-        [30.5, 31, 32],
-    ]
+    assert heights(axis)[:2] == [[10.5, 11, 12], [30.5, 31, 32]]
+
+
+def test_a_point_for_each_run_against_information():
     table = runs("beta", 0.5, 1).assign(kappa=10.0, mi_held_out=0.3)
-    points = beta.against_information(table[table.epoch == 3], "linear_top1").axes[0].collections
-    assert [each.get_offsets().tolist() for each in points] == [[[0.3, 30.5]], [[0.3, 31.0]]]
+    last = table[table.epoch == 3]
+    (axis,) = beta.against_information(last, "linear_top1").axes
+    points = [each.get_offsets().tolist() for each in axis.collections]
+    assert points == [[[0.3, 30.5]], [[0.3, 31.0]]]
 
 
 def test_the_projectors_drawings_show_their_numbers():
-    table = pd.DataFrame({"kernel_spread": [2.0, 4.0, 1.0], "projection_rank": [10.0, 20.0, 50.0]})
-    table.index = pd.Index([8, 8, 32], name="D")  # two seeds of the first width
+    widths = pd.Index([8, 8, 32], name="D")  # two seeds of the first
+    measures = {"kernel_spread": [2.0, 4.0, 1.0], "projection_rank": [10.0, 20.0, 50.0]}
+    table = pd.DataFrame(measures, widths)
     left, right = projector.over_width({"after training": table}).axes
-    assert left.lines[0].get_ydata().tolist() == [3, 1]
-    assert right.lines[0].get_ydata().tolist() == [15, 50]
+    assert heights(left) == [[3, 1]]
+    assert heights(right) == [[15, 50]]
+
+
+def test_intervals_stand_before_their_band():
     (axis,) = projector.in_band({"k-NN": pd.Series([-0.5, 0.1, 0.4])}).axes
     band = axis.patches[0].get_extents().transformed(axis.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((-1, 1))
+
+
+def test_power_is_drawn_for_each_number_of_seeds():
     (axis,) = projector.power({"k-NN": 0.5}, most=4).axes
     expected = [100 * equivalence_power(seeds, 0.5) for seeds in (2, 3, 4)]
-    assert axis.lines[0].get_ydata().tolist() == pytest.approx(expected)
+    assert heights(axis)[0] == pytest.approx(expected)

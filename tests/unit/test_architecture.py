@@ -28,6 +28,17 @@ def test_no_module_imports_from_one_that_imports_it():
     assert cycles(import_graph()) == []
 
 
+def test_drawings_are_for_notebooks_and_the_pipeline_alone():
+    figures = "infomax_nb.figures"
+    for module, imported in import_graph().items():
+        if module.startswith("infomax_nb") and not module.startswith(figures):
+            assert not [name for name in imported if name.startswith(figures)], module
+
+
+def test_names_import_nothing():
+    assert import_graph()["infomax_nb.names"] == set()
+
+
 def test_the_committed_picture_is_what_the_command_draws():
     """Else `python -m pipeline.architecture` draws it anew."""
     assert drawn_graph(picture()) == room_graph(import_graph())
