@@ -327,8 +327,8 @@ def test_kappa_early():
     assert f"+{early[10].mean():.1f} {interval(early[10])} over κ = 1" in text("README.md")
     long = f"{early[10].mean():.1f} points (95% interval {interval(early[10], mark='{} to {}')})"
     assert long in text("reports/README.md")
-    assert f"by {early[2].mean():.1f} points {interval(early[2])} after two" in text("03")
-    assert f"by {early[5].mean():.1f} {interval(early[5])} after five" in text("03")
+    assert f"by {early[5].mean():.1f} points {interval(early[5])} after five" in text("03")
+    assert f"by {early[10].mean():.1f} {interval(early[10])} after ten" in text("03")
     for epoch in (5, 10):
         words = f"{sharp[epoch].mean():.1f} {interval(sharp[epoch])} after"
         assert words.replace("-", "−") in text("03")
@@ -341,7 +341,7 @@ def test_no_kappa_stalls_before_another_and_none_is_predicted():
     of_glyphs = stalls(metrics("kappa_glyphs_long")).epoch
     assert of_glyphs.min() == 17
     assert of_glyphs.max() == 20
-    assert "from epochs 17 to 20 on on glyphs" in text("03")
+    assert "it is 7 for κ = 0.1 and 8 for all others, on glyphs 17 to 20." in text("03")
     rho = stall_prediction(rows.assign(still=still_to_gain(rows)))
     within = [f"{rho[epoch]['within κ']:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
     assert "({}, {} and {} after epochs 2, 4 and 6)".format(*within) in text("03")
