@@ -190,6 +190,12 @@ def members(
     """The clusters of a cut tree from left to right, a row for each.
 
     Columns: `largest group`, how many `of it`, the number of `classes` and their names.
+
+    Args:
+        tree: (C - 1, 4), as of `cluster_tree`, for C classes.
+        names: of the classes.
+        groups: of the classes.
+        clusters: number of parts into which the tree is cut.
     """
     classes = pd.DataFrame({"class": list(names), "group": list(groups)})
     parts = classes.groupby(fcluster(tree, clusters, "maxclust"))

@@ -39,7 +39,7 @@ def against_information(last: pd.DataFrame, column: str, title: str = "") -> Fig
     """A point for each run after its last epoch: a metric against the held-out information.
 
     Args:
-        last: a row for each run, with beta, kappa, `mi_held_out` and the metric.
+        last: a row for each run, with beta, kappa, `mi_held_out` in nats and the metric.
         column: the metric.
         title: shown above.
     """

@@ -29,7 +29,7 @@ def forest(
             several means share a row, the column `series` tells them apart. Rows stand from top to
             bottom in the order in which their names come first.
         references: for some panels, vertical lines: for each line's label, its place.
-        size: width and height in inches; None for 9.5 and what the rows need.
+        size: width and height in inches of 100 pixels; None for 9.5 and what the rows need.
 
     Raises:
         ParameterError: there is no panel, or one has no rows.

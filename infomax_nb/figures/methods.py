@@ -23,7 +23,7 @@ def accuracy(metrics: pd.DataFrame, baselines: pd.DataFrame, title: str = "") ->
 
     Args:
         metrics: rows of runs, with their method.
-        baselines: rows `untrained` and `raw pixels`, columns as in `CLAIM`.
+        baselines: rows `untrained` and `raw pixels`, columns as in `CLAIM`, in percent.
         title: shown above.
     """
     figure = curves(metrics, list(CLAIM), hue="method", title=title)

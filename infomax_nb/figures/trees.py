@@ -182,10 +182,10 @@ def cut_tree(
     """Above the tree, cut into so many clusters; below the agreement of any number of clusters.
 
     Args:
-        tree: as of `cluster_tree`.
+        tree: (C - 1, 4), as of `cluster_tree`, for C classes.
         names: of the classes.
         groups: of the classes.
-        clusters: how many.
+        clusters: number of parts into which the tree is cut.
         agreements: with the groups, a row for each number of clusters, a column for each
             representation; nothing is drawn below if it is empty.
     """
