@@ -1,0 +1,201 @@
+"""`python -m pipeline.embedding NAME` trains runs and keeps how their maps change over the epochs.
+
+NAME is a result, `embedding_glyphs` or `embedding_cifar10`, and `reports/NAME/` is where it is
+kept. CIFAR-10 is read from the folder that INFOMAX_DATA names, else from `data`. Interrupted, the
+same command goes on where it was.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from infomax_nb.analysis.embedding import PERPLEXITY, moving_map, view_similarities
+from infomax_nb.config import TrainConfig
+from infomax_nb.data.image_set import ImageSet
+from infomax_nb.data.sampling import stratified
+from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.evaluation.neighbours import knn, topk_accuracy
+from infomax_nb.evaluation.probe import untrained
+from infomax_nb.evaluation.representation import features
+from infomax_nb.figures.embedding import Movement, map_stills
+from infomax_nb.files import load_weights
+from infomax_nb.methods import Method, build
+from infomax_nb.report import CLAIM, export_tables, run_label
+from infomax_nb.seeds import Use, stream
+from infomax_nb.train import fit_all
+from infomax_nb.train.fitting import datasets
+from infomax_nb.train.run import Run
+from infomax_nb.views.batch import MultiView
+
+IMAGES = 480  # of the map
+BATCH = 128  # images whose views go through the networks together
+SHOWN = 8  # of them, in the matrix of similarities
+FOLDER = "runs/embedding"
+
+GLYPHS = TrainConfig(runs_dir=FOLDER)
+CIFAR10 = TrainConfig(dataset="cifar10", n_train=10_000, epochs=10, runs_dir=FOLDER)
+RESULTS = {
+    "embedding_glyphs": [GLYPHS.replace(beta=beta) for beta in (0.5, 1.0, 2.0)],
+    "embedding_cifar10": [CIFAR10],
+}
+
+
+def keep(
+    name: str, configs: list[TrainConfig], images: int = IMAGES, reports: Path | None = None
+) -> str:
+    """Train what is not yet trained, and write `reports/<name>/`.
+
+    Args:
+        name: the result.
+        configs: runs that differ in beta alone.
+        images: number of test images in the maps.
+        reports: the folder of all results; None means the project's.
+
+    Returns:
+        What was written where, as a sentence.
+    """
+    every = [config.replace(keep_epochs=range(1, config.epochs + 1)) for config in configs]
+    runs = fit_all(every)
+    train, test = datasets(configs[0])
+    chosen = stratified(test.labels, images, 0)
+    moving = [watched(run, train, test, chosen) for run in runs]
+    tables = {
+        "coordinates": _each(moving, _coordinates),
+        "images": pd.DataFrame({"row": chosen, "group": moving[0].groups}).rename_axis("image"),
+        "accuracy": _each(moving, _accuracy),
+        "similarities": _each(moving, _similarities),
+        "table": summary(runs),
+    }
+    words = caption(configs[0], len(train), len(chosen))
+    return export_tables(name, tables, map_stills(moving), words, runs, reports)
+
+
+# --- What is watched --------------------------------------------------------------------------
+
+
+def watched(run: Run, train: ImageSet, test: ImageSet, chosen: Tensor) -> Movement:
+    """The run before training and after each epoch: its map of the chosen test images.
+
+    Raises:
+        RunError: a checkpoint is not the one that the run wrote.
+    """
+    config = run.config
+    first = untrained(config, train)
+    frames = [features(first, test.images[chosen])]
+    start = initial(config, len(train.classes))
+    similarities = [of_batch(start, config, test)]
+    accuracy = run.metrics.set_index("epoch")[list(CLAIM)]
+    accuracy.loc[0] = {"knn_top1": knn_of(first, train, test)}
+    for epoch in range(1, config.epochs + 1):
+        method = after(run, epoch, len(train.classes))
+        frames.append(features(method.backbone, test.images[chosen]))
+        similarities.append(of_batch(method, config, test))
+    groups = group_names(test)[test.labels[chosen]]
+    matrices = np.stack(similarities)
+    places = np.stack(moving_map(frames))
+    return Movement(config.beta, places, groups, accuracy.sort_index(), matrices)
+
+
+def initial(config: TrainConfig, n_classes: int) -> Method:
+    """The method with the weights that the run started from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
+        return build(config, n_classes)
+
+
+def after(run: Run, epoch: int, n_classes: int) -> Method:
+    """The method after an epoch, from the checkpoint that the run has kept."""
+    path = run.kept_checkpoint(epoch)
+    run.check_file(path, run.record["kept"][str(epoch)])
+    state = load_weights(path)["state_dict"]
+    method = build(run.config, n_classes)
+    method.load_state_dict({name.removeprefix("method."): x for name, x in state.items()})
+    return method.eval()
+
+
+def of_batch(method: Method, config: TrainConfig, test: ImageSet) -> np.ndarray:
+    """The similarities of the same views of the same test images, whatever the method."""
+    images = test.images[stratified(test.labels, min(BATCH, len(test)), 1)]
+    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    views = MultiView(method.view_specs(images.shape[-1]))(images, generator)
+    return view_similarities(method, views, SHOWN)
+
+
+def knn_of(backbone: torch.nn.Module, train: ImageSet, test: ImageSet) -> float:
+    """k-NN top-1 in percent, as after each epoch of training."""
+    bank = features(backbone, train.images)
+    ranked = knn(bank, train.labels, features(backbone, test.images), len(train.classes))
+    return topk_accuracy(ranked, test.labels, 1)
+
+
+def group_names(test: ImageSet) -> np.ndarray:
+    """The name of each class's group; where classes have none, its own."""
+    names = np.array(test.classes, object)
+    if test.coarse is None or test.coarse_names is None:
+        return names
+    return np.array(test.coarse_names, object)[test.coarse]
+
+
+# --- What is written --------------------------------------------------------------------------
+
+
+def _each(moving: list[Movement], table: Callable[[Movement], pd.DataFrame]) -> pd.DataFrame:
+    """A table of each run, one below the other, with beta in front."""
+    parts = {movement.beta: table(movement) for movement in moving}
+    return pd.concat(parts, names=["beta"])
+
+
+def _coordinates(movement: Movement) -> pd.DataFrame:
+    epochs = [pd.DataFrame(frame, columns=["x", "y"]) for frame in movement.places.round(3)]
+    return pd.concat(dict(enumerate(epochs)), names=["epoch", "image"])
+
+
+def _accuracy(movement: Movement) -> pd.DataFrame:
+    return movement.accuracy.round(2)
+
+
+def _similarities(movement: Movement) -> pd.DataFrame:
+    """Each pair of views once, in hundredths."""
+    pairs = [squareform(matrix, checks=False) for matrix in movement.similarities]
+    hundredths = np.rint(100 * np.stack(pairs)).astype(int)
+    return pd.DataFrame(hundredths).rename_axis("epoch")
+
+
+def summary(runs: list[Run]) -> pd.DataFrame:
+    """What the runs reached in the end, in percent."""
+    last = {f"β = {run.config.beta:g}": run.metrics.iloc[-1] for run in runs}
+    return pd.DataFrame(last).T[["epoch", *CLAIM]].rename(columns={"epoch": "epochs"})
+
+
+def caption(config: TrainConfig, images: int, shown: int) -> str:
+    """What was trained, and how the maps were made."""
+    label = run_label(config, f"{images:,} training images", seeds=[config.seed])
+    made = f"t-SNE (perplexity {PERPLEXITY:g}, cosine) of the backbone's features"
+    turned = "each map turned onto that of the next epoch"
+    return (
+        f"Maps of {shown} test images before, during and after training: {label}; {made}, {turned}"
+    )
+
+
+def main() -> None:
+    """Make one result."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.embedding", description=__doc__)
+    parser.add_argument("name", choices=RESULTS, metavar="NAME", help=" or ".join(RESULTS))
+    name = parser.parse_args().name
+    data_root = os.environ.get("INFOMAX_DATA", "data")
+    try:
+        print(keep(name, [config.replace(data_root=data_root) for config in RESULTS[name]]))
+    except (ParameterError, RunError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Maps over epochs: their alignment, the similarities of views, and what the runner keeps."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.spatial import procrustes
+from scipy.stats import ortho_group
+
+from infomax_nb.analysis.embedding import aligned, between, moving_map, view_similarities
+from infomax_nb.config import TrainConfig
+from infomax_nb.figures.embedding import map_stills, recorded
+from pipeline import embedding
+
+
+@pytest.fixture
+def frames() -> list[np.ndarray]:
+    """Five maps of thirty points that move a little from one to the next."""
+    rng = np.random.default_rng(0)
+    steps = rng.normal(size=(5, 30, 2)) * np.array([1, *[0.3] * 4])[:, None, None]
+    return list(steps.cumsum(0) + rng.normal(size=(5, 1, 2)))
+
+
+def test_neighbouring_maps_lie_as_near_as_scipy_can_bring_them(frames):
+    """scipy's disparity also scales: with unit squares it is 1 - s^2, ours is 2 (1 - s)."""
+    turned = aligned(frames)
+    for before, after, original, next_one in zip(
+        turned, turned[1:], frames, frames[1:], strict=False
+    ):
+        apart = np.square(before - after).sum() / len(before)
+        *_, disparity = procrustes(next_one, original)
+        assert apart == pytest.approx(2 * (1 - np.sqrt(1 - disparity)))
+
+
+def test_alignment_does_not_depend_on_how_maps_were_turned(frames):
+    """Turned and mirrored at random, the maps are the same up to the turn of the last one."""
+    turns = ortho_group.rvs(2, size=5, random_state=1)
+    expected = aligned(frames)
+    found = aligned([5 * frame @ turn for frame, turn in zip(frames, turns, strict=True)])
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one @ turns[-1], atol=1e-9)
+        assert np.square(one).sum(1).mean() == pytest.approx(1)
+        np.testing.assert_allclose(one.mean(0), 0, atol=1e-12)
+
+
+def test_frames_between_lie_on_straight_lines(frames):
+    film = between(frames, 4)
+    assert len(film) == 17
+    np.testing.assert_allclose(film[0], frames[0])
+    np.testing.assert_allclose(film[6], (frames[1] + frames[2]) / 2)
+    np.testing.assert_allclose(film[-1], frames[-1])
+
+
+def test_a_map_keeps_neighbours_together():
+    """Three bundles of directions: the nearest point in the map is of the same bundle."""
+    generator = torch.Generator().manual_seed(0)
+    bundle = torch.arange(60) % 3
+    features = 10 * torch.eye(16)[bundle] + torch.randn(60, 16, generator=generator)
+    length = torch.rand(60, 1, generator=generator) + 0.1  # which cosines ignore
+    places = moving_map([features * length, features], perplexity=10)
+    for map_ in places:
+        apart = np.linalg.norm(map_[:, None] - map_, axis=-1) + 1e9 * np.eye(60)
+        assert (bundle.numpy()[apart.argmin(1)] == bundle.numpy()).all()
+
+
+class Colours(torch.nn.Module):
+    """A method that projects a view to the means of its colours."""
+
+    def project(self, views):
+        return [view.mean((2, 3)) for view in views]
+
+
+def test_similarities_are_cosines_in_the_order_of_images():
+    views = [torch.randn(5, 3, size, size) for size in (8, 8, 4)]
+    found = view_similarities(Colours(), views, images=2)
+    rows = [views[v][b].mean((1, 2)) for b in (0, 1) for v in (0, 1, 2)]
+    for i, one in enumerate(rows):
+        for j, other in enumerate(rows):
+            cosine = torch.nn.functional.cosine_similarity(one, other, dim=0)
+            assert found[i, j] == pytest.approx(float(cosine), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A result of two tiny runs, made twice; the folder of results."""
+    folder = tmp_path_factory.mktemp("embedding")
+    small = TrainConfig(n_train=32, n_classes=4, batch_size=16, epochs=2, proj_dim=8)
+    small = small.replace(runs_dir=str(folder / "runs"), device="cpu")
+    configs = [small.replace(beta=beta) for beta in (0.5, 1.0)]
+    said = embedding.keep("embedding_tiny", configs, 40, folder)
+    assert said == "reports/embedding_tiny holds 2 runs"
+    before = {path.name: path.read_bytes() for path in (folder / "embedding_tiny").iterdir()}
+    embedding.keep("embedding_tiny", configs, 40, folder)
+    for name, content in before.items():
+        assert (folder / "embedding_tiny" / name).read_bytes() == content, name
+    return folder
+
+
+def test_the_runner_keeps_each_epoch(kept):
+    folder = kept / "embedding_tiny"
+    rows = pd.read_csv(folder / "coordinates.csv")
+    assert rows.groupby(["beta", "epoch"]).size().to_dict() == {
+        (beta, epoch): 40 for beta in (0.5, 1.0) for epoch in (0, 1, 2)
+    }
+    images = pd.read_csv(folder / "images.csv", index_col="image")
+    assert images.group.value_counts().tolist() == [20, 20]
+    assert images.row.is_unique
+    accuracy = pd.read_csv(folder / "accuracy.csv", index_col=["beta", "epoch"])
+    metrics = pd.read_csv(next((kept / "runs").glob("*/metrics.csv")))
+    assert metrics.knn_top1.round(2).iloc[-1] in accuracy.knn_top1.to_list()
+    records = json.loads((folder / "records.json").read_text())
+    assert [record["config"]["beta"] for record in records] == [0.5, 1.0]
+    assert "32 training images, 2 epochs" in (folder / "caption.txt").read_text()
+
+
+def test_what_is_kept_is_read_and_drawn(kept):
+    moving = [recorded("embedding_tiny", beta, kept) for beta in (0.5, 1.0)]
+    for movement in moving:
+        assert movement.places.shape == (3, 40, 2)
+        matrices = movement.similarities
+        assert matrices.shape == (3, 64, 64)
+        np.testing.assert_array_equal(matrices, matrices.transpose(0, 2, 1))
+        np.testing.assert_array_equal(np.diagonal(matrices, axis1=1, axis2=2), 1)
+        assert abs(matrices).max() <= 1
+    # Before training nothing depends on beta.
+    np.testing.assert_array_equal(moving[0].places[0].shape, moving[1].places[0].shape)
+    np.testing.assert_array_equal(moving[0].similarities[0], moving[1].similarities[0])
+    assert moving[0].accuracy.knn_top1[0] == moving[1].accuracy.knn_top1[0]
+    figure = map_stills(moving)
+    assert figure.axes[4].get_title().startswith("β = 1, epoch 1: k-NN ")
