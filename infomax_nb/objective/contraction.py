@@ -62,6 +62,32 @@ def contraction_threshold(views: Sequence[Tensor], kappa: float) -> float:
     return float(of_global.sum() / of_local.sum())
 
 
+def spread(views: Sequence[Tensor]) -> float:
+    """1 - |m|^2, where m is the mean of the views as unit vectors: 0 where all coincide.
+
+    It is their mean squared distance to m.
+
+    Args:
+        views: V tensors (B, D) of projections.
+    """
+    x = unit_rows(torch.cat([view.double() for view in views]))
+    return 1 - float(x.mean(0).square().sum())
+
+
+def drawn_together(views: Sequence[Tensor], to: float) -> list[Tensor]:
+    """The views as unit vectors in float64, at `to` times their distances to their mean.
+
+    They are put back on the sphere.
+
+    Args:
+        views: V tensors (B, D) of projections.
+        to: 1 leaves the directions as they are, 0 makes them one.
+    """
+    units = [unit_rows(view.double()) for view in views]
+    mean = torch.cat(units).mean(0)
+    return [unit_rows(mean + to * (view - mean)) for view in units]
+
+
 def _shares(logits: Tensor, counted: Tensor) -> Tensor:
     """Softmax of each row over the counted entries; zero elsewhere."""
     return logits.masked_fill(~counted, -math.inf).softmax(1)

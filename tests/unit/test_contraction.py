@@ -1,11 +1,13 @@
 """Where the objective asks for contraction: against finite differences of the entropies."""
 
+import pandas as pd
 import pytest
 import torch
 
 from infomax_nb.analysis.sphere import clustered_views
+from infomax_nb.evaluation.contraction import outcome, right
 from infomax_nb.losses import InfoMaxLoss
-from infomax_nb.objective.contraction import contraction_threshold
+from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.objective.unit_rows import unit_rows
 
 
@@ -81,3 +83,38 @@ def test_coinciding_views_are_named():
     view = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     with pytest.raises(ValueError, match="coincide"):
         contraction_threshold([view, view], 1.0)
+
+
+def test_spread_is_the_mean_squared_distance_to_the_mean():
+    x = a_batch(1).flatten(0, 1)
+    expected = (x - x.mean(0)).square().sum(1).mean()
+    assert spread(list(3 * a_batch(1))) == pytest.approx(float(expected))
+
+
+def test_drawing_together_scales_small_distances():
+    views = list(a_batch(0.05))
+    half = drawn_together(views, 0.5)
+    assert spread(half) == pytest.approx(spread(views) / 4, rel=0.01)
+    assert all(torch.allclose(view.norm(dim=1), torch.ones(1).double()) for view in half)
+
+
+def test_what_was_predicted_and_what_happened():
+    """Three runs: neither; contracts and comes back; collapses though nothing drives it there."""
+    rows = pd.DataFrame(
+        {
+            "beta": [0.5, 1.0, 0.8],
+            "threshold_start": [0.9, 0.9, 0.9],
+            "threshold_collapsed": [1.01, 1.01, 1.01],
+            "spread_0": [0.8, 0.8, 0.8],
+            "spread_1": [0.9, 0.2, 0.1],
+            "spread_10": [0.95, 0.7, 0.01],
+        }
+    )
+    found = outcome(rows)
+    assert found.contracts_predicted.tolist() == [False, True, False]
+    assert found.contracts.tolist() == [False, True, True]
+    assert found.collapses_predicted.tolist() == [False, False, False]
+    assert found.collapses.tolist() == [False, False, True]
+    counted = right(found)
+    assert counted["right"].tolist() == [2, 2]
+    assert counted["best constant guess"].tolist() == [2, 2]
