@@ -1,0 +1,120 @@
+"""Where the objective asks for contraction: against finite differences of the entropies."""
+
+import pandas as pd
+import pytest
+import torch
+
+from infomax_nb.analysis.sphere import clustered_views
+from infomax_nb.evaluation.contraction import outcome, right
+from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
+from infomax_nb.objective.unit_rows import unit_rows
+
+
+def a_batch(spread: float, n_images=12, n_views=4, dim=5) -> torch.Tensor:
+    """Views (V, B, D) around their images' directions, all on one side of the sphere."""
+    views = clustered_views(n_images, n_views, dim, degrees=30, seed=3).double()
+    middle = torch.zeros(dim).double()
+    middle[0] = 1
+    return unit_rows((middle + spread * views).flatten(0, 1)).unflatten(0, views.shape[:2])
+
+
+def entropies(views: torch.Tensor, kappa: float) -> torch.Tensor:
+    h_global, h_local = InfoMaxLoss(kappa).entropies(list(views))
+    return torch.stack([torch.as_tensor(h_global), torch.as_tensor(h_local)]).double()
+
+
+@pytest.mark.parametrize("kappa", [0.1, 1, 10, 50])
+@pytest.mark.parametrize("spread", [0.2, 1, 3])
+def test_it_is_the_ratio_of_the_entropies_rates(kappa, spread):
+    """Rates by central differences along the path that the docstring describes."""
+    views = a_batch(spread)
+    mean = views.flatten(0, 1).mean(0)
+
+    def along(t: float) -> torch.Tensor:
+        return entropies(unit_rows((mean + t * (views - mean)).flatten(0, 1)).view_as(views), kappa)
+
+    step = 1e-4
+    rate_of_global, rate_of_local = (along(1 + step) - along(1 - step)) / (2 * step)
+    expected = float(rate_of_global / rate_of_local)
+    assert contraction_threshold(list(views), kappa) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("ratio, drawn_together", [(0.97, False), (1.03, True)])
+def test_the_objective_prefers_the_smaller_batch_above_it(ratio, drawn_together):
+    views = a_batch(1)
+    kappa = 10.0
+    beta = ratio * contraction_threshold(list(views), kappa)
+    mean = views.flatten(0, 1).mean(0)
+    smaller = unit_rows((mean + 0.999 * (views - mean)).flatten(0, 1)).view_as(views)
+    objective = torch.tensor([1.0, -beta]).double()
+    gain = objective @ (entropies(smaller, kappa) - entropies(views, kappa))
+    assert bool(gain > 0) == drawn_together
+
+
+def test_of_a_collapsed_batch_it_is_the_ratio_of_mean_squared_distances():
+    """All kernels weigh the same, all points are at the mean."""
+    views = a_batch(1e-4)
+    x = views.flatten(0, 1)
+    squared = torch.cdist(x, x).square()
+    image = torch.arange(len(x)) % views.shape[1]
+    itself = torch.eye(len(x), dtype=torch.bool)
+    positive = (image[:, None] == image) & ~itself
+    expected = float(squared[~itself].mean() / squared[positive].mean())
+    assert expected > 1.1
+    assert contraction_threshold(list(views), 10.0) == pytest.approx(expected, rel=1e-3)
+
+
+def test_where_views_tell_nothing_a_collapsed_batch_has_one():
+    """Views as far from each other as from strangers."""
+    generator = torch.Generator().manual_seed(0)
+    views = torch.randn(8, 128, 64, generator=generator).double()
+    views = unit_rows((torch.eye(64)[0] + 1e-4 * views).flatten(0, 1)).view_as(views)
+    assert contraction_threshold(list(views), 1.0) == pytest.approx(1, abs=0.01)
+
+
+def test_opposite_points_have_no_mean():
+    view = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    with pytest.raises(ValueError, match="mean zero"):
+        contraction_threshold([view, view], 1.0)
+
+
+def test_coinciding_views_are_named():
+    view = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    with pytest.raises(ValueError, match="coincide"):
+        contraction_threshold([view, view], 1.0)
+
+
+def test_spread_is_the_mean_squared_distance_to_the_mean():
+    x = a_batch(1).flatten(0, 1)
+    expected = (x - x.mean(0)).square().sum(1).mean()
+    assert spread(list(3 * a_batch(1))) == pytest.approx(float(expected))
+
+
+def test_drawing_together_scales_small_distances():
+    views = list(a_batch(0.05))
+    half = drawn_together(views, 0.5)
+    assert spread(half) == pytest.approx(spread(views) / 4, rel=0.01)
+    assert all(torch.allclose(view.norm(dim=1), torch.ones(1).double()) for view in half)
+
+
+def test_what_was_predicted_and_what_happened():
+    """Three runs: neither; contracts and comes back; collapses though nothing drives it there."""
+    rows = pd.DataFrame(
+        {
+            "beta": [0.5, 1.0, 0.8],
+            "threshold_start": [0.9, 0.9, 0.9],
+            "threshold_collapsed": [1.01, 1.01, 1.01],
+            "spread_0": [0.8, 0.8, 0.8],
+            "spread_1": [0.9, 0.2, 0.1],
+            "spread_10": [0.95, 0.7, 0.01],
+        }
+    )
+    found = outcome(rows)
+    assert found.contracts_predicted.tolist() == [False, True, False]
+    assert found.contracts.tolist() == [False, True, True]
+    assert found.collapses_predicted.tolist() == [False, False, False]
+    assert found.collapses.tolist() == [False, False, True]
+    counted = right(found)
+    assert counted["right"].tolist() == [2, 2]
+    assert counted["best constant guess"].tolist() == [2, 2]
