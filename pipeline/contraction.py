@@ -22,6 +22,7 @@ from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.contraction import outcome, right
+from infomax_nb.evaluation.probe import initial
 from infomax_nb.methods import Method
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.plots import shades
@@ -31,7 +32,7 @@ from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
-from pipeline.embedding import after, initial
+from pipeline.embedding import after
 
 BATCH = 128  # images
 COLLAPSED = 0.01  # of a batch's distances to its mean, where it counts as collapsed

@@ -26,6 +26,7 @@ WORK = {
     "beta": ("The weight β", "04_ablate_beta"),
     "centroids": ("Class centroids", "07_centroids"),
     "embedding": ("Maps over the epochs", "02_probe"),
+    "contraction": ("Where a large β contracts", "04_ablate_beta"),
 }
 DATA = {
     "cifar10": "CIFAR-10",

@@ -25,7 +25,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SLIDERS = {
-    "00": ["κ of the kernel", "concentration of the points", "D, dimensions"],
+    "00": [
+        "κ of the kernel",
+        "concentration of the points",
+        "κ in many dimensions",
+        "D, dimensions",
+    ],
     "03": ["κ"],
     "07": ["clusters"],
 }
