@@ -45,7 +45,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 # A page opened as a file may not read others, which the search does for its extracts.
 html_js_files = [
-    ("states.js", {"loading_method": "defer"}),
+    ("states.js", {"defer": "defer"}),
     (
         None,
         {"body": "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY &&= location.protocol !== 'file:';"},
