@@ -65,6 +65,11 @@ def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3,
     hold if the difference is shown to be less than `margin` and the probe's is less, too.
     """
     interval = compare(ours, theirs, statistic)
+    return judged(interval, sign, margin, probe, seeds, floor)
+
+
+def judged(interval, sign=1, margin=1.0, probe=None, seeds=3, floor=0.0) -> Verdict:
+    """The verdict of `ahead` on an `interval` as `paired_interval` gives it."""
     shown = _above(interval, sign, floor) and (probe is None or sign * probe > floor)
     refuted = _below(interval, sign, margin) and (probe is None or sign * probe < margin)
     answer = _answer(interval["seeds"] >= seeds, shown, refuted)

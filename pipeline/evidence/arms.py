@@ -1,0 +1,138 @@
+"""The plan's finished runs, arranged as its rules need them.
+
+An arm is a condition: runs that differ in their seed alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from infomax_nb.config import TrainConfig
+from infomax_nb.evaluation.compute import training_flops
+from infomax_nb.evaluation.curves import hits, scheduled
+from infomax_nb.train.run import Run
+from pipeline.evidence.places import Places
+from pipeline.evidence.runs import Planned, planned
+from pipeline.evidence.state import exported
+
+MEASURES = ("linear", "knn")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one condition.
+
+    Args:
+        name: the condition, as `params/evidence/` names it.
+        every: all its planned runs.
+    """
+
+    name: str
+    every: tuple[Planned, ...]
+
+    @cached_property
+    def runs(self) -> dict[int, Run]:
+        """The finished runs by seed.
+
+        Raises:
+            RunError: results are damaged, or of another configuration than the plan's.
+        """
+        finished = [run for run in self.every if exported(run)]
+        return {run.config.seed: Run(run.results) for run in finished}
+
+    @property
+    def config(self) -> TrainConfig:
+        """What its runs have in common, and the first one's seed."""
+        return self.every[0].config
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a finished run, those of its trunk included."""
+        return self.config.epochs
+
+    def hits(self, measure: str) -> pd.DataFrame:
+        """Which test images each run gets right: epochs by (seed, image), 100 or 0.
+
+        Args:
+            measure: `linear` or `knn`; with `_within`, among the classes of the image's superclass.
+        """
+        tables = []
+        for seed, run in self.runs.items():
+            kept = run.predictions
+            table = hits({seed: kept[measure]}, kept["labels"], kept["epochs"].tolist())
+            tables.append(table.reindex(scheduled(self.epochs)))
+        return pd.concat(tables, axis=1) if tables else pd.DataFrame()
+
+    def metric(self, column: str) -> pd.DataFrame:
+        """A column of the metrics: epochs by seed."""
+        columns = {seed: run.metrics.set_index("epoch")[column] for seed, run in self.runs.items()}
+        return pd.DataFrame(columns)
+
+    @property
+    def probes(self) -> pd.Series:
+        """The converged probe's accuracy in percent by seed; NaN where there is none."""
+        found = {seed: run.record.get("probe_top1", np.nan) for seed, run in self.runs.items()}
+        return pd.Series(found, dtype=float)
+
+    @property
+    def failed(self) -> list[int]:
+        """The seeds whose loss became NaN or infinite."""
+        return [seed for seed, run in self.runs.items() if "failed" in run.record]
+
+    def flops(self, epochs: int | None = None) -> float:
+        """Floating-point operations of the networks in so many epochs, for each training image."""
+        return training_flops(self.config) * (self.epochs if epochs is None else epochs)
+
+
+class Arms:
+    """The plan's arms, by name.
+
+    Args:
+        places: where the plan and the results are.
+    """
+
+    def __init__(self, places: Places):
+        self.places = places
+        self.planned = planned(places)
+
+    def __call__(self, name: str, lines: Iterable[str] = "abcdg") -> Arm:
+        """The arm of that name in these lines of the plan.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = [
+            run
+            for run in self.planned
+            if run.line in lines and run.label.rpartition("_seed")[0] == name
+        ]
+        if not found:
+            raise KeyError(f"lines {', '.join(lines)} of the plan have no run {name!r}")
+        return Arm(name, tuple(found))
+
+
+def common_seeds(*arms: Arm) -> list[int]:
+    """The seeds that all arms have finished."""
+    return sorted(set.intersection(*(set(arm.runs) for arm in arms)))
+
+
+def probe_difference(ours: Arm, theirs: Arm) -> float | None:
+    """The mean difference of the converged probes, in points; None if there is none."""
+    each = (ours.probes - theirs.probes).dropna()
+    return float(each.mean()) if len(each) else None
+
+
+def stopped_at(arm: Arm, epoch: int, measure: str, as_of: int) -> pd.DataFrame:
+    """The hits of an arm stopped at an epoch, at the epochs of a run of `as_of` epochs.
+
+    Its last five evaluations take the place of that run's, so that a statistic of late accuracies
+    compares the two.
+    """
+    table = arm.hits(measure)
+    if table.empty:
+        return table
+    last = table.loc[scheduled(epoch)[-5:]]
+    return last.set_axis(scheduled(as_of)[-5:])

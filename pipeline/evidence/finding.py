@@ -1,0 +1,165 @@
+"""A verdict of the plan with what it rests on, and the steps that all claims share."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from infomax_nb.names import in_words
+from pipeline.evidence.arms import MEASURES, Arm, common_seeds, probe_difference
+from pipeline.evidence.hours import FOLDER_IMAGES
+from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED, Verdict, agreed
+
+LATE_STEPS = 10_000  # fewer optimiser steps are called early
+IMAGES = {"cifar10": 50_000, "folder": FOLDER_IMAGES}
+DATA = {
+    "cifar10": "CIFAR-10, lossless, all images",
+    "folder": "Imagenette and Imagewoof, 32 pixels, all images",
+}
+WORDS = {"linear": "linear head", "knn": "k-NN"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the plan concludes about one claim.
+
+    Args:
+        claim: its number in the plan, with a letter for what stands beside it: `1`, `1b`.
+        says: the claim in a few words.
+        contrast: what is compared.
+        when: the epochs that are compared.
+        verdict: the answer and its numbers.
+        arms: the conditions that are compared.
+        lines: the plan's lines that have their runs, as `make evidence ONLY=` takes them.
+        change: what would change our mind.
+        unit: what was drawn independently, of which the interval is.
+        early: whether it is about the first epochs, whatever the runs' length.
+        seeds: the seeds that are there, if they are not those of the arms.
+        planned: number of seeds that the plan asks for.
+        until: the last epoch that is compared, if it is not the runs' last.
+    """
+
+    claim: str
+    says: str
+    contrast: str
+    when: str
+    verdict: Verdict
+    arms: tuple[Arm, ...]
+    lines: str
+    change: str = ""
+    unit: str = "seed"
+    early: bool = False
+    seeds: int | None = None
+    planned: int = 3
+    until: int | None = None
+
+    @property
+    def finished(self) -> int:
+        """Number of seeds for which all that is compared is there."""
+        return len(common_seeds(*self.arms)) if self.seeds is None else self.seeds
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch that is compared."""
+        return self.until or max(arm.epochs for arm in self.arms)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in these epochs."""
+        config = self.arms[0].config
+        return self.epochs * (IMAGES[config.dataset] // config.batch_size)
+
+    @property
+    def row(self) -> dict[str, object]:
+        """The finding as a row of the table of verdicts."""
+        config = self.arms[0].config
+        late = not self.early and self.steps >= LATE_STEPS
+        return {
+            "claim": self.claim,
+            "says": self.says,
+            "contrast": self.contrast,
+            "verdict": self.verdict.answer,
+            "difference": numbers_in_words(self.verdict.numbers),
+            "evidence": "late" if late else "early",
+            "when": self.when,
+            "seeds": f"{self.finished} of {self.planned}",
+            "unit": self.unit,
+            "data": DATA[config.dataset],
+            "network": in_words(config.backbone),
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "change": self.change,
+            "recompute": f"python -m pipeline.evidence.verdicts {self.claim}",
+            "anew": f"make evidence DATA_ROOT=DIR ONLY={self.lines}",
+        }
+
+
+def numbers_in_words(numbers: pd.DataFrame) -> str:
+    """A verdict's differences with their 90% intervals, in points.
+
+    >>> row = {"mean": 1.25, "low": -0.5, "high": 3.0, "seeds": 3}
+    >>> numbers_in_words(pd.DataFrame([row], index=[("knn", "difference")]))
+    'k-NN +1.2 [−0.5, 3.0]'
+    """
+    texts = []
+    for name, row in numbers.iterrows():
+        parts = name if isinstance(name, tuple) else (name,)
+        words = " ".join(WORDS.get(str(part), str(part)) for part in parts if part != "difference")
+        texts.append(f"{words} {interval_in_words(row)}".strip())
+    return "; ".join(texts)
+
+
+def interval_in_words(row: pd.Series, digits: int = 1) -> str:
+    """A difference with its interval, if it has one: `+1.2 [−0.5, 3.0]`."""
+    if np.isnan(row["mean"]):
+        return "none yet"
+    text = f"{row['mean']:+.{digits}f}"
+    if not np.isnan(row["low"]):
+        text += f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return text.replace("-", "−")
+
+
+def by_both_measures(rule: Callable, ours: Arm, theirs: Arm, probe=True, **options) -> Verdict:
+    """A rule's verdict on two arms by the linear head and by k-NN, and where they agree.
+
+    Args:
+        rule: one of `rules` for two tables, such as `ahead`.
+        ours: an arm.
+        theirs: the arm that it is compared with.
+        probe: whether the converged probe has a say, as it has where a claim is about the end.
+        options: further arguments of the rule.
+    """
+    if not common_seeds(ours, theirs):
+        return Verdict(UNFINISHED, pd.DataFrame())
+    converged = probe_difference(ours, theirs) if probe else None
+    found = {
+        measure: rule(ours.hits(measure), theirs.hits(measure), probe=converged, **options)
+        for measure in MEASURES
+    }
+    both = agreed(**found)
+    if converged is None:
+        return both
+    extra = pd.DataFrame({"mean": converged}, index=pd.MultiIndex.from_tuples([("probe", "")]))
+    return Verdict(both.answer, pd.concat([both.numbers, extra]))
+
+
+def together(parts: dict[str, Verdict]) -> Verdict:
+    """The verdict on several at once: it holds if all do, and does not if one does not."""
+    answers = {part.answer for part in parts.values()}
+    tables = {name: part.numbers for name, part in parts.items() if len(part.numbers)}
+    numbers = pd.concat(tables) if tables else pd.DataFrame()
+    for decisive in (UNFINISHED, FAILS, UNDECIDED):
+        if decisive in answers:
+            return Verdict(decisive, numbers)
+    return Verdict(HOLDS, numbers)
+
+
+def either(parts: Iterable[Verdict]) -> str:
+    """The answer where one that holds is enough, and all must fail to refute."""
+    answers = {part.answer for part in parts}
+    if HOLDS in answers:
+        return HOLDS
+    if UNFINISHED in answers:
+        return UNFINISHED
+    return FAILS if answers == {FAILS} else UNDECIDED

@@ -1,0 +1,166 @@
+"""`python -m pipeline.evidence.reference --data-root DIR`: what the plan's runs are compared with.
+
+For claim 6 that is raw pixels' k-NN accuracy with all images of each data set; for claims 7 and 9
+far and near accuracies of raw pixels and of untrained networks, and how alike class centroids are
+in the networks of line e that are kept, and in untrained ones. `reports/late_reference/` has the
+numbers with their records. Started again, it adds the networks that have come since.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from infomax_nb.analysis.centroids import centroids
+from infomax_nb.config import TrainConfig
+from infomax_nb.data.fingerprints import fingerprint
+from infomax_nb.data.image_set import ImageSet
+from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.evaluation.neighbours import best_within, knn, topk_accuracy
+from infomax_nb.evaluation.probe import represent, untrained
+from infomax_nb.files import atomic_write
+from infomax_nb.models import backbone
+from infomax_nb.train.fitting import datasets
+from infomax_nb.train.record import environment
+from infomax_nb.train.run import Run
+from pipeline.evidence.arms import Arm, Arms
+from pipeline.evidence.class_sets import is_far
+from pipeline.evidence.places import parser, places_of
+
+FOLDER = "late_reference"
+RAW = "raw pixels"
+COLUMNS = [
+    "dataset",
+    "network",
+    "seed",
+    "knn_top1",
+    "knn_far",
+    "knn_near",
+    "alike_far",
+    "alike_near",
+]
+
+
+def read(reports: Path) -> pd.DataFrame:
+    """The kept numbers, a row for each data set, network and seed; accuracies in percent."""
+    path = reports / FOLDER / "table.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+
+
+def raw_pixels(reports: Path, dataset: str) -> float:
+    """k-NN accuracy of raw pixels in percent; NaN if it has not been measured."""
+    rows = read(reports)
+    found = rows[(rows.dataset == dataset) & (rows.network == RAW)]
+    return float(found.knn_top1.iloc[0]) if len(found) else np.nan
+
+
+def measure(arms: Arms) -> str:
+    """Measure what is missing, and keep it.
+
+    Returns:
+        What was written, as a sentence.
+    """
+    reports = arms.places.reports
+    rows = read(reports)
+    for arm in (arms("kappa10"), arms("kappa10", "e")):
+        wanted = networks(arm, rows)
+        if not wanted:
+            continue
+        train, test = datasets(arm.config, labelled=True)
+        for (name, seed), network in wanted.items():
+            net = network(train) if callable(network) else network
+            row = {"dataset": arm.config.dataset, "network": name, "seed": seed}
+            rows.loc[len(rows)] = row | numbers(net, train, test)
+            keep(rows, arm.config, reports)
+    return f"reports/{FOLDER} holds {len(rows)} rows"
+
+
+def networks(arm: Arm, rows: pd.DataFrame) -> dict:
+    """What is still to be measured, by name and seed: networks, or functions that make them."""
+    config = arm.config
+    done = set(zip(rows.dataset, rows.network, rows.seed, strict=True))
+    wanted: dict[tuple[str, int], object] = {(RAW, 0): None}
+    if config.dataset == "folder":
+        for each in arm.every:
+            wanted["untrained", each.config.seed] = partial(untrained, each.config)
+        for seed, run in arm.runs.items():
+            wanted[arm.name, seed] = partial(kept_network, run)
+    return {key: net for key, net in wanted.items() if (config.dataset, *key) not in done}
+
+
+def kept_network(run: Run, _: ImageSet) -> nn.Module:
+    """The backbone that was kept with a run's results.
+
+    Raises:
+        RunError: it is not the file that the run wrote.
+    """
+    path = run.path / "backbone.pt"
+    run.check_file(path, run.record["network"])
+    config: TrainConfig = run.config
+    net = backbone(config.backbone, config.stem, config.size)
+    weights = torch.load(path, weights_only=True)
+    net.load_state_dict({name: value.float() for name, value in weights.items()})
+    return net.eval()
+
+
+def numbers(net: nn.Module | None, train: ImageSet, test: ImageSet) -> dict[str, float]:
+    """Accuracies and likeness of a representation; far and near ones where there are twenty."""
+    bank, queries = represent({"": net}, train, test)[""]
+    n_classes = len(train.classes)
+    found = {"knn_top1": topk_accuracy(knn(bank, train.labels, queries, n_classes), test.labels, 1)}
+    if test.coarse is None:
+        return found
+    ranked = knn(bank, train.labels, queries, n_classes)
+    within = best_within(ranked, test.labels, test.coarse)
+    right = 100.0 * (within == test.labels).numpy()
+    far = is_far(test.labels.numpy())
+    found |= {"knn_far": right[far].mean(), "knn_near": right[~far].mean()}
+    return found | alike(queries, test.labels)
+
+
+def alike(features: Tensor, labels: Tensor) -> dict[str, float]:
+    """The mean cosine of class centroids among the far ten, and among the breeds.
+
+    Features (N, D) are centred on the mean of the twenty classes' means.
+    """
+    means = torch.stack([features[labels == k].mean(0) for k in labels.unique()])
+    of_class = normalize(centroids(features - means.mean(0), labels))
+    cosines = of_class @ of_class.T
+    far = torch.from_numpy(is_far(labels.unique().numpy()))
+    found = {}
+    for name, chosen in {"alike_far": far, "alike_near": ~far}.items():
+        of_set = cosines[chosen][:, chosen]
+        pairs = torch.triu_indices(len(of_set), len(of_set), 1)
+        found[name] = float(of_set[tuple(pairs)].mean())
+    return found
+
+
+def keep(rows: pd.DataFrame, config: TrainConfig, reports: Path) -> None:
+    """Write the table, and a record of where its last numbers come from."""
+    folder = reports / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    records = folder / "records.json"
+    known = json.loads(records.read_text()) if records.exists() else {}
+    known[config.dataset] = {**environment(), "data": fingerprint(config)}
+    text = json.dumps(known, indent=1) + "\n"
+    atomic_write(folder / "table.csv", partial(rows.to_csv, index=False, float_format="%.6g"))
+    atomic_write(records, lambda part: part.write_text(text))
+
+
+def main() -> None:
+    """Measure what is missing."""
+    given = parser("reference", __doc__).parse_args()
+    try:
+        print(measure(Arms(places_of(given))))
+    except (ParameterError, RunError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""`python -m pipeline.evidence.verdicts [CLAIM ...]`: the plan's verdicts, from what is kept.
+
+Without a claim all of them are computed and written to `reports/verdicts/`: `table.csv` with a row
+for each claim, `numbers.csv` with one for each test, `curves.csv` with the accuracies of every
+finished run, `runs.csv` with how far each run is. With claims, such as `1 4b`, these are computed
+from the kept predictions and printed, and nothing is written.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.files import atomic_write
+from infomax_nb.train.run import Run
+from pipeline.evidence import late_claims, other_claims
+from pipeline.evidence.arms import Arms
+from pipeline.evidence.class_sets import is_far
+from pipeline.evidence.finding import Finding
+from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.state import exported
+
+FOLDER = "verdicts"
+MAKERS = (
+    late_claims.kappa,
+    late_claims.beta,
+    late_claims.methods,
+    other_claims.stability,
+    other_claims.coarseness,
+    other_claims.dogs,
+    other_claims.lead,
+)
+CURVE_COLUMNS = [
+    "linear_top1",
+    "knn_top1",
+    "effective_rank",
+    "nn_positive",
+    "mi_density",
+    "grad_over_kappa",
+]
+
+
+def findings(arms: Arms) -> list[Finding]:
+    """All verdicts, in the plan's order."""
+    return [finding for make in MAKERS for finding in make(arms)]
+
+
+def table(found: list[Finding]) -> pd.DataFrame:
+    """A row for each verdict."""
+    return pd.DataFrame([finding.row for finding in found]).set_index("claim")
+
+
+def numbers(found: list[Finding]) -> pd.DataFrame:
+    """A row for each number behind the verdicts: a difference with its 90% interval, in points."""
+    rows = []
+    for finding in found:
+        for name, row in finding.verdict.numbers.iterrows():
+            parts = name if isinstance(name, tuple) else (name,)
+            words = ", ".join(str(part) for part in parts if part)
+            known = {column: row.get(column) for column in ("mean", "low", "high", "seeds")}
+            rows.append({"claim": finding.claim, "what": words, **known})
+    columns = ["claim", "what", "mean", "low", "high", "seeds"]
+    return pd.DataFrame(rows, columns=columns).set_index("claim")
+
+
+def curves(arms: Arms) -> pd.DataFrame:
+    """The evaluations of every finished run: a row for each run and epoch, accuracies in percent.
+
+    Runs of line e have accuracies among far and among near classes, too.
+    """
+    tables = []
+    for planned in arms.planned:
+        if not planned.line.isalpha() or not exported(planned):
+            continue
+        run = Run(planned.results)
+        metrics = run.metrics
+        known = [name for name in ("epoch", *CURVE_COLUMNS) if name in metrics]
+        rows = metrics.loc[metrics.linear_top1.notna(), known]
+        if planned.config.dataset == "folder":
+            rows = rows.merge(far_near(run), on="epoch", how="left")
+        name = planned.label.rpartition("_seed")[0]
+        where = {"line": planned.line, "run": name, "seed": planned.config.seed}
+        tables.append(rows.assign(**where))
+    if not tables:
+        return pd.DataFrame(columns=["line", "run", "seed", "epoch", *CURVE_COLUMNS])
+    return pd.concat(tables).set_index(["line", "run", "seed", "epoch"])
+
+
+def far_near(run: Run) -> pd.DataFrame:
+    """Accuracies in percent among far and among near classes, a row for each evaluation."""
+    kept = run.predictions
+    far = is_far(kept["labels"])
+    columns = {"epoch": kept["epochs"]}
+    for measure in ("linear", "knn"):
+        right = 100.0 * (kept[f"{measure}_within"] == kept["labels"])
+        columns[f"{measure}_far"] = right[:, far].mean(1)
+        columns[f"{measure}_near"] = right[:, ~far].mean(1)
+    return pd.DataFrame(columns)
+
+
+def finished(arms: Arms) -> pd.DataFrame:
+    """Which of the plan's runs are there, a row for each."""
+    rows = [
+        {"line": run.line, "run": run.label, "epochs": run.config.epochs, "state": kept(run)}
+        for run in arms.planned
+        if run.line.isalpha()
+    ]
+    return pd.DataFrame(rows).set_index(["line", "run"])
+
+
+def kept(run) -> str:
+    """Whether a run's results are there, in a word."""
+    state = exported(run)
+    return state.kind if state else "not finished"
+
+
+def keep(arms: Arms) -> str:
+    """Compute all verdicts and write them.
+
+    Returns:
+        What was written, as a sentence.
+    """
+    folder: Path = arms.places.reports / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    found = findings(arms)
+    tables = {
+        "table": table(found),
+        "numbers": numbers(found),
+        "curves": curves(arms),
+        "runs": finished(arms),
+    }
+    for name, frame in tables.items():
+        path = folder / f"{name}.csv"
+        atomic_write(path, partial(frame.to_csv, float_format="%.6g"))
+    there = (tables["runs"].state != "not finished").sum()
+    return f"reports/{FOLDER} holds {len(found)} verdicts, from {there} runs"
+
+
+def described(finding: Finding) -> str:
+    """A verdict in lines of text."""
+    row = finding.row
+    names = ("contrast", "difference", "when", "seeds", "unit", "data", "network", "steps")
+    lines = [f"{row['claim']}. {row['says']}: {row['verdict']} ({row['evidence']})"]
+    return "\n".join([*lines, *(f"   {name}: {row[name]}" for name in names)])
+
+
+def main() -> None:
+    """Print some verdicts, or write all."""
+    arguments = parser("verdicts", __doc__)
+    arguments.add_argument("claims", nargs="*", metavar="CLAIM", help="such as 1 or 4b")
+    given = arguments.parse_args()
+    try:
+        arms = Arms(places_of(given))
+        if not given.claims:
+            print(keep(arms))
+            return
+        found = {finding.claim: finding for finding in findings(arms)}
+        unknown = [claim for claim in given.claims if claim not in found]
+        if unknown:
+            known = ", ".join(found)
+            raise ParameterError(f"CLAIM = {unknown[0]} is not allowed: the claims are {known}.")
+        print("\n".join(described(found[claim]) for claim in given.claims))
+    except (ParameterError, RunError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
