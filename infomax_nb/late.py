@@ -97,3 +97,17 @@ def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """
     last = rows.sort_values("epoch").groupby(["run", "seed"])[list(columns)].tail(5)
     return last.groupby([rows.run, rows.seed]).mean()
+
+
+def references(dataset: str, reports: Path = VERDICTS.parent) -> pd.DataFrame:
+    """What was not trained, and kept networks: k-NN accuracies in percent, means over seeds.
+
+    Args:
+        dataset: as `TrainConfig` names it.
+        reports: the folder of all results; `late_reference/` in it has the numbers.
+    """
+    rows = pd.read_csv(reports / "late_reference" / "table.csv")
+    of_set = rows[rows.dataset == dataset].groupby("network", sort=False)
+    names = {"knn_top1": "k-NN, all classes", "knn_far": "far classes", "knn_near": "breeds"}
+    table = of_set[list(names)].mean().dropna(axis=1).round(1).rename(columns=names)
+    return table.assign(seeds=of_set.size()).rename_axis("features")
