@@ -95,8 +95,8 @@ def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
         rows: of `curves`, finished runs.
         columns: of `rows`.
     """
-    last = rows.sort_values("epoch").groupby(["run", "seed"])[list(columns)].tail(5)
-    return last.groupby([rows.run, rows.seed]).mean()
+    last = rows.sort_values("epoch").groupby(["run", "seed"]).tail(5)
+    return last.groupby(["run", "seed"])[list(columns)].mean()
 
 
 def references(dataset: str, reports: Path = VERDICTS.parent) -> pd.DataFrame:

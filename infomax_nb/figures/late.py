@@ -57,16 +57,22 @@ def _draw_condition(axis: Axes, rows: pd.DataFrame, column: str, colour: str, la
         axis.plot(runs.index, runs, color=colour, lw=0.8, alpha=0.6)
 
 
-def far_and_near(rows: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
-    """Near accuracy over far accuracy, a point for each evaluation: linear head, and k-NN.
+def paths(
+    rows: pd.DataFrame, labels: Mapping[str, str], across: dict[str, str], up: dict[str, str]
+) -> Figure:
+    """One accuracy over another, a point for each evaluation: by the linear head, and by k-NN.
 
     Args:
-        rows: of `late.curves`, of line e.
+        rows: of `late.curves`.
         labels: as in `over_epochs`.
+        across: the columns of the linear head's and of k-NN's panel, by `linear` and `knn`, and
+            the axis' `label`.
+        up: the same of the other axis.
     """
     figure, axes = panels(2, 5.2)
     colours = dict(zip(labels, plots.COLOURS, strict=False))
-    for axis, measure in zip(axes, ("linear", "knn"), strict=True):
+    titles = {"linear": "linear head", "knn": "k-NN"}
+    for axis, measure in zip(axes, titles, strict=True):
         for name, label in labels.items():
             of_condition = rows[rows.run == name]
             if of_condition.empty:
@@ -74,12 +80,26 @@ def far_and_near(rows: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             for seed, run in of_condition.groupby("seed"):
                 look: dict[str, Any] = {"color": colours[name], "ms": 4, "lw": 1.2}
                 words = f"{label}: seed {seed}"
-                axis.plot(run[f"{measure}_far"], run[f"{measure}_near"], "o-", label=words, **look)
-        words = {"linear": "linear head", "knn": "k-NN"}[measure]
-        axis.set(title=words, xlabel="accuracy among ten far classes (%)")
-    axes[0].set_ylabel("accuracy among ten breeds (%)")
+                axis.plot(run[across[measure]], run[up[measure]], "o-", label=words, **look)
+        axis.set(title=titles[measure], xlabel=across["label"])
+    axes[0].set_ylabel(up["label"])
     shared_legend(figure, axes[0], columns=2)
     return figure
+
+
+def far_and_near(rows: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
+    """`paths` of the accuracy among near classes over that among far ones, of the plan's line e."""
+    far = {"linear": "linear_far", "knn": "knn_far", "label": "accuracy among ten far classes (%)"}
+    near = {"linear": "linear_near", "knn": "knn_near", "label": "accuracy among ten breeds (%)"}
+    return paths(rows, labels, far, near)
+
+
+def classes_and_groups(rows: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
+    """`paths` of CIFAR-10's class accuracy over that of telling animals from vehicles."""
+    group = {"linear": "linear_group", "knn": "knn_group", "label": "animal or vehicle, right (%)"}
+    label = "class right, of ten (%)"
+    of_class = {"linear": "linear_top1", "knn": "knn_top1", "label": label}
+    return paths(rows, labels, group, of_class)
 
 
 def beside_the_paper(rows: pd.DataFrame, methods: Mapping[str, str]) -> Figure:

@@ -105,7 +105,9 @@ def numbers_in_words(numbers: pd.DataFrame) -> str:
     texts = []
     for name, row in numbers.iterrows():
         parts = name if isinstance(name, tuple) else (name,)
-        named = [WORDS.get(str(part), str(part)) for part in parts if part not in ("difference", "")]
+        named = [
+            WORDS.get(str(part), str(part)) for part in parts if part not in ("difference", "")
+        ]
         words = " ".join(named)
         texts.append(f"{words} {interval_in_words(row)}".strip())
     return "; ".join(texts)
@@ -141,7 +143,9 @@ def by_both_measures(rule: Callable, ours: Arm, theirs: Arm, probe=True, **optio
     both = agreed(**found)
     if converged is None:
         return both
-    extra = pd.DataFrame({"mean": converged}, index=pd.MultiIndex.from_tuples([("converged probe", "")]))
+    extra = pd.DataFrame(
+        {"mean": converged}, index=pd.MultiIndex.from_tuples([("converged probe", "")])
+    )
     return Verdict(both.answer, pd.concat([both.numbers, extra]))
 
 
