@@ -184,7 +184,7 @@ def keep(data_root: str, reports: Path | None = None) -> pd.DataFrame:
 def row_of(measured: Measured, test: ImageSet) -> dict[str, object]:
     """A network's row in the table."""
     about = {"stem": measured.config.stem, "images": measured.images, "steps": measured.steps}
-    return about | measures(measured.network, test)
+    return {**about, **measures(measured.network, test)}
 
 
 def record_of(measured: Measured, images: str) -> dict[str, object]:
