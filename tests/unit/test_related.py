@@ -108,7 +108,8 @@ def test_the_table_is_the_committed_one():
         cosines = [row["same class"], row["other class"], row["same class"] - row["other class"]]
         cells += [signed(value, 3) for value in cosines]
         assert f"| {' | '.join(cells)} |" in text(PAGE)
-    early, late = table.loc["ours, early"], table.loc["ours, late"]
+    early = table.loc["ours, early"]
+    late = table.loc["ours, late"]
     assert late.uniformity > table.uniformity["untrained (late)"]
     tolerance = table["same class"]
     said = f"({tolerance['untrained (early)']:.3f} against {early['same class']:.3f})"
@@ -202,7 +203,8 @@ def test_information_and_accuracy():
     assert f"{points.mean():.1f} points less by the linear head {interval(points)}" in text(PAGE)
     assert f"{-votes.mean():.1f} more by k-NN {interval(-votes)}" in text(PAGE)
     last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
-    nats, ends = last.mi_held_out, last.linear_top1
+    nats = last.mi_held_out
+    ends = last.linear_top1
     said = (
         f"β = 0.75 has {nats[0.75]:.2f} nats and {ends[0.75]:.1f}%, β = 1 has {nats[1.0]:.2f} and"
     )
