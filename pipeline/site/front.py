@@ -18,7 +18,7 @@ from pipeline.site.stage import ROOT
 PLAYGROUND = "docs/playground"  # stands with the notebooks
 # Pages for those who use the project, in this order; pages that are not here follow in "How it is
 # made".
-USE = ("install", "loss", "data", "runs", "gpu", "speed", "paper", "instructors")
+USE = ("install", "loss", "data", "runs", "gpu", "speed", "paper", "related", "instructors")
 TABLE1_ALT = "Dot plot of the paper's Table 1: top-1 accuracy by method, linear and k-NN"
 PARTS = {
     "Table 1": "table-1",
