@@ -49,7 +49,8 @@ def store(run: Run) -> str:
     accuracy = measured(backbone, config, train, test)
     about = {"config": config.identity(), "classes": train.classes}
     record = {**about, **accuracy, **run.record}
-    record["trained_on"] = trained_on(record) or record["measured_on"]
+    all_images = f"{images_in_words(config, test)}, {record['images']:,} images"
+    record["trained_on"] = trained_on(record) or all_images
     name = name_of(config, record["images"])
     NETWORKS.mkdir(parents=True, exist_ok=True)
     for part, tensors in parts.items():
