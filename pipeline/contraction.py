@@ -6,34 +6,39 @@ same command goes on where it was. With `--recompute` nothing is trained: predic
 are computed anew from the numbers in `reports/NAME/runs.csv`.
 """
 
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
+from infomax_nb.data.sampling import stratified
 from infomax_nb.evaluation.contraction import (
     SMALL,
-    by_criterion,
-    first_projections,
     outcome,
-    projections,
     right,
-    views_of_batch,
 )
+from infomax_nb.evaluation.probe import initial
 from infomax_nb.files import project_root
+from infomax_nb.methods import Method
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.plots import shades
 from infomax_nb.report import export_tables, run_label
+from infomax_nb.seeds import Use, stream
 from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
+from infomax_nb.views.batch import MultiView
 from pipeline.command import finish, parser, with_data
 from pipeline.embedding import after
 
+BATCH = 128  # images
 OTHERS = (0.01, 0.05, SMALL, 0.2, 0.5)  # shares of the spread below which a run is collapsed
 COLLAPSED = 0.01  # of a batch's distances to its mean, where it counts as collapsed
 KAPPAS = (1.0, 10.0)
@@ -89,6 +94,38 @@ def watched(run: Run, train: ImageSet, test: ImageSet) -> dict[str, float]:
     return row | {name: float(last[name]) for name in ("mi_density", "linear_top1", "knn_top1")}
 
 
+def views_of_batch(method: Method, images: ImageSet, draw: int = 1) -> list[Tensor]:
+    """The method's views of 128 of the images, the same for all methods with such views.
+
+    Args:
+        method: says which views are made.
+        images: from which a batch is drawn, with equal numbers of each class.
+        draw: seed of the draw.
+    """
+    batch = images.images[stratified(images.labels, min(BATCH, len(images)), draw)]
+    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    return MultiView(method.view_specs(batch.shape[-1]))(batch, generator)
+
+
+@torch.no_grad()
+def projections(method: Method, views: list[Tensor]) -> list[Tensor]:
+    """The projections of the views as a training step has them: by the batch's own statistics."""
+    method.train()
+    return method.project(views)
+
+
+def first_projections(config: TrainConfig, images: ImageSet, draw: int = 1) -> list[Tensor]:
+    """V tensors (128, D): what a run's network makes of a batch before its first step.
+
+    Args:
+        config: of the run; its seed sets the weights.
+        images: see `views_of_batch`, as for `draw`.
+        draw: seed of the batch's draw.
+    """
+    start = initial(config, len(images.classes))
+    return projections(start, views_of_batch(start, images, draw))
+
+
 def draw(predicted: pd.DataFrame) -> Figure:
     """The spread after each epoch over that before training, a panel for each kappa."""
     kappas = sorted(predicted.kappa.unique())
@@ -131,6 +168,17 @@ def recompute(name: str, reports: Path | None = None) -> str:
     found = f"the same as in reports/{name}/table.csv: {'yes' if same else 'no'}"
     others = by_criterion(numbers, OTHERS)
     return f"{table.to_string()}\n{found}\n\n{others.to_string()}"
+
+
+def by_criterion(rows: pd.DataFrame, smalls: Iterable[float]) -> pd.DataFrame:
+    """`right`'s last row for other shares below which a run counts as collapsed.
+
+    Args:
+        rows: as for `outcome`.
+        smalls: the shares.
+    """
+    found = {small: right(outcome(rows, small)).iloc[-1] for small in smalls}
+    return pd.DataFrame(found).T.rename_axis("collapsed: spread below … of the first")
 
 
 def main() -> None:

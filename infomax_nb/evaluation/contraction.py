@@ -1,58 +1,8 @@
 """Whether runs did what a threshold said of them before they began (docs/contraction.md)."""
 
-from collections.abc import Iterable
-
 import pandas as pd
-import torch
-from torch import Tensor
 
-from infomax_nb.config import TrainConfig
-from infomax_nb.data.image_set import ImageSet
-from infomax_nb.data.sampling import stratified
-from infomax_nb.evaluation.probe import initial
-from infomax_nb.methods import Method
-from infomax_nb.seeds import Use, stream
-from infomax_nb.views.batch import MultiView
-
-BATCH = 128  # images
 SMALL = 0.1  # of the spread before training, below which a run counts as collapsed
-
-# --- Before a run begins ----------------------------------------------------------------------
-
-
-def views_of_batch(method: Method, images: ImageSet, draw: int = 1) -> list[Tensor]:
-    """The method's views of 128 of the images, the same for all methods with such views.
-
-    Args:
-        method: says which views are made.
-        images: from which a batch is drawn, with equal numbers of each class.
-        draw: seed of the draw.
-    """
-    batch = images.images[stratified(images.labels, min(BATCH, len(images)), draw)]
-    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
-    return MultiView(method.view_specs(batch.shape[-1]))(batch, generator)
-
-
-@torch.no_grad()
-def projections(method: Method, views: list[Tensor]) -> list[Tensor]:
-    """The projections of the views as a training step has them: by the batch's own statistics."""
-    method.train()
-    return method.project(views)
-
-
-def first_projections(config: TrainConfig, images: ImageSet, draw: int = 1) -> list[Tensor]:
-    """V tensors (128, D): what a run's network makes of a batch before its first step.
-
-    Args:
-        config: of the run; its seed sets the weights.
-        images: see `views_of_batch`, as for `draw`.
-        draw: seed of the batch's draw.
-    """
-    start = initial(config, len(images.classes))
-    return projections(start, views_of_batch(start, images, draw))
-
-
-# --- After it has ended -----------------------------------------------------------------------
 
 
 def outcome(rows: pd.DataFrame, small: float = SMALL) -> pd.DataFrame:
@@ -93,14 +43,3 @@ def right(predicted: pd.DataFrame) -> pd.DataFrame:
             "best constant guess": int(max(happened.sum(), (~happened).sum())),
         }
     return pd.DataFrame(table).T.rename_axis("a run …")
-
-
-def by_criterion(rows: pd.DataFrame, smalls: Iterable[float]) -> pd.DataFrame:
-    """`right`'s last row for other shares below which a run counts as collapsed.
-
-    Args:
-        rows: as for `outcome`.
-        smalls: the shares.
-    """
-    found = {small: right(outcome(rows, small)).iloc[-1] for small in smalls}
-    return pd.DataFrame(found).T.rename_axis("collapsed: spread below … of the first")

@@ -6,15 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
+from infomax_nb import plots
 from infomax_nb.analysis.sphere import clustered_views
-from infomax_nb.evaluation.contraction import by_criterion, first_projections, outcome, right
+from infomax_nb.evaluation.contraction import outcome, right
 from infomax_nb.figures.contraction import against_threshold
 from infomax_nb.files import project_root
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.train.fitting import datasets
-from pipeline.contraction import RESULTS, main, recompute
+from pipeline.contraction import RESULTS, by_criterion, first_projections, main, recompute
 
 REPORTS = project_root() / "reports"
 
@@ -177,7 +178,6 @@ def test_a_looser_criterion_finds_more_collapses():
 
 
 def test_thresholds_of_the_report_are_those_of_the_batch_before_training():
-    """As in notebook 04, from the untrained network itself."""
     config = RESULTS["contraction_glyphs"].replace(kappa=10.0)
     _, test = datasets(config)
     start = contraction_threshold(first_projections(config, test), 10.0)
@@ -193,3 +193,33 @@ def test_the_figure_rings_what_was_wrongly_predicted():
         assert len(happened) == runs[name].sum()
         assert len(happened) + len(did_not) == len(runs)
         assert len(ringed) == (runs[name] != runs[f"{name}_predicted"]).sum()
+
+
+def test_texts_say_what_the_tables_say():
+    """Notebook 04, the page and the reports' page, each with the counts in its own words."""
+    tables = {name: pd.read_csv(REPORTS / name / "table.csv", index_col=0) for name in RESULTS}
+    first, end = sum(
+        table[["right", "best constant guess"]].to_numpy() for table in tables.values()
+    )
+    notebook = (project_root() / "notebooks" / "04_ablate_beta.ipynb").read_text("utf-8")
+    page = (project_root() / "docs" / "contraction.md").read_text("utf-8").replace("\n", " ")
+    for count, constant in (first, end):
+        assert f"{count} of 24" in notebook
+        assert f"{count} of 24, best constant guesses {constant}" in page
+    kept = (REPORTS / "README.md").read_text("utf-8")
+    for name, table in tables.items():
+        cells = [f"{row['right']} ({row['best constant guess']})" for _, row in table.iterrows()]
+        (line,) = [line for line in kept.splitlines() if f"]({name})" in line]
+        assert line.endswith(f"| {cells[0]} | {cells[1]} |")
+        start = pd.read_csv(REPORTS / name / "runs.csv").groupby("kappa").threshold_start.first()
+        assert f"| {start[1]:.2f}, {start[10]:.2f} |" in line
+        assert f"τ at the start is {start[1]:.2f} at κ = 1 and {start[10]:.2f} at κ = 10" in page
+
+
+def test_a_part_of_the_numbers_keeps_its_colours():
+    """Figure 2 of notebook 04 shows three of the five values of Figure 1."""
+    rows = pd.DataFrame({"epoch": [1, 2] * 2, "beta": [0.1] * 2 + [1.0] * 2, "knn_top1": 5.0})
+    axis = plots.curves(rows, ["knn_top1"], hue="beta", among=[0.1, 0.5, 1.0, 2.0]).axes[0]
+    drawn = [line.get_color() for line in axis.lines if len(line.get_xdata())]
+    shades = plots.shades([0.1, 0.5, 1.0, 2.0])
+    assert drawn == [shades[0.1], shades[1.0]]
