@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import cycle
 from pathlib import Path
@@ -187,7 +187,11 @@ def overlay(
 
 
 def curves(
-    metrics: pd.DataFrame, columns: Sequence[str], hue: str | None = None, title: str = ""
+    metrics: pd.DataFrame,
+    columns: Sequence[str],
+    hue: str | None = None,
+    title: str = "",
+    among: Iterable[float] = (),
 ) -> plt.Figure:
     """One panel for each column of the metrics, over the epoch.
 
@@ -200,6 +204,7 @@ def curves(
             replaced by the mutual information and the effective rank.
         hue: the column that tells runs apart.
         title: shown above all panels.
+        among: all numbers that the hue has in a larger figure, whose colours are kept.
     """
     import seaborn as sns  # takes a second
 
@@ -216,7 +221,10 @@ def curves(
         else:
             metrics = metrics.assign(**{hue: metrics[hue].map(in_words)})
         kinds = list(dict.fromkeys(metrics[hue]))
-        colours = shades(kinds) if numbers else dict(zip(kinds, cycle(COLOURS), strict=False))
+        every = [f"{number:g}" for number in sorted(among)]
+        colours = (
+            shades(every or kinds) if numbers else dict(zip(kinds, cycle(COLOURS), strict=False))
+        )
         style = {"hue": hue, "style": hue, "palette": colours}
     for axis, column in zip(axes[0], shown, strict=True):
         last = axis is axes[0, -1]

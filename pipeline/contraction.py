@@ -2,12 +2,11 @@
 
 NAME is a result, `contraction_glyphs` or `contraction_cifar10`, and `reports/NAME/` is where it is
 kept. CIFAR-10 is read from the folder that INFOMAX_DATA names, else from `data`. Interrupted, the
-same command goes on where it was.
+same command goes on where it was. With `--recompute` nothing is trained: predictions and outcomes
+are computed anew from the numbers in `reports/NAME/runs.csv`.
 """
 
-import argparse
-import os
-import sys
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -20,9 +19,13 @@ from torch import Tensor
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
-from infomax_nb.errors import ParameterError, RunError
-from infomax_nb.evaluation.contraction import outcome, right
+from infomax_nb.evaluation.contraction import (
+    SMALL,
+    outcome,
+    right,
+)
 from infomax_nb.evaluation.probe import initial
+from infomax_nb.files import project_root
 from infomax_nb.methods import Method
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.plots import shades
@@ -32,9 +35,11 @@ from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
+from pipeline.command import finish, parser, with_data
 from pipeline.embedding import after
 
 BATCH = 128  # images
+OTHERS = (0.01, 0.05, SMALL, 0.2, 0.5)  # shares of the spread below which a run is collapsed
 COLLAPSED = 0.01  # of a batch's distances to its mean, where it counts as collapsed
 KAPPAS = (1.0, 10.0)
 BETAS = (0.5, 0.8, 1.0, 1.1, 1.25, 2.0)
@@ -72,11 +77,7 @@ def keep(name: str, config: TrainConfig, reports: Path | None = None) -> str:
 def watched(run: Run, train: ImageSet, test: ImageSet) -> dict[str, float]:
     """Both thresholds before training, and the spread of the batch before and after epochs."""
     config = run.config
-    images = test.images[stratified(test.labels, min(BATCH, len(test)), 1)]
-    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
-    start = initial(config, len(train.classes))
-    views = MultiView(start.view_specs(images.shape[-1]))(images, generator)
-    before = projections(start, views)
+    before = first_projections(config, test)
     small = drawn_together(before, COLLAPSED)
     row = {
         "kappa": config.kappa,
@@ -87,9 +88,23 @@ def watched(run: Run, train: ImageSet, test: ImageSet) -> dict[str, float]:
     }
     for epoch in range(1, config.epochs + 1):
         method = after(run, epoch, len(train.classes))
+        views = views_of_batch(method, test)
         row[f"spread_{epoch}"] = spread(projections(method, views))
     last = run.metrics.iloc[-1]
     return row | {name: float(last[name]) for name in ("mi_density", "linear_top1", "knn_top1")}
+
+
+def views_of_batch(method: Method, images: ImageSet, draw: int = 1) -> list[Tensor]:
+    """The method's views of 128 of the images, the same for all methods with such views.
+
+    Args:
+        method: says which views are made.
+        images: from which a batch is drawn, with equal numbers of each class.
+        draw: seed of the draw.
+    """
+    batch = images.images[stratified(images.labels, min(BATCH, len(images)), draw)]
+    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    return MultiView(method.view_specs(batch.shape[-1]))(batch, generator)
 
 
 @torch.no_grad()
@@ -97,6 +112,18 @@ def projections(method: Method, views: list[Tensor]) -> list[Tensor]:
     """The projections of the views as a training step has them: by the batch's own statistics."""
     method.train()
     return method.project(views)
+
+
+def first_projections(config: TrainConfig, images: ImageSet, draw: int = 1) -> list[Tensor]:
+    """V tensors (128, D): what a run's network makes of a batch before its first step.
+
+    Args:
+        config: of the run; its seed sets the weights.
+        images: see `views_of_batch`, as for `draw`.
+        draw: seed of the batch's draw.
+    """
+    start = initial(config, len(images.classes))
+    return projections(start, views_of_batch(start, images, draw))
 
 
 def draw(predicted: pd.DataFrame) -> Figure:
@@ -122,16 +149,49 @@ def draw(predicted: pd.DataFrame) -> Figure:
     return figure
 
 
+def recompute(name: str, reports: Path | None = None) -> str:
+    """How many predictions came true, from the numbers that are kept; nothing is trained.
+
+    Args:
+        name: the result.
+        reports: the folder of all results; None means the project's.
+
+    Returns:
+        The table of both predictions, whether it is the kept one, and the table of the second
+        prediction for other shares of the spread below which a run counts as collapsed.
+    """
+    folder = (reports or project_root() / "reports") / name
+    kept = pd.read_csv(folder / "runs.csv")
+    numbers = kept[[column for column in kept if kept[column].dtype != bool]]
+    table = right(outcome(numbers))
+    same = table.equals(pd.read_csv(folder / "table.csv", index_col=0))
+    found = f"the same as in reports/{name}/table.csv: {'yes' if same else 'no'}"
+    others = by_criterion(numbers, OTHERS)
+    return f"{table.to_string()}\n{found}\n\n{others.to_string()}"
+
+
+def by_criterion(rows: pd.DataFrame, smalls: Iterable[float]) -> pd.DataFrame:
+    """`right`'s last row for other shares below which a run counts as collapsed.
+
+    Args:
+        rows: as for `outcome`.
+        smalls: the shares.
+    """
+    found = {small: right(outcome(rows, small)).iloc[-1] for small in smalls}
+    return pd.DataFrame(found).T.rename_axis("collapsed: spread below … of the first")
+
+
 def main() -> None:
-    """Make one result."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.contraction", description=__doc__)
-    parser.add_argument("name", choices=RESULTS, metavar="NAME", help=" or ".join(RESULTS))
-    name = parser.parse_args().name
-    data_root = os.environ.get("INFOMAX_DATA", "data")
-    try:
-        print(keep(name, RESULTS[name].replace(data_root=data_root)))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
+    """Make one result, or recompute what was concluded from it."""
+    asking = parser("contraction", __doc__, RESULTS)
+    asking.add_argument(
+        "--recompute", action="store_true", help="from the kept numbers, in seconds"
+    )
+    asked = asking.parse_args()
+    if asked.recompute:
+        finish(lambda: recompute(asked.name))
+    else:
+        finish(lambda: keep(asked.name, with_data(RESULTS[asked.name])))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,6 @@ kept. CIFAR-10 is read from the folder that INFOMAX_DATA names, else from `data`
 same command goes on where it was.
 """
 
-import argparse
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +18,6 @@ from infomax_nb.analysis.embedding import PERPLEXITY, groups_of, moving_map, vie
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
-from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.probe import initial, untrained
 from infomax_nb.evaluation.representation import features
@@ -34,6 +30,7 @@ from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
+from pipeline.command import finish, parser, with_data
 
 IMAGES = 480  # of the map
 BATCH = 128  # images whose views go through the networks together
@@ -172,14 +169,9 @@ def caption(config: TrainConfig, images: int, shown: int) -> str:
 
 def main() -> None:
     """Make one result."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.embedding", description=__doc__)
-    parser.add_argument("name", choices=RESULTS, metavar="NAME", help=" or ".join(RESULTS))
-    name = parser.parse_args().name
-    data_root = os.environ.get("INFOMAX_DATA", "data")
-    try:
-        print(keep(name, [config.replace(data_root=data_root) for config in RESULTS[name]]))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
+    name = parser("embedding", __doc__, RESULTS).parse_args().name
+    configs = [with_data(config) for config in RESULTS[name]]
+    finish(lambda: keep(name, configs))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ import pandas as pd
 SMALL = 0.1  # of the spread before training, below which a run counts as collapsed
 
 
-def outcome(rows: pd.DataFrame) -> pd.DataFrame:
+def outcome(rows: pd.DataFrame, small: float = SMALL) -> pd.DataFrame:
     """The rows with what was predicted and what happened, true or false.
 
     Args:
         rows: a row for each run with `beta` (alpha is 1), `threshold_start`, `threshold_collapsed`
             and the batch's spread before training and after each epoch, `spread_0`, `spread_1`, ...
+        small: the share of the spread before training below which a run counts as collapsed.
 
     Returns:
         The same with `contracts_predicted`, `contracts`, `collapses_predicted` and `collapses`.
@@ -21,7 +22,7 @@ def outcome(rows: pd.DataFrame) -> pd.DataFrame:
         contracts_predicted=above_start,
         contracts=rows.spread_1 < rows.spread_0,
         collapses_predicted=above_start & (rows.beta > rows.threshold_collapsed),
-        collapses=rows[f"spread_{last}"] < SMALL * rows.spread_0,
+        collapses=rows[f"spread_{last}"] < small * rows.spread_0,
     )
 
 

@@ -11,7 +11,12 @@ from infomax_nb import plots
 
 
 def over_recorded(
-    metrics: pd.DataFrame, own: Collection[str], columns: Sequence[str], hue: str, title: str = ""
+    metrics: pd.DataFrame,
+    own: Collection[str],
+    columns: Sequence[str],
+    hue: str,
+    title: str = "",
+    among: Collection[float] = (),
 ) -> Figure:
     """`plots.curves` of all runs, with the reader's own over them as thick lines.
 
@@ -23,12 +28,13 @@ def over_recorded(
         columns: the columns to draw.
         hue: the column of numbers that tells runs apart.
         title: shown above all panels.
+        among: as in `plots.curves`.
     """
-    figure = plots.curves(metrics, columns, hue=hue, title=title)
+    figure = plots.curves(metrics, columns, hue=hue, title=title, among=among)
     yours = metrics[metrics.run.isin(own)]
     if len(yours) == len(metrics):
         return figure
-    colours = plots.shades(sorted(metrics[hue].unique()))
+    colours = plots.shades(sorted(among or metrics[hue].unique()))
     shown = [column for column in columns if column in metrics]
     for axis, column in zip(figure.axes, shown, strict=False):
         for value, rows in yours.groupby(hue):

@@ -74,7 +74,13 @@ FIGURES = [
         "A smaller β has a “higher early accuracy” but “seems to get stuck”; a higher one ends "
         "higher.",
         "beta_cifar10",
-        more=("beta_glyphs", "beta_glyphs_long", "embedding_glyphs", "contraction_glyphs"),
+        more=(
+            "beta_glyphs",
+            "beta_glyphs_long",
+            "embedding_glyphs",
+            "contraction_glyphs",
+            "contraction_cifar10",
+        ),
     ),
     PaperFigure(
         6,

@@ -1,14 +1,23 @@
 """Where the objective asks for contraction: against finite differences of the entropies."""
 
+import shutil
+
 import pandas as pd
 import pytest
 import torch
 
+from infomax_nb import plots
 from infomax_nb.analysis.sphere import clustered_views
 from infomax_nb.evaluation.contraction import outcome, right
+from infomax_nb.figures.contraction import against_threshold
+from infomax_nb.files import project_root
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.objective.unit_rows import unit_rows
+from infomax_nb.train.fitting import datasets
+from pipeline.contraction import RESULTS, by_criterion, first_projections, main, recompute
+
+REPORTS = project_root() / "reports"
 
 
 def a_batch(spread: float, n_images=12, n_views=4, dim=5) -> torch.Tensor:
@@ -118,3 +127,99 @@ def test_what_was_predicted_and_what_happened():
     counted = right(found)
     assert counted["right"].tolist() == [2, 2]
     assert counted["best constant guess"].tolist() == [2, 2]
+
+
+# --- The results ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_what_was_concluded_is_recomputed_from_the_kept_numbers(name, capsys, monkeypatch):
+    """Against counts that are made here run by run; nothing is trained."""
+    monkeypatch.setattr("sys.argv", ["contraction", name, "--recompute"])
+    main()
+    printed = capsys.readouterr().out
+    assert "table.csv: yes" in printed
+    runs = pd.read_csv(REPORTS / name / "runs.csv").to_dict("records")
+    first = sum((run["spread_1"] < run["spread_0"]) == above(run, "start") for run in runs)
+    both = [above(run, "start") and above(run, "collapsed") for run in runs]
+    fallen = [run["spread_6"] < 0.1 * run["spread_0"] for run in runs]
+    last = sum(said == happened for said, happened in zip(both, fallen, strict=True))
+    table = pd.read_csv(REPORTS / name / "table.csv", index_col=0)
+    assert table["right"].tolist() == [first, last]
+    for line, count in zip(printed.splitlines()[2:4], (first, last), strict=True):
+        assert line.split()[-2] == str(count)
+
+
+def above(run: dict, state: str) -> bool:
+    return run["beta"] > run[f"threshold_{state}"]
+
+
+def test_a_table_that_was_changed_is_named(tmp_path):
+    folder = tmp_path / "contraction_glyphs"
+    shutil.copytree(REPORTS / "contraction_glyphs", folder)
+    table = (folder / "table.csv").read_text()
+    (folder / "table.csv").write_text(table.replace(",10,6\n", ",11,6\n"))
+    assert "table.csv: no" in recompute("contraction_glyphs", tmp_path)
+
+
+def test_a_looser_criterion_finds_more_collapses():
+    rows = pd.DataFrame(
+        {
+            "beta": [2.0, 2.0, 0.5],
+            "threshold_start": [1.0, 1.0, 1.0],
+            "threshold_collapsed": [1.0, 1.0, 1.0],
+            "spread_0": [0.8, 0.8, 0.8],
+            "spread_1": [0.008, 0.08, 0.9],
+        }
+    )
+    found = by_criterion(rows, (0.05, 0.2))
+    assert found["happened"].tolist() == [1, 2]
+    assert found["right"].tolist() == [2, 3]
+
+
+def test_thresholds_of_the_report_are_those_of_the_batch_before_training():
+    config = RESULTS["contraction_glyphs"].replace(kappa=10.0)
+    _, test = datasets(config)
+    start = contraction_threshold(first_projections(config, test), 10.0)
+    runs = pd.read_csv(REPORTS / "contraction_glyphs" / "runs.csv")
+    kept = runs[runs.kappa == 10].threshold_start
+    assert kept.to_numpy() == pytest.approx(start, rel=1e-3)
+
+
+def test_the_figure_rings_what_was_wrongly_predicted():
+    runs = pd.read_csv(REPORTS / "contraction_glyphs" / "runs.csv").assign(data="glyphs")
+    for axis, name in zip(against_threshold(runs).axes, ("contracts", "collapses"), strict=True):
+        happened, did_not, ringed = (marks.get_offsets() for marks in axis.collections)
+        assert len(happened) == runs[name].sum()
+        assert len(happened) + len(did_not) == len(runs)
+        assert len(ringed) == (runs[name] != runs[f"{name}_predicted"]).sum()
+
+
+def test_texts_say_what_the_tables_say():
+    """Notebook 04, the page and the reports' page, each with the counts in its own words."""
+    tables = {name: pd.read_csv(REPORTS / name / "table.csv", index_col=0) for name in RESULTS}
+    first, end = sum(
+        table[["right", "best constant guess"]].to_numpy() for table in tables.values()
+    )
+    notebook = (project_root() / "notebooks" / "04_ablate_beta.ipynb").read_text("utf-8")
+    page = (project_root() / "docs" / "contraction.md").read_text("utf-8").replace("\n", " ")
+    for count, constant in (first, end):
+        assert f"{count} of 24" in notebook
+        assert f"{count} of 24, best constant guesses {constant}" in page
+    kept = (REPORTS / "README.md").read_text("utf-8")
+    for name, table in tables.items():
+        cells = [f"{row['right']} ({row['best constant guess']})" for _, row in table.iterrows()]
+        (line,) = [line for line in kept.splitlines() if f"]({name})" in line]
+        assert line.endswith(f"| {cells[0]} | {cells[1]} |")
+        start = pd.read_csv(REPORTS / name / "runs.csv").groupby("kappa").threshold_start.first()
+        assert f"| {start[1]:.2f}, {start[10]:.2f} |" in line
+        assert f"τ at the start is {start[1]:.2f} at κ = 1 and {start[10]:.2f} at κ = 10" in page
+
+
+def test_a_part_of_the_numbers_keeps_its_colours():
+    """Figure 2 of notebook 04 shows three of the five values of Figure 1."""
+    rows = pd.DataFrame({"epoch": [1, 2] * 2, "beta": [0.1] * 2 + [1.0] * 2, "knn_top1": 5.0})
+    axis = plots.curves(rows, ["knn_top1"], hue="beta", among=[0.1, 0.5, 1.0, 2.0]).axes[0]
+    drawn = [line.get_color() for line in axis.lines if len(line.get_xdata())]
+    shades = plots.shades([0.1, 0.5, 1.0, 2.0])
+    assert drawn == [shades[0.1], shades[1.0]]
