@@ -3,7 +3,6 @@
 An arm is a condition: runs that differ in their seed alone.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +18,8 @@ from pipeline.evidence.runs import Planned, planned
 from pipeline.evidence.state import exported
 
 MEASURES = ("linear", "knn")
+NONE = np.zeros((0, 1), int)  # the classes that a run predicted which was never evaluated
+NOTHING = {"labels": np.zeros(1, int), "epochs": np.zeros(0, int)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Arm:
         return {run.config.seed: Run(run.results) for run in finished}
 
     @property
+    def evaluated(self) -> dict[int, Run]:
+        """The finished runs by seed, but for those whose loss became NaN before any evaluation."""
+        return {seed: run for seed, run in self.runs.items() if run.record.get("predictions")}
+
+    @property
     def config(self) -> TrainConfig:
         """What its runs have in common, and the first one's seed."""
         return self.every[0].config
@@ -56,20 +62,26 @@ class Arm:
     def hits(self, measure: str) -> pd.DataFrame:
         """Which test images each run gets right: epochs by (seed, image), 100 or 0.
 
+        It is NaN at epochs that a run whose loss became NaN did not reach; a run that was never
+        evaluated has one such column.
+
         Args:
             measure: `linear` or `knn`; with `_within`, among the classes of the image's superclass.
         """
         tables = []
-        for seed, run in self.runs.items():
-            kept = run.predictions
+        evaluated = self.evaluated
+        for seed in self.runs:
+            kept = evaluated[seed].predictions if seed in evaluated else NOTHING | {measure: NONE}
             table = hits({seed: kept[measure]}, kept["labels"], kept["epochs"].tolist())
             tables.append(table.reindex(scheduled(self.epochs)))
         return pd.concat(tables, axis=1) if tables else pd.DataFrame()
 
     def metric(self, column: str) -> pd.DataFrame:
-        """A column of the metrics: epochs by seed."""
-        columns = {seed: run.metrics.set_index("epoch")[column] for seed, run in self.runs.items()}
-        return pd.DataFrame(columns)
+        """A column of the metrics: epochs by seed; NaN where a run did not come to write it."""
+        tables = {seed: run.metrics.set_index("epoch") for seed, run in self.runs.items()}
+        return pd.DataFrame(
+            {seed: table.reindex(columns=[column])[column] for seed, table in tables.items()}
+        )
 
     @property
     def probes(self) -> pd.Series:
@@ -97,13 +109,16 @@ class Arms:
     def __init__(self, places: Places):
         self.places = places
         self.planned = planned(places)
+        self._found: dict[tuple[str, str], Arm] = {}
 
-    def __call__(self, name: str, lines: Iterable[str] = "abcdg") -> Arm:
+    def __call__(self, name: str, lines: str = "abcdg") -> Arm:
         """The arm of that name in these lines of the plan.
 
         Raises:
             KeyError: there is none.
         """
+        if (name, lines) in self._found:
+            return self._found[name, lines]
         found = [
             run
             for run in self.planned
@@ -111,7 +126,9 @@ class Arms:
         ]
         if not found:
             raise KeyError(f"lines {', '.join(lines)} of the plan have no run {name!r}")
-        return Arm(name, tuple(found))
+        arm = Arm(name, tuple(found))
+        self._found[name, lines] = arm
+        return arm
 
 
 def common_seeds(*arms: Arm) -> list[int]:
