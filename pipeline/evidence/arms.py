@@ -12,6 +12,7 @@ import pandas as pd
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import training_flops
 from infomax_nb.evaluation.curves import hits, scheduled
+from infomax_nb.methods import build
 from infomax_nb.train.run import Run
 from pipeline.evidence.places import Places
 from pipeline.evidence.runs import Planned, planned
@@ -94,6 +95,12 @@ class Arm:
         """The seeds whose loss became NaN or infinite."""
         return [seed for seed, run in self.runs.items() if "failed" in run.record]
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of all views of a training image."""
+        views = build(self.config, 10).view_specs(self.config.size)
+        return sum(view.size**2 for view in views)
+
     def flops(self, epochs: int | None = None) -> float:
         """Floating-point operations of the networks in so many epochs, for each training image."""
         return training_flops(self.config) * (self.epochs if epochs is None else epochs)
@@ -140,6 +147,11 @@ def probe_difference(ours: Arm, theirs: Arm) -> float | None:
     """The mean difference of the converged probes, in points; None if there is none."""
     each = (ours.probes - theirs.probes).dropna()
     return float(each.mean()) if len(each) else None
+
+
+def affordable(ours: Arm, theirs: Arm) -> int:
+    """The last epoch by which ours has spent what theirs has in all epochs."""
+    return int(theirs.flops() / ours.flops(1))
 
 
 def stopped_at(arm: Arm, epoch: int, measure: str, as_of: int) -> pd.DataFrame:

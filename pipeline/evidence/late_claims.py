@@ -1,14 +1,23 @@
 """The plan's claims 1 to 5 about training curves, each with its contrast and its rule."""
 
-from functools import partial
-
+import numpy as np
 import pandas as pd
 
-from infomax_nb.evaluation.curves import compare, early, gain, late
+from infomax_nb.evaluation.curves import early, final, gain, late
 from infomax_nb.names import in_words
-from pipeline.evidence.arms import MEASURES, Arm, Arms, common_seeds, stopped_at
-from pipeline.evidence.finding import Finding, by_both_measures, either, together
+from pipeline.evidence.arms import MEASURES, Arm, Arms, affordable, common_seeds, stopped_at
+from pipeline.evidence.finding import (
+    IMAGES,
+    LATE_STEPS,
+    Finding,
+    by_both_measures,
+    either,
+    numbers_in_words,
+    together,
+    with_failures,
+)
 from pipeline.evidence.rules import (
+    HOLDS,
     UNFINISHED,
     Verdict,
     agreed,
@@ -22,6 +31,7 @@ from pipeline.evidence.rules import (
 
 LATE = "epochs 52 to 60"
 EARLY = "epochs 1 to 5"
+EARLY_EPOCHS = 5
 BRANCHES = (1.25, 1.5, 2.0)
 BRANCHED_AT = 20
 BRANCHES_END = 40
@@ -38,10 +48,13 @@ def kappa(arms: Arms) -> list[Finding]:
         "κ = 10 less 1": by_both_measures(ahead, ten, one, probe=False, statistic=early),
         "κ = 20 less 10": by_both_measures(ahead, twenty, ten, probe=False, statistic=early),
     }
+    caught = by_both_measures(catches_up, one, ten)
+    gaining = by_both_measures(ahead, one, ten, probe=False, statistic=gain)
+    late_words = at_a_constant_rate(arms)
     return [
         Finding(
             "1",
-            "Too large a κ hinders learning later",
+            f"Too large a κ hinders learning later{late_words}",
             "κ = 20 less κ = 10",
             by_parts,
             by_both_measures(stalls_late, twenty, ten),
@@ -58,16 +71,18 @@ def kappa(arms: Arms) -> list[Finding]:
             (one, ten, twenty),
             "a,c,d",
             early=True,
+            until=EARLY_EPOCHS,
         ),
         Finding(
             "2",
-            "A smaller κ catches up",
+            f"A smaller κ catches up{late_words}",
             "κ = 1 less κ = 10",
             LATE,
-            by_both_measures(catches_up, one, ten),
+            caught,
             (one, ten),
             "a,c,d",
             "κ = 1 still gains on κ = 10 at epoch 60: then this says “not yet”",
+            note=not_yet(gaining),
         ),
         Finding(
             "2b",
@@ -78,17 +93,45 @@ def kappa(arms: Arms) -> list[Finding]:
             (one, ten),
             "a,c,d",
             early=True,
+            until=EARLY_EPOCHS,
         ),
         Finding(
             "2c",
             "A smaller κ still gains on a larger one",
             "the gain of κ = 1 less that of κ = 10",
             f"{LATE} less epochs 32 to 40",
-            by_both_measures(ahead, one, ten, probe=False, statistic=gain),
+            gaining,
             (one, ten),
             "a,c,d",
         ),
     ]
+
+
+def not_yet(gaining: Verdict) -> str:
+    """What claim 2 says besides, where a smaller κ still gains on a larger one at the end."""
+    if gaining.answer != HOLDS:
+        return ""
+    return f"not yet: it still gains, {numbers_in_words(gaining.numbers)}"
+
+
+def at_a_constant_rate(arms: Arms) -> str:
+    """What claims 1 and 2 say besides, if κ = 20 and 10 change places where the rate falls.
+
+    That is, if by both measures the last evaluation of κ = 20 less κ = 10 has another sign in the
+    runs whose learning rate goes to zero in the last ten epochs.
+    """
+    usual = (arms("kappa20"), arms("kappa10"))
+    falling = (arms("kappa20_rate_to_zero"), arms("kappa10_rate_to_zero"))
+    if not common_seeds(*usual, *falling):
+        return ""
+    turned = []
+    for measure in MEASURES:
+        twenty, ten, twenty_falling, ten_falling = (
+            final(by_seed(arm, measure)) for arm in (*usual, *falling)
+        )
+        signs = np.sign(pd.DataFrame([twenty - ten, twenty_falling - ten_falling]).dropna(axis=1))
+        turned.append(signs.nunique().gt(1).any())
+    return ", at a constant rate" if all(turned) else ""
 
 
 # --- Claims 3 and 4: the weight of the local entropy ---------------------------------------------
@@ -167,7 +210,10 @@ def weaker_global_term(arms: Arms) -> list[Finding]:
         ),
     ]
     above = by_both_measures(ahead, arms("beta0.75"), trunk)
-    not_maximal = Verdict(either([joint["somewhere"], above]), above.numbers)
+    numbers = {"somewhere": joint["somewhere"].numbers, "β = 0.75 less 1": above.numbers}
+    there = {name: table for name, table in numbers.items() if len(table)}
+    either_way = either([joint["somewhere"], above])
+    not_maximal = Verdict(either_way, pd.concat(there) if there else pd.DataFrame())
     findings.append(
         Finding(
             "4c",
@@ -193,10 +239,11 @@ def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object,
     tables = {value: branch.hits(measure) for value, branch in branches.items()}
     collapses = {value for value, branch in branches.items() if has_collapsed(branch, trunk)}
     answers = helps(tables, trunk.hits(measure), collapses, epochs=BRANCHES_END)
-    return {
-        name: Verdict(found.answer, found.numbers.rename(index="β = {:g}".format))
-        for name, found in answers.items()
-    }
+    verdicts = {}
+    for name, found in answers.items():
+        named = Verdict(found.answer, found.numbers.rename(index="β = {:g}".format))
+        verdicts[name] = with_failures(named, trunk, *branches.values())
+    return verdicts
 
 
 def has_collapsed(branch: Arm, trunk: Arm) -> bool:
@@ -226,25 +273,25 @@ def methods(arms: Arms) -> list[Finding]:
     """Claim 5 (the abstract, Table 1, Figure 6, Appendix A)."""
     ours, supervised = arms("kappa10"), arms("supervised")
     others = {name: arms(name) for name in OTHERS}
-    simclr = others["simclr"]
+    simclr, vicreg, barlow, byol = (others[name] for name in OTHERS[:4])
     epochs = by_both_measures(keeps_up, ours, simclr)
     compute = at_equal_compute(ours, simclr)
     rank = {
-        f"{in_words(name)} less ours": by_both_measures(ahead, arms(name), ours)
-        for name in ("vicreg", "barlow_twins", "supervised")
+        f"{in_words(arm.name)} less ours": by_both_measures(ahead, arm, ours)
+        for arm in (vicreg, barlow, supervised)
     }
-    rank["ours less BYOL"] = by_both_measures(ahead, ours, others["byol"])
+    rank["ours less BYOL"] = by_both_measures(ahead, ours, byol)
     best = {
         f"less {in_words(name)}": by_both_measures(ahead, supervised, arm)
         for name, arm in {"infomax": ours, **others}.items()
     }
-    stopped = affordable(ours, simclr)
+    order = together(rank)
     return [
         Finding(
             "5",
             "Competitive on CIFAR-10",
             "ours less SimCLR, not more than 1 point below",
-            f"{LATE}; at equal compute ours at epoch {stopped}",
+            f"{LATE}; {compute_in_words(ours, simclr)}",
             together({"equal epochs": epochs, "equal compute": compute}),
             (ours, simclr),
             "a,c",
@@ -255,8 +302,8 @@ def methods(arms: Arms) -> list[Finding]:
             "Table 1's order on CIFAR-10",
             "VICReg, Barlow Twins and supervised above ours, ours above BYOL",
             LATE,
-            together(rank),
-            (ours, supervised, *others.values()),
+            Verdict(order.answer, pd.concat([order.numbers, dino_alone(others["dino"], ours)])),
+            (ours, supervised, vicreg, barlow, byol),
             "a,c,d",
         ),
         Finding(
@@ -271,9 +318,13 @@ def methods(arms: Arms) -> list[Finding]:
     ]
 
 
-def affordable(ours: Arm, theirs: Arm) -> int:
-    """The last epoch by which ours has spent what theirs has in all epochs."""
-    return int(theirs.flops() / ours.flops(1))
+def compute_in_words(ours: Arm, theirs: Arm) -> str:
+    """Where ours is stopped at equal compute, by the networks' operations and by pixels."""
+    stopped = affordable(ours, theirs)
+    steps = stopped * (IMAGES[ours.config.dataset] // ours.config.batch_size)
+    words = f"{steps:,} steps" if steps >= LATE_STEPS else f"{steps:,} steps: early"
+    by_pixels = int(theirs.epochs * theirs.pixels / ours.pixels)
+    return f"at equal compute ours at epoch {stopped} ({words}; by pixels epoch {by_pixels})"
 
 
 def at_equal_compute(ours: Arm, theirs: Arm) -> Verdict:
@@ -287,14 +338,10 @@ def at_equal_compute(ours: Arm, theirs: Arm) -> Verdict:
         )
         for measure in MEASURES
     }
-    return agreed(**found)
+    return with_failures(agreed(**found), ours, theirs)
 
 
-def dino(arms: Arms) -> pd.DataFrame:
-    """The interval of DINO less ours, which the plan asks for without a verdict."""
-    ours, other = arms("kappa10"), arms("dino")
-    if not common_seeds(ours, other):
-        return pd.DataFrame()
-    statistic = partial(late, epochs=60)
-    rows = {m: compare(other.hits(m), ours.hits(m), statistic) for m in MEASURES}
-    return pd.DataFrame(rows).T
+def dino_alone(dino: Arm, ours: Arm) -> pd.DataFrame:
+    """DINO less ours with its interval, which the plan asks for without a verdict."""
+    numbers = by_both_measures(ahead, dino, ours).numbers
+    return pd.concat({"DINO less ours, no verdict:": numbers}) if len(numbers) else numbers

@@ -53,7 +53,11 @@ def table(found: list[Finding]) -> pd.DataFrame:
 
 
 def numbers(found: list[Finding]) -> pd.DataFrame:
-    """A row for each number behind the verdicts: a difference with its 90% interval, in points."""
+    """A row for each number behind the verdicts: a difference with its interval, in points.
+
+    Intervals are 90%, those of claim 10, whose tests are two-sided, 95%. Claim 6 has a count, and
+    the upper 95% limit of its rate in percent; claim 9 has cosines.
+    """
     rows = []
     for finding in found:
         for name, row in finding.verdict.numbers.iterrows():
@@ -76,6 +80,8 @@ def curves(arms: Arms) -> pd.DataFrame:
             continue
         run = Run(planned.results)
         metrics = run.metrics
+        if "linear_top1" not in metrics:  # its loss became NaN before that
+            continue
         known = [name for name in ("epoch", *CURVE_COLUMNS) if name in metrics]
         rows = metrics.loc[metrics.linear_top1.notna(), known]
         if planned.config.dataset == "folder":
