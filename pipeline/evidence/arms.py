@@ -101,9 +101,10 @@ class Arm:
         views = build(self.config, 10).view_specs(self.config.size)
         return sum(view.size**2 for view in views)
 
-    def flops(self, epochs: int | None = None) -> float:
-        """Floating-point operations of the networks in so many epochs, for each training image."""
-        return training_flops(self.config) * (self.epochs if epochs is None else epochs)
+    @cached_property
+    def flops(self) -> float:
+        """Floating-point operations of the networks in an epoch, for each training image."""
+        return training_flops(self.config)
 
 
 class Arms:
@@ -151,7 +152,7 @@ def probe_difference(ours: Arm, theirs: Arm) -> float | None:
 
 def affordable(ours: Arm, theirs: Arm) -> int:
     """The last epoch by which ours has spent what theirs has in all epochs."""
-    return int(theirs.flops() / ours.flops(1))
+    return int(theirs.epochs * theirs.flops / ours.flops)
 
 
 def stopped_at(arm: Arm, epoch: int, measure: str, as_of: int) -> pd.DataFrame:
