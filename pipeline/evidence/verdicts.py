@@ -6,6 +6,7 @@ finished run, `runs.csv` with how far each run is. With claims, such as `1 4b`, 
 from the kept predictions and printed, and nothing is written.
 """
 
+import string
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,15 +24,15 @@ from pipeline.evidence.places import parser, places_of
 from pipeline.evidence.state import exported
 
 FOLDER = "verdicts"
-MAKERS = (
-    late_claims.kappa,
-    late_claims.beta,
-    late_claims.methods,
-    other_claims.stability,
-    other_claims.coarseness,
-    other_claims.dogs,
-    other_claims.lead,
-)
+MAKERS = {  # by the numbers of their claims
+    ("1", "2"): late_claims.kappa,
+    ("3", "4"): late_claims.beta,
+    ("5",): late_claims.methods,
+    ("6",): other_claims.stability,
+    ("7",): other_claims.coarseness,
+    ("9",): other_claims.dogs,
+    ("10",): other_claims.lead,
+}
 CURVE_COLUMNS = [
     "linear_top1",
     "knn_top1",
@@ -44,7 +45,23 @@ CURVE_COLUMNS = [
 
 def findings(arms: Arms) -> list[Finding]:
     """All verdicts, in the plan's order."""
-    return [finding for make in MAKERS for finding in make(arms)]
+    return [finding for make in MAKERS.values() for finding in make(arms)]
+
+
+def findings_of(claims: list[str], arms: Arms) -> list[Finding]:
+    """The verdicts on these claims; others are computed only as far as they come along.
+
+    Raises:
+        ParameterError: the plan has no such claim.
+    """
+    wanted = {claim.rstrip(string.ascii_lowercase) for claim in claims}
+    makers = [make for numbers, make in MAKERS.items() if wanted & set(numbers)]
+    found = {finding.claim: finding for make in makers for finding in make(arms)}
+    for claim in claims:
+        if claim not in found:
+            known = ", ".join(finding.claim for finding in findings(arms))
+            raise ParameterError(f"CLAIM = {claim} is not allowed: the claims are {known}.")
+    return [found[claim] for claim in claims]
 
 
 def table(found: list[Finding]) -> pd.DataFrame:
@@ -122,6 +139,17 @@ def kept(run) -> str:
     return state.kind if state else "not finished"
 
 
+def tables(arms: Arms) -> dict[str, pd.DataFrame]:
+    """All verdicts and what is behind them, by the name of the file that keeps it."""
+    found = findings(arms)
+    return {
+        "table": table(found),
+        "numbers": numbers(found),
+        "curves": curves(arms),
+        "runs": finished(arms),
+    }
+
+
 def keep(arms: Arms) -> str:
     """Compute all verdicts and write them.
 
@@ -130,18 +158,12 @@ def keep(arms: Arms) -> str:
     """
     folder: Path = arms.places.reports / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    found = findings(arms)
-    tables = {
-        "table": table(found),
-        "numbers": numbers(found),
-        "curves": curves(arms),
-        "runs": finished(arms),
-    }
-    for name, frame in tables.items():
+    computed = tables(arms)
+    for name, frame in computed.items():
         path = folder / f"{name}.csv"
         atomic_write(path, partial(frame.to_csv, float_format="%.6g"))
-    there = (tables["runs"].state != "not finished").sum()
-    return f"reports/{FOLDER} holds {len(found)} verdicts, from {there} runs"
+    there = (computed["runs"].state != "not finished").sum()
+    return f"reports/{FOLDER} holds {len(computed['table'])} verdicts, from {there} runs"
 
 
 def described(finding: Finding) -> str:
@@ -162,12 +184,8 @@ def main() -> None:
         if not given.claims:
             print(keep(arms))
             return
-        found = {finding.claim: finding for finding in findings(arms)}
-        unknown = [claim for claim in given.claims if claim not in found]
-        if unknown:
-            known = ", ".join(found)
-            raise ParameterError(f"CLAIM = {unknown[0]} is not allowed: the claims are {known}.")
-        print("\n".join(described(found[claim]) for claim in given.claims))
+        found = findings_of(given.claims, arms)
+        print("\n".join(described(finding) for finding in found))
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
 
