@@ -67,15 +67,10 @@ def test_each_rows_command_recomputes_it(monkeypatch, capsys, claim):
     check(row, claim, printed(monkeypatch, capsys, *words))
 
 
-def command(*words: str) -> subprocess.CompletedProcess:
-    """The command in a process of its own, as a reader types it."""
-    given = [sys.executable, "-m", "pipeline.evidence.verdicts", *words]
-    options = {"capture_output": True, "text": True, "env": environment(ROOT)}
-    return subprocess.run(given, cwd=ROOT, **options)
-
-
 def test_the_command_as_a_reader_types_it():
-    done = command("1")
+    given = [sys.executable, "-m", "pipeline.evidence.verdicts", "1"]
+    options = {"capture_output": True, "text": True, "env": environment(ROOT)}
+    done = subprocess.run(given, cwd=ROOT, **options)
     assert done.returncode == 0, done.stderr
     check(TABLE.loc["1"], "1", done.stdout)
 
@@ -115,14 +110,14 @@ def test_all_are_written_whatever_has_become_nan(monkeypatch, capsys, tmp_path):
     assert e[["knn_far", "knn_near"]].values.tolist() == [[60, 50]]
 
 
-def test_results_of_another_configuration_are_refused_in_one_sentence(tmp_path):
+def test_results_of_another_configuration_are_refused_in_one_sentence(monkeypatch, tmp_path):
     arms = arms_of(tmp_path)
     fill(arms, "kappa10", seeds=(0,))
     arms("kappa10").every[0].results.rename(tmp_path / "late_a/kappa20_seed0")
-    done = command("1", "--reports", str(tmp_path))
-    assert done.returncode == 1
-    assert "holds a run of another configuration" in done.stderr
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", ["verdicts", "1", "--reports", str(tmp_path)])
+    with pytest.raises(SystemExit, match="holds a run of another configuration") as stopped:
+        verdicts.main()
+    assert "\n" not in str(stopped.value)
 
 
 # --- Far and near classes -------------------------------------------------------------------------
