@@ -5,6 +5,7 @@ from typing import Any
 
 from infomax_nb import models
 from infomax_nb.config import UNSAID, TrainConfig
+from pipeline.plan import SETS
 
 TEMPLATE = Path(__file__).with_name("card.md")
 DATASETS = {"cifar10": "CIFAR-10", "tiny_imagenet": "Tiny-ImageNet"}
@@ -44,7 +45,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         **config.model_dump(),
         **{key: record[key] for key in ("trained_on", "knn_top1", "images")},
         "name": name,
-        "summary": summary(config),
+        "summary": summary(config, record["images"]),
         "steps": config.epochs * (record["images"] // config.batch_size),
         "minutes": round(record["train_seconds"] / 60),
         "device": record["gpu"] or f"a CPU ({record['cpu']}, threads: {record['threads']})",
@@ -63,13 +64,14 @@ def card(name: str, record: dict[str, Any]) -> str:
     return TEMPLATE.read_text("utf-8").format_map(words)
 
 
-def summary(config: TrainConfig) -> str:
-    """What it is, in a sentence."""
+def summary(config: TrainConfig, images: int) -> str:
+    """What it is, in a sentence; `images` is the number that it was trained on."""
     network = NETWORKS.get(config.backbone, config.backbone)
     method = METHODS.get(config.method, config.method)
     dataset = DATASETS.get(config.dataset, config.dataset)
     labels = "with" if config.method == "supervised" else "without"
-    return f"A {network}, trained {labels} labels on a subset of {dataset} by {method}."
+    part = "all" if images == SETS[config.dataset][0] else "a subset"
+    return f"A {network}, trained {labels} labels on {part} of {dataset} by {method}."
 
 
 def objective(config: TrainConfig) -> str:

@@ -5,7 +5,8 @@ Each number is computed from `reports/` when the claim is shown; those of the pa
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -16,6 +17,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import by_seed, paired_interval
 from infomax_nb.files import project_root
+from infomax_nb.late import verdict_rows
 
 REPORTS = project_root() / "reports"
 
@@ -46,20 +48,51 @@ class Claim:
 def claims() -> list[Claim]:
     """The claims in the order of the paper, the central one first."""
     return [
-        coarse(),
+        with_late(coarse(), "7"),
         imagenet100(),
         information(),
-        stability(),
-        competitive(),
+        with_late(stability(), "6"),
+        with_late(competitive(), "5"),
         lung(),
         objects(),
         width(),
-        large_kappa_early(),
-        large_kappa_late(),
-        weak_global_term(),
-        centroids(),
+        with_late(large_kappa_early(), "1b"),
+        with_late(large_kappa_late(), "1"),
+        with_late(weak_global_term(), "4"),
+        with_late(centroids(), "9"),
         imagenet(),
     ]
+
+
+STANDINGS: dict[str, Literal["holds", "does not hold", "open"]] = {
+    "holds": "holds",
+    "does not hold": "does not hold",
+    "undecided": "open",
+}
+
+
+def with_late(early: Claim, number: str, reports: Path = REPORTS) -> Claim:
+    """The claim as early runs have it; once the plan's verdict is there, with that.
+
+    Args:
+        early: what was found in short runs.
+        number: the claim's number in `docs/plan.md`.
+        reports: the folder of all results.
+    """
+    row = verdict_rows([number], reports / "verdicts").loc[number]
+    links = early.links | {"the plan's verdicts": "reports/verdicts"}
+    if row.verdict == "unfinished":
+        evidence = f"{early.evidence}; late {row.seeds.replace(' of ', '/')}"
+        return replace(early, evidence=evidence, links=links)
+    found = f"{row.contrast}: {row.difference.partition(';')[0]}"
+    return replace(
+        early,
+        standing=STANDINGS[row.verdict],
+        verdict=row.verdict.capitalize(),
+        found=found,
+        evidence=f"late, {row.seeds} {row.unit}s",
+        links=links,
+    )
 
 
 def summary(found: list[Claim]) -> str:

@@ -18,6 +18,6 @@ def data_note(records: list[dict]) -> str:
     copies = []
     for dataset, day, images in notes.itertuples(index=False):
         runs = [record for record in records if record.get("config", {}).get("dataset") == dataset]
-        if any(run["started"] < day for run in runs):
+        if any(run.get("started", day) < day for run in runs):
             copies.append(images)
     return "; ".join(copies)

@@ -29,6 +29,7 @@ from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from pipeline.cards import card
 from pipeline.copies import data_note
+from pipeline.evidence.finding import LATE_STEPS
 
 
 def half_precision(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -48,14 +49,33 @@ def store(run: Run) -> str:
     accuracy = measured(backbone, config, train, test)
     about = {"config": config.identity(), "classes": train.classes}
     record = {**about, **accuracy, **run.record}
-    record["trained_on"] = trained_on(record) or record["measured_on"]
-    name = f"{config.dataset}-{config.method}-{config.backbone}"
+    all_images = f"{images_in_words(config, test)}, {record['images']:,} images"
+    record["trained_on"] = trained_on(record) or all_images
+    name = name_of(config, record["images"])
     NETWORKS.mkdir(parents=True, exist_ok=True)
     for part, tensors in parts.items():
         data = save(tensors)
         atomic_write(NETWORKS / f"{name}{FILES[part]}", partial(Path.write_bytes, data=data))
     _write_record(name, record)
     return name
+
+
+def name_of(config: TrainConfig, images: int) -> str:
+    """The name under which a run's network is kept.
+
+    One that was trained for 10,000 steps or more is called late, one of another seed than 0 names
+    it.
+
+    Args:
+        config: the run's.
+        images: number of training images.
+    """
+    parts = [config.dataset, config.method, config.backbone]
+    if config.epochs * (images // config.batch_size) >= LATE_STEPS:
+        parts.append("late")
+    if config.seed:
+        parts.append(f"seed{config.seed}")
+    return "-".join(parts)
 
 
 def measure(name: str, data_root: str) -> str:

@@ -121,7 +121,10 @@ def numbers_in_words(numbers: pd.DataFrame, digits: int = 1) -> str:
     texts = []
     for name, row in numbers.iterrows():
         parts = name if isinstance(name, tuple) else (name,)
-        words = " ".join(WORDS.get(str(part), str(part)) for part in parts if part != "difference")
+        named = [
+            WORDS.get(str(part), str(part)) for part in parts if part not in ("difference", "")
+        ]
+        words = " ".join(named)
         texts.append(f"{words} {interval_in_words(row, digits)}".strip())
     return "; ".join(texts)
 
@@ -156,7 +159,9 @@ def by_both_measures(rule: Callable, ours: Arm, theirs: Arm, probe=True, **optio
     both = with_failures(agreed(**found), ours, theirs)
     if converged is None:
         return both
-    extra = pd.DataFrame({"mean": converged}, index=pd.MultiIndex.from_tuples([("probe", "")]))
+    extra = pd.DataFrame(
+        {"mean": converged}, index=pd.MultiIndex.from_tuples([("converged probe", "")])
+    )
     return Verdict(both.answer, pd.concat([both.numbers, extra]))
 
 

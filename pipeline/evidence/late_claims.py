@@ -32,6 +32,7 @@ from pipeline.evidence.rules import (
 LATE = "epochs 52 to 60"
 EARLY = "epochs 1 to 5"
 EARLY_EPOCHS = 5
+PARTS = "early: epochs 1 to 5; late: 52 to 60; gain: late less 32 to 40"
 BRANCHES = (1.25, 1.5, 2.0)
 BRANCHED_AT = 20
 BRANCHES_END = 40
@@ -43,7 +44,6 @@ BRANCHES_END = 40
 def kappa(arms: Arms) -> list[Finding]:
     """Claims 1 and 2 (the paper's Figure 4)."""
     one, ten, twenty = arms("kappa1"), arms("kappa10"), arms("kappa20")
-    by_parts = f"early ({EARLY}), late ({LATE}), and the gain since epochs 32 to 40"
     steps = {
         "κ = 10 less 1": by_both_measures(ahead, ten, one, probe=False, statistic=early),
         "κ = 20 less 10": by_both_measures(ahead, twenty, ten, probe=False, statistic=early),
@@ -56,7 +56,7 @@ def kappa(arms: Arms) -> list[Finding]:
             "1",
             f"Too large a κ hinders learning later{late_words}",
             "κ = 20 less κ = 10",
-            by_parts,
+            PARTS,
             by_both_measures(stalls_late, twenty, ten),
             (twenty, ten),
             "a,c",
@@ -99,7 +99,7 @@ def kappa(arms: Arms) -> list[Finding]:
             "2c",
             "A smaller κ still gains on a larger one",
             "the gain of κ = 1 less that of κ = 10",
-            f"{LATE} less epochs 32 to 40",
+            f"{LATE} less 32 to 40",
             gaining,
             (one, ten),
             "a,c,d",
@@ -150,13 +150,12 @@ def beta(arms: Arms) -> list[Finding]:
         "β = 0.75 less 0.1": by_both_measures(ahead, three_quarters, tenth),
     }
     constant = (tenth, three_quarters, whole)
-    by_parts = f"early ({EARLY}), late ({LATE}), and the gain since epochs 32 to 40"
     return [
         Finding(
             "3",
             "A smaller β leads early and gets stuck",
             "β = 0.1 less 0.75 and less 1",
-            by_parts,
+            PARTS,
             together(stalls),
             constant,
             "a,c",

@@ -27,7 +27,7 @@ from infomax_nb.evaluation.probe import represent, untrained
 from infomax_nb.files import atomic_write
 from infomax_nb.models import backbone
 from infomax_nb.train.fitting import datasets
-from infomax_nb.train.record import environment
+from infomax_nb.train.record import environment, now
 from infomax_nb.train.run import Run
 from pipeline.evidence.arms import Arm, Arms
 from pipeline.evidence.class_sets import is_far
@@ -146,9 +146,12 @@ def keep(rows: pd.DataFrame, config: TrainConfig, reports: Path) -> None:
     folder = reports / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     records = folder / "records.json"
-    known = json.loads(records.read_text()) if records.exists() else {}
-    known[config.dataset] = {**environment(), "data": fingerprint(config)}
-    text = json.dumps(known, indent=1) + "\n"
+    known = json.loads(records.read_text()) if records.exists() else []
+    others = [each for each in known if each["config"]["dataset"] != config.dataset]
+    what = {"dataset": config.dataset, "image_size": config.image_size}
+    data = fingerprint(config)
+    record = {"config": what, "started": now(), **environment(), "data": data}
+    text = json.dumps([*others, record], indent=1) + "\n"
     atomic_write(folder / "table.csv", partial(rows.to_csv, index=False, float_format="%.6g"))
     atomic_write(records, lambda part: part.write_text(text))
 

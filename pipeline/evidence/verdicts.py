@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from infomax_nb.errors import ParameterError, RunError
@@ -24,6 +25,7 @@ from pipeline.evidence.places import parser, places_of
 from pipeline.evidence.state import exported
 
 FOLDER = "verdicts"
+VEHICLES = (0, 1, 8, 9)  # airplane, automobile, ship and truck among CIFAR-10's classes
 MAKERS = {  # by the numbers of their claims
     ("1", "2"): late_claims.kappa,
     ("3", "4"): late_claims.beta,
@@ -89,7 +91,8 @@ def numbers(found: list[Finding]) -> pd.DataFrame:
 def curves(arms: Arms) -> pd.DataFrame:
     """The evaluations of every finished run: a row for each run and epoch, accuracies in percent.
 
-    Runs of line e have accuracies among far and among near classes, too.
+    Runs of line e have accuracies among far and among near classes, too; those on CIFAR-10 the
+    share of images that are taken for an animal or a vehicle rightly.
     """
     tables = []
     for planned in arms.planned:
@@ -101,8 +104,8 @@ def curves(arms: Arms) -> pd.DataFrame:
             continue
         known = [name for name in ("epoch", *CURVE_COLUMNS) if name in metrics]
         rows = metrics.loc[metrics.linear_top1.notna(), known]
-        if planned.config.dataset == "folder":
-            rows = rows.merge(far_near(run), on="epoch", how="left")
+        beside = far_near(run) if planned.config.dataset == "folder" else right_group(run)
+        rows = rows.merge(beside, on="epoch", how="left")
         name = planned.label.rpartition("_seed")[0]
         where = {"line": planned.line, "run": name, "seed": planned.config.seed}
         tables.append(rows.assign(**where))
@@ -120,6 +123,17 @@ def far_near(run: Run) -> pd.DataFrame:
         right = 100.0 * (kept[f"{measure}_within"] == kept["labels"])
         columns[f"{measure}_far"] = right[:, far].mean(1)
         columns[f"{measure}_near"] = right[:, ~far].mean(1)
+    return pd.DataFrame(columns)
+
+
+def right_group(run: Run) -> pd.DataFrame:
+    """How often animals are taken for animals and vehicles for vehicles, percent, on CIFAR-10."""
+    kept = run.predictions
+    vehicle = np.isin(np.arange(10), VEHICLES)
+    columns = {"epoch": kept["epochs"]}
+    for measure in ("linear", "knn"):
+        same = vehicle[kept[measure]] == vehicle[kept["labels"]]
+        columns[f"{measure}_group"] = 100.0 * same.mean(1)
     return pd.DataFrame(columns)
 
 

@@ -72,6 +72,7 @@ def add_results(stage: Stage) -> None:
         stage.add(path)
     stage.write("reports/benchmarks/index.md", results.benchmarks())
     stage.write("reports/networks/index.md", results.networks())
+    stage.write("reports/verdicts/index.md", results.plan_verdicts())
     stage.write("reports/table1.md", results.paper_table())
     stage.write("reports/index.md", results.overview(names))
     drawings = {"table1.png": table1.draw()}

@@ -9,19 +9,16 @@ from infomax_nb.names import in_words, listed, setting
 from infomax_nb.networks import pretrained
 from pipeline.claims import Claim, claims, summary
 from pipeline.copies import data_note
-from pipeline.evidence.places import Places
-from pipeline.evidence.runs import planned
-from pipeline.evidence.state import exported
 from pipeline.site import photographs
 from pipeline.site.figures import CENTRAL, FIGURES, PaperFigure
 from pipeline.site.markdown import escape, page
-from pipeline.site.results import REPORTS, title, verdicts
+from pipeline.site.results import REPORTS, runs_in_words, title, verdicts
 from pipeline.site.stage import ROOT
 
 PLAYGROUND = "docs/playground"  # stands with the notebooks
 # Pages for those who use the project, in this order; pages that are not here follow in "How it is
 # made".
-USE = ("install", "loss", "data", "runs", "gpu", "speed", "paper", "instructors")
+USE = ("install", "loss", "data", "runs", "gpu", "speed", "paper", "related", "instructors")
 TABLE1_ALT = "Dot plot of the paper's Table 1: top-1 accuracy by method, linear and k-NN"
 PARTS = {
     "Table 1": "table-1",
@@ -58,13 +55,9 @@ def front(pages: Iterable[str]) -> str:
 
 
 def late_training() -> str:
-    """How far the planned runs are, in words."""
-    runs = [run for run in planned(Places()) if run.line.isalpha()]
-    finished = sum(exported(run) is not None for run in runs)
-    return (
-        f"60 epochs on all images by rules fixed beforehand: {finished} of {len(runs)} runs have "
-        "finished, and no verdict rests on them yet"
-    )
+    """How far the planned runs are, in words, with a link to their verdicts."""
+    words = runs_in_words()
+    return f"60 epochs on all images by rules fixed beforehand: {words[0].lower()}{words[1:]}"
 
 
 def claims_table(found: list[Claim]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from infomax_nb.late import VERDICTS, how_to_check, in_a_table, verdict_rows
 from infomax_nb.names import in_words
 from infomax_nb.report import committed
 from pipeline.benchmarks import verdict_of
@@ -159,6 +160,44 @@ def paper_table() -> str:
     printed = pd.read_csv(REPORTS / "paper_table1.csv", dtype=str, index_col=0)
     printed.index.name = "data set"
     return page("table1", printed=table(printed.rename(columns=column_in_words)))
+
+
+def plan_verdicts() -> str:
+    """The page of `reports/verdicts/`: the plan's verdicts, how to check each, and its runs."""
+    rows = verdict_rows(all_claims())
+    return page(
+        "verdicts",
+        state=runs_in_words(),
+        verdicts=in_a_table(rows),
+        checks=how_to_check(rows),
+        runs=table(runs_by_line()),
+    )
+
+
+def all_claims() -> list[str]:
+    """The claims of the plan that have a verdict, or will have one."""
+    return pd.read_csv(VERDICTS / "table.csv", dtype={"claim": str}).claim.tolist()
+
+
+def runs_by_line() -> pd.DataFrame:
+    """How many runs of each line of the plan are there, and which."""
+    runs = pd.read_csv(VERDICTS / "runs.csv")
+    there = runs[runs.state != "not finished"]
+    lines = runs.groupby("line")
+    names = there.groupby("line").run.agg(", ".join)
+    counted = {"planned": lines.size(), "there": there.groupby("line").size(), "which": names}
+    return pd.DataFrame(counted).fillna({"there": 0, "which": "–"}).astype({"there": int})
+
+
+def runs_in_words() -> str:
+    """How many of the plan's runs and verdicts are there, as a sentence."""
+    runs = runs_by_line()
+    table_of_verdicts = verdict_rows(all_claims())
+    decided = (table_of_verdicts.verdict != "unfinished").sum()
+    return (
+        f"{runs.there.sum()} of {runs.planned.sum()} runs have finished, and {decided} of "
+        f"{len(table_of_verdicts)} verdicts rest on all their seeds."
+    )
 
 
 def overview(names: list[str]) -> str:

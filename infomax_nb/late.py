@@ -1,0 +1,113 @@
+"""Late training: the verdicts of `docs/plan.md` and the curves behind them.
+
+They are read from `reports/verdicts/`, which `python -m pipeline.evidence.verdicts` computes from
+the results of the plan's runs.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from infomax_nb.errors import ParameterError
+from infomax_nb.files import project_root
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+VERDICTS = project_root() / "reports" / "verdicts"
+HEAD = """\
+| claim | compared | difference in points, 90% interval | verdict | rests on |
+|---|---|---|---|---|
+"""
+
+
+def verdicts(*claims: str, folder: Path = VERDICTS) -> "Markdown":
+    """Verdicts of the plan as a table, and below it how to check each of them.
+
+    Args:
+        claims: their numbers in the plan, such as `1` or `4b`.
+        folder: where the tables are.
+
+    Raises:
+        ParameterError: the plan has no such claim.
+    """
+    from IPython.display import Markdown
+
+    rows = verdict_rows(claims, folder)
+    return Markdown(f"{in_a_table(rows)}\n\n{how_to_check(rows)}")
+
+
+def verdict_rows(claims: Iterable[str], folder: Path = VERDICTS) -> pd.DataFrame:
+    """The rows of these claims, as `pipeline/evidence/finding.py` writes them.
+
+    Raises:
+        ParameterError: the plan has no such claim.
+    """
+    table = pd.read_csv(folder / "table.csv", index_col="claim", dtype={"claim": str})
+    for claim in claims:
+        if claim not in table.index:
+            known = ", ".join(table.index)
+            raise ParameterError(f"claim = {claim!r} is not allowed: the plan has {known}.")
+    return table.loc[list(claims)].fillna("")
+
+
+def in_a_table(rows: pd.DataFrame) -> str:
+    """Verdicts as a table in Markdown."""
+    lines = []
+    for claim, row in rows.iterrows():
+        budget = f"{row.epochs} epochs ({row.steps:,} steps)"
+        basis = f"{row.evidence}: {row.seeds} {row.unit}s; {budget}; {row.network}; {row['data']}"
+        compared = f"{row.contrast} ({row['when']})"
+        found = row.difference or "nothing to compare yet"
+        cells = (f"{claim}. {row.says}", compared, found, f"**{row.verdict}**", basis)
+        lines.append(f"| {' | '.join(cells)} |")
+    return HEAD + "\n".join(lines)
+
+
+def how_to_check(rows: pd.DataFrame) -> str:
+    """For each verdict what would change it, how to recompute it, how to run it anew."""
+    lines = []
+    for claim, row in rows.iterrows():
+        change = f" Would change our mind: {row.change}." if row.change else ""
+        recompute = f"`{row.recompute}` computes it again from the kept predictions, in seconds"
+        lines.append(f"- **{claim}.** {recompute}; `{row.anew}` trains its runs anew.{change}")
+    return "\n".join(lines)
+
+
+def curves(*runs: str, lines: str = "abcdg", folder: Path = VERDICTS) -> pd.DataFrame:
+    """The evaluations of finished runs, a row for each run and epoch; accuracies in percent.
+
+    Args:
+        runs: conditions, as `params/evidence/` names them.
+        lines: the plan's lines in which they are sought.
+        folder: where the tables are.
+    """
+    rows = pd.read_csv(folder / "curves.csv")
+    return rows[rows.run.isin(runs) & rows.line.isin(list(lines))]
+
+
+def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Mean of each run's last five evaluations, by run and seed; accuracies in percent.
+
+    Args:
+        rows: of `curves`, finished runs.
+        columns: of `rows`.
+    """
+    last = rows.sort_values("epoch").groupby(["run", "seed"]).tail(5)
+    return last.groupby(["run", "seed"])[list(columns)].mean()
+
+
+def references(dataset: str, reports: Path = VERDICTS.parent) -> pd.DataFrame:
+    """What was not trained, and kept networks: k-NN accuracies in percent, means over seeds.
+
+    Args:
+        dataset: as `TrainConfig` names it.
+        reports: the folder of all results; `late_reference/` in it has the numbers.
+    """
+    rows = pd.read_csv(reports / "late_reference" / "table.csv")
+    of_set = rows[rows.dataset == dataset].groupby("network", sort=False)
+    names = {"knn_top1": "k-NN, all classes", "knn_far": "far classes", "knn_near": "breeds"}
+    table = of_set[list(names)].mean().dropna(axis=1).round(1).rename(columns=names)
+    return table.assign(seeds=of_set.size()).rename_axis("features")

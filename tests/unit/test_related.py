@@ -1,0 +1,259 @@
+"""Measures of related work: their values by other ways, and the numbers of docs/related.md."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from test_verdicts import ROOT, interval, metrics, text
+
+from infomax_nb.analysis import coarse
+from infomax_nb.config import TrainConfig
+from infomax_nb.data.image_set import ImageSet
+from infomax_nb.evaluation.compute import at_equal_compute, training_flops
+from infomax_nb.evaluation.verdicts import by_seed
+from infomax_nb.report import committed
+from infomax_nb.train.run import Run
+from pipeline import related
+
+PAGE = "docs/related.md"
+
+
+# --- The measures -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    return torch.arange(30) % 3
+
+
+@pytest.fixture
+def points() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.nn.functional.normalize(torch.randn(30, 4, generator=generator), dim=1)
+
+
+def test_uniformity_is_that_of_wang_and_isolas_code(points, labels, monkeypatch):
+    monkeypatch.setattr(related, "AT_ONCE", 7)  # in parts of unequal size
+    expected = torch.pdist(points).pow(2).mul(-2).exp().mean().log()
+    found = related.pairs(points, labels)["uniformity"]
+    assert found == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_cosines_of_a_class_and_of_two_are_those_of_all_pairs(points, labels):
+    cosines: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(30):
+        for j in range(i):
+            cosines[bool(labels[i] == labels[j])].append(float(points[i] @ points[j]))
+    found = related.pairs(points, labels)
+    assert found["same class"] == pytest.approx(sum(cosines[True]) / len(cosines[True]), abs=1e-6)
+    others = sum(cosines[False]) / len(cosines[False])
+    assert found["other class"] == pytest.approx(others, abs=1e-6)
+
+
+def test_one_place_is_perfectly_tolerant_and_not_uniform_at_all(labels):
+    place = torch.zeros(30, 4)
+    place[:, 0] = 1
+    found = related.pairs(place, labels)
+    assert found["same class"] == found["other class"] == pytest.approx(1)
+    assert found["uniformity"] == pytest.approx(0, abs=1e-6)
+    assert related.alignment(place, place) == 0
+    assert related.alignment(place, -place) == 4
+
+
+class Colours(torch.nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3))
+
+
+def test_alignment_is_of_two_views_of_each_image(labels):
+    """Of a grey image all views have the same colours; of one that is half dark they differ."""
+    grey = torch.full((30, 3, 32, 32), 200, dtype=torch.uint8)
+    halved = grey.clone()
+    halved[:, :, :16] = 0
+    found = [
+        related.measures(Colours(), ImageSet(images, labels, ["a", "b", "c"]))["alignment"]
+        for images in (grey, halved)
+    ]
+    assert found[1] > found[0]
+
+
+def test_the_late_network_is_the_one_that_its_run_kept():
+    late = related.late_network(related.LATE)
+    state = torch.load(related.LATE / "backbone.pt", weights_only=True)
+    for name, value in late.network.state_dict().items():
+        assert torch.equal(value, state[name].to(value.dtype)), name
+    assert not late.network.training
+    assert late.steps == 23_400 == 60 * math.floor(50_000 / 128)
+    assert late.record == Run(related.LATE).record
+
+
+def test_steps_are_whole_batches():
+    assert related.steps(TrainConfig(epochs=10), 5000) == 390
+
+
+# --- The page's numbers -----------------------------------------------------------------------
+
+
+def signed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def test_the_table_is_the_committed_one():
+    table = committed(related.NAME)
+    assert table.index.tolist()[1:3] == ["ours, early", "SimCLR, early"]
+    for name, row in table.iterrows():
+        cells = [name, f"{row.steps:,}", signed(row.alignment, 2), signed(row.uniformity, 2)]
+        cosines = [row["same class"], row["other class"], row["same class"] - row["other class"]]
+        cells += [signed(value, 3) for value in cosines]
+        assert f"| {' | '.join(cells)} |" in text(PAGE)
+    early = table.loc["ours, early"]
+    late = table.loc["ours, late"]
+    assert late.uniformity > table.uniformity["untrained (late)"]
+    tolerance = table["same class"]
+    said = f"({tolerance['untrained (early)']:.3f} against {early['same class']:.3f})"
+    assert said in text(PAGE)
+    apart = (table["same class"] - table["other class"])[["untrained (late)", "ours, late"]]
+    said = "is {:.3f} above that of two classes before training, and {:.3f} after 23,400 steps"
+    assert said.format(*apart) in text("02")
+    assert (early.images, late.images) == (5000, 50_000)
+    assert (early.stem, late.stem) == ("small", "imagenet")
+
+
+def test_every_network_was_measured_on_the_published_images():
+    records = json.loads((ROOT / "reports" / related.NAME / "records.json").read_text())
+    assert {record["measured_on"] for record in records} == {"CIFAR-10, lossless"}
+    assert {record["config"]["seed"] for record in records} == {0}
+    assert all(record["measured"]["commit"] for record in records)
+
+
+def test_spread_rises_with_kappa_and_with_a_small_beta():
+    rows = metrics("kappa_cifar10")
+    ranks = by_seed(rows, "kappa", "effective_rank")
+    more = ranks[10] - ranks[1]
+    means = ranks.mean()
+    said = f"is {means[10]:.0f} at κ = 10 and {means[1]:.0f} at κ = 1, by {more.mean():.1f}"
+    assert f"{said} {interval(more)}" in text(PAGE)
+    assert f"{more.mean():.1f} {interval(more)}" in text("03")
+    accuracy = by_seed(rows, "kappa")
+    ahead = accuracy[10] - accuracy[1]
+    assert f"by {ahead.mean():.1f} points {interval(ahead)}" in text(PAGE)
+    sharp = accuracy[20] - accuracy[10]
+    assert f"{signed(sharp.mean(), 1)} points {interval(sharp)}" in text(PAGE)
+    betas = metrics("beta_cifar10")
+    ranks = by_seed(betas, "beta", "effective_rank").mean()
+    ends = by_seed(betas, "beta").mean()
+    assert ranks.idxmax() == 0.1
+    said = f"{ranks[0.1]:.0f}, and accuracy {ends[0.1]:.1f}% where β = 1 has {ends[1]:.1f}%"
+    assert said in text(PAGE)
+
+
+def draws(name: str) -> pd.DataFrame:
+    rows = pd.read_csv(ROOT / "reports" / name / "draws.csv")
+    return rows[rows.probe == "k-NN"]
+
+
+def gap(name: str, other: str, value: str = "accuracy", digits: int = 1) -> tuple[str, str]:
+    found = coarse.gap(draws(name), "infomax", other, "subtree", value)
+    low, high = (signed(found[end], digits) for end in ("low", "high"))
+    return f"{found['gap']:.{digits}f}", f"[{low}, {high}]"
+
+
+def test_coarse_or_fine():
+    tiny = " points ".join(gap("coarse_tiny_imagenet", "simclr"))
+    assert f"by {tiny} on Tiny-ImageNet" in text(PAGE)
+    glyphs = " ".join(gap("coarse_glyphs", "simclr"))
+    assert f"and {glyphs} on glyphs" in text(PAGE)
+    odds = " ".join(gap("coarse_tiny_imagenet", "simclr", "log_odds", 2))
+    assert f"with {odds}" in text(PAGE)
+    wider = " points ".join(gap("coarse_glyphs", "untrained"))
+    assert f"wider by {wider}" in text(PAGE)
+    by, ends = gap("coarse_glyphs", "supervised")
+    assert f"{by} points wider than its {ends}" in text(PAGE)
+    assert f"by {' points '.join(gap('coarse_tiny_imagenet', 'supervised'))}" in text(PAGE)
+    table = committed("coarse_glyphs")
+    far, near = (table[f"k-NN, {kind}"] for kind in ("far", "near"))
+    assert f"({far.infomax} and {far.untrained}%)" in text(PAGE)
+    assert f"({near.infomax} and {near.untrained}%)" in text(PAGE)
+
+
+def test_width_views_and_equal_compute():
+    widths = by_seed(metrics("projector_cifar10"), "proj_dim")
+    wide = widths[4096] - widths[128]
+    assert f"{signed(wide.mean(), 1)} points {interval(wide)} by the linear head" in text(PAGE)
+    rows = metrics("methods_cifar10")
+    ends = by_seed(rows, "method")
+    lead = ends.infomax - ends.simclr
+    costs = {method: training_flops(TrainConfig(method=method)) for method in ("infomax", "simclr")}
+    _, equal = at_equal_compute(rows, costs, "infomax", "simclr")
+    said = f"by {lead.mean():.1f} points {interval(lead)}, at equal compute by {equal.mean():.1f}"
+    assert f"{said} {interval(equal)}" in text(PAGE)
+
+
+def test_information_and_accuracy():
+    rows = metrics("beta_cifar10")
+    conditions = rows[rows.epoch == 10].groupby("beta")[["mi_held_out", "linear_top1"]].mean()
+    assert f"ρ {conditions.corr('spearman').iloc[0, 1]:.2f}," in text(PAGE)
+    information, linear, knn = (
+        by_seed(rows, "beta", name) for name in ("mi_held_out", "linear_top1", "knn_top1")
+    )
+    nats, points, votes = (runs[1] - runs[0.5] for runs in (information, linear, knn))
+    assert f"{nats.mean():.2f} nats less than β = 1 {interval(nats, 2)}" in text(PAGE)
+    assert f"{points.mean():.1f} points less by the linear head {interval(points)}" in text(PAGE)
+    assert f"{-votes.mean():.1f} more by k-NN {interval(-votes)}" in text(PAGE)
+    last = metrics("beta_glyphs_long").query("epoch == 24").set_index("beta")
+    nats = last.mi_held_out
+    ends = last.linear_top1
+    said = (
+        f"β = 0.75 has {nats[0.75]:.2f} nats and {ends[0.75]:.1f}%, β = 1 has {nats[1.0]:.2f} and"
+    )
+    assert f"{said} {ends[1.0]:.1f}%" in text(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("8.8 nats too high with 8,192 points", "8,192 points at the best κ, at D = 128"),
+        ("0.51 with two, 1.00 with eight, 1.30 with thirty-two", "two views show 0.51 ± 0.02"),
+        ("of 2.145 nats", "eight 1.00 (1.41), thirty-two 1.30 (1.91)"),
+    ],
+)
+def test_simulated_numbers_are_notebook_10s(here, there):
+    assert here in text(PAGE)
+    assert there in text("10")
+    assert "I(X;Y) = 2.145 nats" in text("10")
+    assert "8.8 nats, with a noise" in text("10")
+
+
+def test_contraction():
+    table = pd.read_csv(ROOT / "reports" / "contraction_glyphs" / "table.csv", index_col=0)
+    first, end = (row for _, row in table.iterrows())
+    guess = "best constant guess"
+    said = f"for {first.right} of {first.runs} runs whether they begin by contracting, where the"
+    assert f"{said} {guess} gets {first[guess]}, and for {end.right} of" in text(PAGE)
+    assert f"whether they end collapsed, where it gets {end[guess]} (" in text(PAGE)
+
+
+def test_the_sequels_findings_beside_untrained_networks():
+    saliency = committed("saliency_tiny_imagenet").ratio
+    assert f"| {saliency.infomax} | {saliency.untrained} | images |" in text(PAGE)
+    rho = committed("centroids_tiny_imagenet")["ρ (95% over classes)"]
+    assert f"| {rho.ours} | {rho.untrained} | classes |" in text(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("kappa_cifar10", "390 steps"),
+        ("coarse_tiny_imagenet", "780 steps"),
+        ("coarse_glyphs", "156 steps"),
+        ("beta_glyphs_long", "432 steps"),
+        ("contraction_glyphs", "108 steps"),
+    ],
+)
+def test_steps_are_those_of_the_records(name, said):
+    for record in json.loads((ROOT / "reports" / name / "records.json").read_text()):
+        config = TrainConfig(**record["config"])
+        assert f"{related.steps(config, record['images'])} steps" == said
+    assert said in text(PAGE)
