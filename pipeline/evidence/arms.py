@@ -77,6 +77,10 @@ class Arm:
             tables.append(table.reindex(scheduled(self.epochs)))
         return pd.concat(tables, axis=1) if tables else pd.DataFrame()
 
+    def accuracies(self, measure: str) -> pd.DataFrame:
+        """Accuracies in percent: epochs by seed; `measure` as in `hits`."""
+        return self.hits(measure).T.groupby(level=0).mean().T
+
     def metric(self, column: str) -> pd.DataFrame:
         """A column of the metrics: epochs by seed; NaN where a run did not come to write it."""
         tables = {seed: run.metrics.set_index("epoch") for seed, run in self.runs.items()}

@@ -17,7 +17,7 @@ import pandas as pd
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
-from pipeline.evidence import late_claims, other_claims
+from pipeline.evidence import late_claims, other_claims, weight_claims
 from pipeline.evidence.arms import Arms
 from pipeline.evidence.class_sets import is_far
 from pipeline.evidence.finding import Finding
@@ -28,7 +28,7 @@ FOLDER = "verdicts"
 VEHICLES = (0, 1, 8, 9)  # airplane, automobile, ship and truck among CIFAR-10's classes
 MAKERS = {  # by the numbers of their claims
     ("1", "2"): late_claims.kappa,
-    ("3", "4"): late_claims.beta,
+    ("3", "4"): weight_claims.beta,
     ("5",): late_claims.methods,
     ("6",): other_claims.stability,
     ("7",): other_claims.coarseness,

@@ -3,7 +3,7 @@
 import pytest
 from fabricated import CURVES, arms_of, by_number, fill, keep, level
 
-from pipeline.evidence import late_claims
+from pipeline.evidence import late_claims, weight_claims
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED
 
 
@@ -19,7 +19,7 @@ def test_claims_are_unfinished_without_all_seeds(empty, seeds):
     fill(empty, "kappa20", "kappa1", "simclr", "beta1.5_from20", "beta2_from20", seeds=seeds)
     fill(empty, "beta1.25_from20")
     found = by_number(
-        [*late_claims.kappa(empty), *late_claims.beta(empty), *late_claims.methods(empty)]
+        [*late_claims.kappa(empty), *weight_claims.beta(empty), *late_claims.methods(empty)]
     )
     assert {finding.verdict.answer for finding in found.values()} == {UNFINISHED}
     assert found["1"].row["seeds"] == f"{len(seeds)} of 3"
@@ -36,7 +36,7 @@ def branches(arms, **of_two) -> dict:
     fill(arms, "kappa10", "beta0.75", "beta1.25_from20", "beta1.5_from20", "beta2_from20")
     [run] = [each for each in arms("beta2_from20").every if each.config.seed == 1]
     keep(run, **{"linear": level(*CURVES["beta2_from20"]), **of_two})
-    return by_number(late_claims.weaker_global_term(arms))
+    return by_number(weight_claims.weaker_global_term(arms))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_branch_that_stays_above_its_start_has_not_collapsed(empty):
     """Its first three epochs do not count, however low."""
     low = level(50, 55, 56, 56) | {22: 10.0}
     found = branches(empty, linear=low, rank=4.1)
-    assert not late_claims.has_collapsed(empty("beta2_from20"), empty("kappa10"))
+    assert not weight_claims.has_collapsed(empty("beta2_from20"), empty("kappa10"))
     assert found["4"].verdict.answer == UNDECIDED
 
 
@@ -69,7 +69,7 @@ def test_no_gain_at_all_refutes_both(empty):
     fill(empty, "kappa10")
     for name in ("beta1.25_from20", "beta1.5_from20", "beta2_from20"):
         fill(empty, name, linear=level(50, 55, 57, 57))
-    found = by_number(late_claims.weaker_global_term(empty))
+    found = by_number(weight_claims.weaker_global_term(empty))
     assert found["4"].verdict.answer == found["4b"].verdict.answer == FAILS
     assert found["4c"].verdict.answer == UNFINISHED  # β = 0.75 is not there
 

@@ -16,7 +16,7 @@ from fabricated import (
 )
 from scipy import stats
 
-from pipeline.evidence import late_claims
+from pipeline.evidence import late_claims, weight_claims
 from pipeline.evidence.arms import probe_difference
 from pipeline.evidence.finding import by_both_measures, either, together
 from pipeline.evidence.rules import (
@@ -44,7 +44,7 @@ def arms(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def findings(arms) -> dict:
-    made = (late_claims.kappa, late_claims.beta, late_claims.methods)
+    made = (late_claims.kappa, weight_claims.beta, late_claims.methods)
     return by_number(finding for make in made for finding in make(arms))
 
 
