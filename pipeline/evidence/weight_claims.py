@@ -104,21 +104,24 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
 
 
 def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object, Verdict]:
-    """The verdicts of `helps` by one measure; unfinished without numbers where no pair is there.
+    """The verdicts of `helps` by one measure; unfinished while a branch has no pair at all.
 
     The trunk has no converged probe at the epoch where branches end, so that none has a say.
     """
     names = (*branches, "consistently", "somewhere")
-    if not all(common_seeds(trunk, branch) for branch in branches.values()):
+    there = {value: arm for value, arm in branches.items() if common_seeds(trunk, arm)}
+    if not there:
         return dict.fromkeys(names, Verdict(UNFINISHED, pd.DataFrame()))
-    tables = {value: branch.hits(measure) for value, branch in branches.items()}
-    collapses = {value for value, branch in branches.items() if has_collapsed(branch, trunk)}
+    tables = {value: branch.hits(measure) for value, branch in there.items()}
+    collapses = {value for value, branch in there.items() if has_collapsed(branch, trunk)}
     answers = helps(tables, trunk.hits(measure), collapses, epochs=BRANCHES_END)
-    verdicts = {}
-    for name, found in answers.items():
-        named = Verdict(found.answer, found.numbers.rename(index="β = {:g}".format))
-        verdicts[name] = with_failures(named, trunk, *branches.values())
-    return verdicts
+    numbers = answers["somewhere"].numbers.rename(index="β = {:g}".format)
+    if len(there) < len(branches):
+        return dict.fromkeys(names, Verdict(UNFINISHED, numbers))
+    return {
+        name: with_failures(Verdict(found.answer, numbers), trunk, *branches.values())
+        for name, found in answers.items()
+    }
 
 
 def has_collapsed(branch: Arm, trunk: Arm) -> bool:

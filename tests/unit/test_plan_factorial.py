@@ -8,6 +8,10 @@ from scipy import stats
 from pipeline.evidence import other_claims
 from pipeline.evidence.rules import UNFINISHED
 
+SIXTEENTHS = (0, 1, 3, 2, 5, 9, 4, 12)  # points that the second seed has more in each cell
+# What the second seed and the third add to the effect of views: means of the last and first four.
+SEEDS = (7.5 / 16 - 1.5 / 16 + 0.25) / 3
+
 
 @pytest.fixture(scope="module")
 def factorial(tmp_path_factory):
@@ -16,12 +20,12 @@ def factorial(tmp_path_factory):
     The recipe itself adds nothing on the average.
     """
     arms = arms_of(tmp_path_factory.mktemp("factorial"))
-    for views, kappa, recipe in other_claims.CELLS:
+    for more, (views, kappa, recipe) in zip(SIXTEENTHS, other_claims.CELLS, strict=True):
         end = 50 + 12 * (views == 8) + (1.5 if recipe == "dino" else -1.5) * (kappa - 6) / 4
         curve = level(end, end, end, end)
         if views == 8:
             curve |= {1: 40.0, 2: 40.0, 3: 40.0, 4: 40.0}
-        spread = (0.0, 0.25, 0.5 + 0.25 * (views == 8))
+        spread = (0.0, more / 16, 0.5 + 0.25 * (views == 8))
         name = f"views{views}_kappa{kappa}_{recipe}"
         keep_all(arms, name, "f", spread=spread, linear=curve, images=1600)
     return arms
@@ -33,7 +37,7 @@ def test_the_factorials_effects_are_those_that_were_put_in(factorial):
     low = (62 - 40) / 5
     for measure in MEASURES:
         means = table["mean"][measure]
-        assert means["views"] == pytest.approx(12 - low + 0.25 / 3, abs=0.05)
+        assert means["views"] == pytest.approx(12 - low + SEEDS, abs=1e-9)
         # 3 points, but for the fifth of the evaluations at which half the cells have 40
         assert means["kappa × recipe"] == pytest.approx(3 * 0.9, abs=0.05)
         assert means[["kappa", "recipe"]].abs().max() < 0.3
@@ -47,7 +51,7 @@ def test_the_factorials_effects_are_those_that_were_put_in(factorial):
 
 def test_at_equal_compute_eight_views_are_stopped_after_four_epochs(factorial):
     table = other_claims.factorial(factorial, "compute")
-    assert table["mean"]["knn"]["views"] == pytest.approx(40 - 50 + 0.25 / 3, abs=0.3)
+    assert table["mean"]["knn"]["views"] == pytest.approx(40 - 50 + SEEDS, abs=1e-9)
     found = {finding.claim: finding for finding in other_claims.lead(factorial)}
     assert "up to 4" in found["10b"].row["when"]
 

@@ -31,6 +31,14 @@ def test_claims_are_unfinished_without_all_seeds(empty, seeds):
 # --- Branches, and losses that became NaN ---------------------------------------------------------
 
 
+def test_a_branch_that_is_not_there_leaves_the_numbers_of_the_others(empty):
+    fill(empty, "kappa10", "beta1.25_from20", seeds=(0,))
+    found = by_number(weight_claims.weaker_global_term(empty))
+    assert found["4"].verdict.answer == found["4b"].verdict.answer == UNFINISHED
+    assert found["4b"].row["difference"] == "linear head β = 1.25 +10.0; k-NN β = 1.25 +10.0"
+    assert found["4b"].row["seeds"] == "0 of 3"
+
+
 def branches(arms, **of_two) -> dict:
     """The findings of claim 4, with results of β = 2 as given, the others above the trunk."""
     fill(arms, "kappa10", "beta0.75", "beta1.25_from20", "beta1.5_from20", "beta2_from20")
