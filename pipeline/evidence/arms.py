@@ -3,7 +3,6 @@
 An arm is a condition: runs that differ in their seed alone.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,12 +12,15 @@ import pandas as pd
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import training_flops
 from infomax_nb.evaluation.curves import hits, scheduled
+from infomax_nb.methods import build
 from infomax_nb.train.run import Run
 from pipeline.evidence.places import Places
 from pipeline.evidence.runs import Planned, planned
 from pipeline.evidence.state import exported
 
 MEASURES = ("linear", "knn")
+NONE = np.zeros((0, 1), int)  # the classes that a run predicted which was never evaluated
+NOTHING = {"labels": np.zeros(1, int), "epochs": np.zeros(0, int)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Arm:
         return {run.config.seed: Run(run.results) for run in finished}
 
     @property
+    def evaluated(self) -> dict[int, Run]:
+        """The finished runs by seed, but for those whose loss became NaN before any evaluation."""
+        return {seed: run for seed, run in self.runs.items() if run.record.get("predictions")}
+
+    @property
     def config(self) -> TrainConfig:
         """What its runs have in common, and the first one's seed."""
         return self.every[0].config
@@ -56,20 +63,30 @@ class Arm:
     def hits(self, measure: str) -> pd.DataFrame:
         """Which test images each run gets right: epochs by (seed, image), 100 or 0.
 
+        It is NaN at epochs that a run whose loss became NaN did not reach; a run that was never
+        evaluated has one such column.
+
         Args:
             measure: `linear` or `knn`; with `_within`, among the classes of the image's superclass.
         """
         tables = []
-        for seed, run in self.runs.items():
-            kept = run.predictions
+        evaluated = self.evaluated
+        for seed in self.runs:
+            kept = evaluated[seed].predictions if seed in evaluated else NOTHING | {measure: NONE}
             table = hits({seed: kept[measure]}, kept["labels"], kept["epochs"].tolist())
             tables.append(table.reindex(scheduled(self.epochs)))
         return pd.concat(tables, axis=1) if tables else pd.DataFrame()
 
+    def accuracies(self, measure: str) -> pd.DataFrame:
+        """Accuracies in percent: epochs by seed; `measure` as in `hits`."""
+        return self.hits(measure).T.groupby(level=0).mean().T
+
     def metric(self, column: str) -> pd.DataFrame:
-        """A column of the metrics: epochs by seed."""
-        columns = {seed: run.metrics.set_index("epoch")[column] for seed, run in self.runs.items()}
-        return pd.DataFrame(columns)
+        """A column of the metrics: epochs by seed; NaN where a run did not come to write it."""
+        tables = {seed: run.metrics.set_index("epoch") for seed, run in self.runs.items()}
+        return pd.DataFrame(
+            {seed: table.reindex(columns=[column])[column] for seed, table in tables.items()}
+        )
 
     @property
     def probes(self) -> pd.Series:
@@ -82,9 +99,16 @@ class Arm:
         """The seeds whose loss became NaN or infinite."""
         return [seed for seed, run in self.runs.items() if "failed" in run.record]
 
-    def flops(self, epochs: int | None = None) -> float:
-        """Floating-point operations of the networks in so many epochs, for each training image."""
-        return training_flops(self.config) * (self.epochs if epochs is None else epochs)
+    @property
+    def pixels(self) -> int:
+        """Pixels of all views of a training image."""
+        views = build(self.config, 10).view_specs(self.config.size)
+        return sum(view.size**2 for view in views)
+
+    @cached_property
+    def flops(self) -> float:
+        """Floating-point operations of the networks in an epoch, for each training image."""
+        return training_flops(self.config)
 
 
 class Arms:
@@ -97,13 +121,16 @@ class Arms:
     def __init__(self, places: Places):
         self.places = places
         self.planned = planned(places)
+        self._found: dict[tuple[str, str], Arm] = {}
 
-    def __call__(self, name: str, lines: Iterable[str] = "abcdg") -> Arm:
+    def __call__(self, name: str, lines: str = "abcdg") -> Arm:
         """The arm of that name in these lines of the plan.
 
         Raises:
             KeyError: there is none.
         """
+        if (name, lines) in self._found:
+            return self._found[name, lines]
         found = [
             run
             for run in self.planned
@@ -111,7 +138,9 @@ class Arms:
         ]
         if not found:
             raise KeyError(f"lines {', '.join(lines)} of the plan have no run {name!r}")
-        return Arm(name, tuple(found))
+        arm = Arm(name, tuple(found))
+        self._found[name, lines] = arm
+        return arm
 
 
 def common_seeds(*arms: Arm) -> list[int]:
@@ -123,6 +152,11 @@ def probe_difference(ours: Arm, theirs: Arm) -> float | None:
     """The mean difference of the converged probes, in points; None if there is none."""
     each = (ours.probes - theirs.probes).dropna()
     return float(each.mean()) if len(each) else None
+
+
+def affordable(ours: Arm, theirs: Arm) -> int:
+    """The last epoch by which ours has spent what theirs has in all epochs."""
+    return int(theirs.epochs * theirs.flops / ours.flops)
 
 
 def stopped_at(arm: Arm, epoch: int, measure: str, as_of: int) -> pd.DataFrame:

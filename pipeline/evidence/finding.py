@@ -38,6 +38,9 @@ class Finding:
         seeds: the seeds that are there, if they are not those of the arms.
         planned: number of seeds that the plan asks for.
         until: the last epoch that is compared, if it is not the runs' last.
+        words: the numbers as text, if they are no differences with intervals.
+        digits: of the numbers, after the decimal point.
+        note: what else must be said about the numbers.
     """
 
     claim: str
@@ -53,6 +56,9 @@ class Finding:
     seeds: int | None = None
     planned: int = 3
     until: int | None = None
+    words: str = ""
+    digits: int = 1
+    note: str = ""
 
     @property
     def finished(self) -> int:
@@ -60,42 +66,52 @@ class Finding:
         return len(common_seeds(*self.arms)) if self.seeds is None else self.seeds
 
     @property
-    def epochs(self) -> int:
-        """The last epoch that is compared."""
-        return self.until or max(arm.epochs for arm in self.arms)
+    def budget(self) -> tuple[int, int]:
+        """Optimiser steps and epochs up to the last one compared, of the arm with the fewest."""
+        budgets = []
+        for arm in self.arms:
+            epochs = self.until or arm.epochs
+            steps_an_epoch = IMAGES[arm.config.dataset] // arm.config.batch_size
+            budgets.append((epochs * steps_an_epoch, epochs))
+        return min(budgets)
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps in these epochs."""
-        config = self.arms[0].config
-        return self.epochs * (IMAGES[config.dataset] // config.batch_size)
+    def found(self) -> str:
+        """The numbers as text, and the runs whose loss became NaN."""
+        lost = [f"{arm.name} seed {seed}" for arm in self.arms for seed in arm.failed]
+        texts = [self.words or numbers_in_words(self.verdict.numbers, self.digits), self.note]
+        if lost:
+            texts.append(f"loss became NaN: {', '.join(lost)}")
+        return "; ".join(text for text in texts if text)
 
     @property
     def row(self) -> dict[str, object]:
         """The finding as a row of the table of verdicts."""
         config = self.arms[0].config
-        late = not self.early and self.steps >= LATE_STEPS
+        steps, epochs = self.budget
+        late = not self.early and steps >= LATE_STEPS
+        data = dict.fromkeys(DATA[arm.config.dataset] for arm in self.arms)
         return {
             "claim": self.claim,
             "says": self.says,
             "contrast": self.contrast,
             "verdict": self.verdict.answer,
-            "difference": numbers_in_words(self.verdict.numbers),
+            "difference": self.found,
             "evidence": "late" if late else "early",
             "when": self.when,
             "seeds": f"{self.finished} of {self.planned}",
             "unit": self.unit,
-            "data": DATA[config.dataset],
+            "data": "; ".join(data),
             "network": in_words(config.backbone),
-            "epochs": self.epochs,
-            "steps": self.steps,
+            "epochs": epochs,
+            "steps": steps,
             "change": self.change,
             "recompute": f"python -m pipeline.evidence.verdicts {self.claim}",
             "anew": f"make evidence DATA_ROOT=DIR ONLY={self.lines}",
         }
 
 
-def numbers_in_words(numbers: pd.DataFrame) -> str:
+def numbers_in_words(numbers: pd.DataFrame, digits: int = 1) -> str:
     """A verdict's differences with their 90% intervals, in points.
 
     >>> row = {"mean": 1.25, "low": -0.5, "high": 3.0, "seeds": 3}
@@ -109,7 +125,7 @@ def numbers_in_words(numbers: pd.DataFrame) -> str:
             WORDS.get(str(part), str(part)) for part in parts if part not in ("difference", "")
         ]
         words = " ".join(named)
-        texts.append(f"{words} {interval_in_words(row)}".strip())
+        texts.append(f"{words} {interval_in_words(row, digits)}".strip())
     return "; ".join(texts)
 
 
@@ -140,13 +156,24 @@ def by_both_measures(rule: Callable, ours: Arm, theirs: Arm, probe=True, **optio
         measure: rule(ours.hits(measure), theirs.hits(measure), probe=converged, **options)
         for measure in MEASURES
     }
-    both = agreed(**found)
+    both = with_failures(agreed(**found), ours, theirs)
     if converged is None:
         return both
     extra = pd.DataFrame(
         {"mean": converged}, index=pd.MultiIndex.from_tuples([("converged probe", "")])
     )
     return Verdict(both.answer, pd.concat([both.numbers, extra]))
+
+
+def with_failures(verdict: Verdict, *arms: Arm) -> Verdict:
+    """The verdict, undecided where it would stay unfinished because a loss became NaN.
+
+    Such a run counts as one of the planned, and no other takes its place.
+    """
+    complete = all(len(arm.runs) == len(arm.every) for arm in arms)
+    if verdict.answer == UNFINISHED and complete and any(arm.failed for arm in arms):
+        return Verdict(UNDECIDED, verdict.numbers)
+    return verdict
 
 
 def together(parts: dict[str, Verdict]) -> Verdict:
@@ -163,8 +190,7 @@ def together(parts: dict[str, Verdict]) -> Verdict:
 def either(parts: Iterable[Verdict]) -> str:
     """The answer where one that holds is enough, and all must fail to refute."""
     answers = {part.answer for part in parts}
-    if HOLDS in answers:
-        return HOLDS
-    if UNFINISHED in answers:
-        return UNFINISHED
-    return FAILS if answers == {FAILS} else UNDECIDED
+    for decisive in (UNFINISHED, HOLDS, UNDECIDED):
+        if decisive in answers:
+            return decisive
+    return FAILS

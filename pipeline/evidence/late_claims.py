@@ -1,31 +1,35 @@
-"""The plan's claims 1 to 5 about training curves, each with its contrast and its rule."""
+"""The plan's claims 1, 2 and 5 about training curves, each with its contrast and its rule."""
 
-from functools import partial
-
+import numpy as np
 import pandas as pd
 
-from infomax_nb.evaluation.curves import compare, early, gain, late
+from infomax_nb.evaluation.curves import early, final, gain, late
 from infomax_nb.names import in_words
-from pipeline.evidence.arms import MEASURES, Arm, Arms, common_seeds, stopped_at
-from pipeline.evidence.finding import Finding, by_both_measures, either, together
+from pipeline.evidence.arms import MEASURES, Arm, Arms, affordable, common_seeds, stopped_at
+from pipeline.evidence.finding import (
+    IMAGES,
+    LATE_STEPS,
+    Finding,
+    by_both_measures,
+    numbers_in_words,
+    together,
+    with_failures,
+)
 from pipeline.evidence.rules import (
+    HOLDS,
     UNFINISHED,
     Verdict,
     agreed,
     ahead,
     catches_up,
-    collapsed,
-    helps,
     keeps_up,
     stalls_late,
 )
 
 LATE = "epochs 52 to 60"
 EARLY = "epochs 1 to 5"
+EARLY_EPOCHS = 5
 PARTS = "early: epochs 1 to 5; late: 52 to 60; gain: late less 32 to 40"
-BRANCHES = (1.25, 1.5, 2.0)
-BRANCHED_AT = 20
-BRANCHES_END = 40
 
 
 # --- Claims 1 and 2: the kernel's concentration -------------------------------------------------
@@ -33,7 +37,14 @@ BRANCHES_END = 40
 
 def kappa(arms: Arms) -> list[Finding]:
     """Claims 1 and 2 (the paper's Figure 4)."""
-    one, ten, twenty = arms("kappa1"), arms("kappa10"), arms("kappa20")
+    return [*large_kappa(arms), *small_kappa(arms)]
+
+
+def large_kappa(arms: Arms) -> list[Finding]:
+    """Claim 1: a larger κ is ahead early, too large a one behind late."""
+    one = arms("kappa1")
+    ten = arms("kappa10")
+    twenty = arms("kappa20")
     steps = {
         "κ = 10 less 1": by_both_measures(ahead, ten, one, probe=False, statistic=early),
         "κ = 20 less 10": by_both_measures(ahead, twenty, ten, probe=False, statistic=early),
@@ -41,7 +52,7 @@ def kappa(arms: Arms) -> list[Finding]:
     return [
         Finding(
             "1",
-            "Too large a κ hinders learning later",
+            f"Too large a κ hinders learning later{at_a_constant_rate(arms)}",
             "κ = 20 less κ = 10",
             PARTS,
             by_both_measures(stalls_late, twenty, ten),
@@ -58,221 +69,154 @@ def kappa(arms: Arms) -> list[Finding]:
             (one, ten, twenty),
             "a,c,d",
             early=True,
+            until=EARLY_EPOCHS,
         ),
+    ]
+
+
+def small_kappa(arms: Arms) -> list[Finding]:
+    """Claim 2: a smaller κ catches up, after a slower start, and may still gain."""
+    pair = (arms("kappa1"), arms("kappa10"))
+    gaining = by_both_measures(ahead, *pair, probe=False, statistic=gain)
+    slower = by_both_measures(ahead, *pair, probe=False, statistic=early, sign=-1)
+    return [
         Finding(
             "2",
-            "A smaller κ catches up",
+            f"A smaller κ catches up{at_a_constant_rate(arms)}",
             "κ = 1 less κ = 10",
             LATE,
-            by_both_measures(catches_up, one, ten),
-            (one, ten),
+            by_both_measures(catches_up, *pair),
+            pair,
             "a,c,d",
             "κ = 1 still gains on κ = 10 at epoch 60: then this says “not yet”",
+            note=not_yet(gaining),
         ),
         Finding(
             "2b",
             "A smaller κ is slower at first",
             "κ = 1 less κ = 10",
             EARLY,
-            by_both_measures(ahead, one, ten, probe=False, statistic=early, sign=-1),
-            (one, ten),
+            slower,
+            pair,
             "a,c,d",
             early=True,
+            until=EARLY_EPOCHS,
         ),
         Finding(
             "2c",
             "A smaller κ still gains on a larger one",
             "the gain of κ = 1 less that of κ = 10",
             f"{LATE} less 32 to 40",
-            by_both_measures(ahead, one, ten, probe=False, statistic=gain),
-            (one, ten),
+            gaining,
+            pair,
             "a,c,d",
         ),
     ]
 
 
-# --- Claims 3 and 4: the weight of the local entropy ---------------------------------------------
+def not_yet(gaining: Verdict) -> str:
+    """What claim 2 says besides, where a smaller κ still gains on a larger one at the end."""
+    if gaining.answer != HOLDS:
+        return ""
+    return f"not yet: it still gains, {numbers_in_words(gaining.numbers)}"
 
 
-def beta(arms: Arms) -> list[Finding]:
-    """Claims 3 and 4 (the abstract's headline; the paper's Figure 5)."""
-    tenth, three_quarters = arms("beta0.1"), arms("beta0.75")
-    whole = arms("kappa10")
-    stalls = {
-        "β = 0.1 less 0.75": by_both_measures(stalls_late, tenth, three_quarters),
-        "β = 0.1 less 1": by_both_measures(stalls_late, tenth, whole),
-    }
-    higher = {
-        "β = 1 less 0.75": by_both_measures(ahead, whole, three_quarters),
-        "β = 0.75 less 0.1": by_both_measures(ahead, three_quarters, tenth),
-    }
-    constant = (tenth, three_quarters, whole)
-    return [
-        Finding(
-            "3",
-            "A smaller β leads early and gets stuck",
-            "β = 0.1 less 0.75 and less 1",
-            PARTS,
-            together(stalls),
-            constant,
-            "a,c",
-            "a learning rate at which β = 0.1 leads early; a lag that begins after epoch 60",
-        ),
-        Finding(
-            "3b",
-            "A higher β ends higher",
-            "β = 1 less 0.75, β = 0.75 less 0.1",
-            LATE,
-            together(higher),
-            constant,
-            "a,c",
-        ),
-        *weaker_global_term(arms),
-    ]
+def at_a_constant_rate(arms: Arms) -> str:
+    """What claims 1 and 2 say besides, if κ = 20 and 10 change places where the rate falls.
 
-
-def weaker_global_term(arms: Arms) -> list[Finding]:
-    """Claim 4: branches with a larger β, each less its trunk's own continuation."""
-    trunk = arms("kappa10")
-    branches = {value: arms(f"beta{value:g}_from20") for value in BRANCHES}
-    every = (trunk, *branches.values())
-    answers = {measure: helped(trunk, branches, measure) for measure in MEASURES}
-    joint = {name: agreed(**{m: answers[m][name] for m in MEASURES}) for name in answers["knn"]}
-    when = "epochs 32 to 40, branches from epoch 20"
-    change = "a gain later than 20 epochs after the branch; another epoch; small steps of β"
-    contrast = "β = 1.25, 1.5 and 2 less 1"
-    findings = [
-        Finding(
-            "4",
-            "Weakening the global term consistently helps",
-            contrast,
-            when,
-            joint["consistently"],
-            every,
-            "a,b,c",
-            change,
-            until=BRANCHES_END,
-        ),
-        Finding(
-            "4b",
-            "Weakening it helps somewhere",
-            contrast,
-            when,
-            joint["somewhere"],
-            every,
-            "a,b,c",
-            change,
-            until=BRANCHES_END,
-        ),
-    ]
-    above = by_both_measures(ahead, arms("beta0.75"), trunk)
-    not_maximal = Verdict(either([joint["somewhere"], above]), above.numbers)
-    findings.append(
-        Finding(
-            "4c",
-            "Not the maximal mutual information is best",
-            "4b, or β = 0.75 less 1",
-            f"{when}; {LATE}",
-            not_maximal,
-            (*every, arms("beta0.75")),
-            "a,b,c",
-        )
-    )
-    return findings
-
-
-def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object, Verdict]:
-    """The verdicts of `helps` by one measure; unfinished without numbers where no pair is there.
-
-    The trunk has no converged probe at the epoch where branches end, so that none has a say.
+    That is, if by both measures the last evaluation of κ = 20 less κ = 10 has another sign in the
+    runs whose learning rate goes to zero in the last ten epochs.
     """
-    names = (*branches, "consistently", "somewhere")
-    if not all(common_seeds(trunk, branch) for branch in branches.values()):
-        return dict.fromkeys(names, Verdict(UNFINISHED, pd.DataFrame()))
-    tables = {value: branch.hits(measure) for value, branch in branches.items()}
-    collapses = {value for value, branch in branches.items() if has_collapsed(branch, trunk)}
-    answers = helps(tables, trunk.hits(measure), collapses, epochs=BRANCHES_END)
-    return {
-        name: Verdict(found.answer, found.numbers.rename(index="β = {:g}".format))
-        for name, found in answers.items()
-    }
-
-
-def has_collapsed(branch: Arm, trunk: Arm) -> bool:
-    """Whether some seed's branch collapsed, by either measure, its rank, or a NaN."""
-    if branch.failed:
-        return True
-    rank = branch.metric("effective_rank")
-    found = [
-        collapsed(by_seed(branch, measure), by_seed(trunk, measure), rank).any()
-        for measure in MEASURES
-    ]
-    return any(found)
-
-
-def by_seed(arm: Arm, measure: str) -> pd.DataFrame:
-    """Accuracies in percent: epochs by seed."""
-    table = arm.hits(measure)
-    return table.T.groupby(level=0).mean().T
+    usual = (arms("kappa20"), arms("kappa10"))
+    falling = (arms("kappa20_rate_to_zero"), arms("kappa10_rate_to_zero"))
+    if not common_seeds(*usual, *falling):
+        return ""
+    turned = []
+    for measure in MEASURES:
+        twenty, ten, twenty_falling, ten_falling = (
+            final(arm.accuracies(measure)) for arm in (*usual, *falling)
+        )
+        signs = np.sign(pd.DataFrame([twenty - ten, twenty_falling - ten_falling]).dropna(axis=1))
+        turned.append(signs.nunique().gt(1).any())
+    return ", at a constant rate" if all(turned) else ""
 
 
 # --- Claim 5: beside other methods ---------------------------------------------------------------
 
-OTHERS = ("simclr", "vicreg", "barlow_twins", "byol", "dino")
+SIX = ("infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino")
 
 
 def methods(arms: Arms) -> list[Finding]:
     """Claim 5 (the abstract, Table 1, Figure 6, Appendix A)."""
-    ours, supervised = arms("kappa10"), arms("supervised")
-    others = {name: arms(name) for name in OTHERS}
-    simclr = others["simclr"]
-    epochs = by_both_measures(keeps_up, ours, simclr)
-    compute = at_equal_compute(ours, simclr)
-    rank = {
-        f"{in_words(name)} less ours": by_both_measures(ahead, arms(name), ours)
-        for name in ("vicreg", "barlow_twins", "supervised")
+    return [competitive(arms), order(arms), unsurpassed(arms)]
+
+
+def competitive(arms: Arms) -> Finding:
+    """Claim 5: ours beside SimCLR, at equal epochs and at equal compute."""
+    ours = arms("kappa10")
+    simclr = arms("simclr")
+    reckonings = {
+        "equal epochs": by_both_measures(keeps_up, ours, simclr),
+        "equal compute": at_equal_compute(ours, simclr),
     }
-    rank["ours less BYOL"] = by_both_measures(ahead, ours, others["byol"])
+    return Finding(
+        "5",
+        "Competitive on CIFAR-10",
+        "ours less SimCLR, not more than 1 point below",
+        f"{LATE}; {compute_in_words(ours, simclr)}",
+        together(reckonings),
+        (ours, simclr),
+        "a,c",
+        "200 epochs; ResNet-18; a learning rate tuned for each method",
+    )
+
+
+def order(arms: Arms) -> Finding:
+    """Claim 5: the table's other rows, where the paper's two measures agree on their order."""
+    ours = arms("kappa10")
+    byol = arms("byol")
+    above = [arms(name) for name in ("vicreg", "barlow_twins", "supervised")]
+    signs = {f"{in_words(arm.name)} less ours": by_both_measures(ahead, arm, ours) for arm in above}
+    signs["ours less BYOL"] = by_both_measures(ahead, ours, byol)
+    verdict = together(signs)
+    numbers = pd.concat([verdict.numbers, dino_alone(arms("dino"), ours)])
+    return Finding(
+        "5b",
+        "Table 1's order on CIFAR-10",
+        "VICReg, Barlow Twins and supervised above ours, ours above BYOL",
+        LATE,
+        Verdict(verdict.answer, numbers),
+        (ours, *above, byol),
+        "a,c,d",
+    )
+
+
+def unsurpassed(arms: Arms) -> Finding:
+    """Claim 5: supervised training above each of six methods."""
+    supervised = arms("supervised")
+    others = {name: arms("kappa10" if name == "infomax" else name) for name in SIX}
     best = {
         f"less {in_words(name)}": by_both_measures(ahead, supervised, arm)
-        for name, arm in {"infomax": ours, **others}.items()
+        for name, arm in others.items()
     }
-    stopped = affordable(ours, simclr)
-    return [
-        Finding(
-            "5",
-            "Competitive on CIFAR-10",
-            "ours less SimCLR, not more than 1 point below",
-            f"{LATE}; at equal compute ours at epoch {stopped}",
-            together({"equal epochs": epochs, "equal compute": compute}),
-            (ours, simclr),
-            "a,c",
-            "200 epochs; ResNet-18; a learning rate tuned for each method",
-        ),
-        Finding(
-            "5b",
-            "Table 1's order on CIFAR-10",
-            "VICReg, Barlow Twins and supervised above ours, ours above BYOL",
-            LATE,
-            together(rank),
-            (ours, supervised, *others.values()),
-            "a,c,d",
-        ),
-        Finding(
-            "5c",
-            "No method surpasses supervised training",
-            "supervised less each of six methods",
-            LATE,
-            together(best),
-            (supervised, ours, *others.values()),
-            "a,c,d",
-        ),
-    ]
+    return Finding(
+        "5c",
+        "No method surpasses supervised training",
+        "supervised less each of six methods",
+        LATE,
+        together(best),
+        (supervised, *others.values()),
+        "a,c,d",
+    )
 
 
-def affordable(ours: Arm, theirs: Arm) -> int:
-    """The last epoch by which ours has spent what theirs has in all epochs."""
-    return int(theirs.flops() / ours.flops(1))
+def compute_in_words(ours: Arm, theirs: Arm) -> str:
+    """Where ours is stopped at equal compute, by the networks' operations and by pixels."""
+    stopped = affordable(ours, theirs)
+    steps = stopped * (IMAGES[ours.config.dataset] // ours.config.batch_size)
+    words = f"{steps:,} steps" if steps >= LATE_STEPS else f"{steps:,} steps: early"
+    by_pixels = int(theirs.epochs * theirs.pixels / ours.pixels)
+    return f"at equal compute ours at epoch {stopped} ({words}; by pixels epoch {by_pixels})"
 
 
 def at_equal_compute(ours: Arm, theirs: Arm) -> Verdict:
@@ -286,14 +230,10 @@ def at_equal_compute(ours: Arm, theirs: Arm) -> Verdict:
         )
         for measure in MEASURES
     }
-    return agreed(**found)
+    return with_failures(agreed(**found), ours, theirs)
 
 
-def dino(arms: Arms) -> pd.DataFrame:
-    """The interval of DINO less ours, which the plan asks for without a verdict."""
-    ours, other = arms("kappa10"), arms("dino")
-    if not common_seeds(ours, other):
-        return pd.DataFrame()
-    statistic = partial(late, epochs=60)
-    rows = {m: compare(other.hits(m), ours.hits(m), statistic) for m in MEASURES}
-    return pd.DataFrame(rows).T
+def dino_alone(dino: Arm, ours: Arm) -> pd.DataFrame:
+    """DINO less ours with its interval, which the plan asks for without a verdict."""
+    numbers = by_both_measures(ahead, dino, ours).numbers
+    return pd.concat({"DINO less ours, no verdict:": numbers}) if len(numbers) else numbers

@@ -1,15 +1,17 @@
 """The plan's claims 6, 7, 9 and 10: stability, far and near classes, centroids, the factorial."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from infomax_nb.evaluation.curves import LEVEL, late
+from infomax_nb.evaluation.curves import LEVEL, late, shared_variance
 from infomax_nb.evaluation.verdicts import equivalent, paired_interval
 from pipeline.evidence import reference
-from pipeline.evidence.arms import MEASURES, Arm, Arms, stopped_at
+from pipeline.evidence.arms import MEASURES, Arm, Arms, affordable
 from pipeline.evidence.class_sets import coarser
-from pipeline.evidence.finding import Finding
+from pipeline.evidence.finding import Finding, with_failures
 from pipeline.evidence.rules import (
     FAILS,
     HOLDS,
@@ -32,24 +34,34 @@ def stability(arms: Arms) -> list[Finding]:
     counted = [arms(name) for name in ("kappa10", "kappa20", "beta0.1", "beta0.75", "kappa1")]
     counted += [arms("kappa10", "e"), arms("kappa1", "e")]
     runs = sum(len(arm.runs) for arm in counted)
+    measured = all(pixels_of(arm, arms) > 0 for arm in counted)
     planned = sum(len(arm.every) for arm in counted)
     failures = sum(len(failed(arm, arms)) for arm in counted)
-    row = {"mean": failures, "low": np.nan, "high": upper_limit(failures, runs), "seeds": runs}
+    limit = upper_limit(failures, runs)
+    row = {"mean": failures, "low": np.nan, "high": limit, "seeds": runs}
     numbers = pd.DataFrame({f"failures in {runs} runs": row}).T
+    answer = count_answer(failures, runs, planned) if measured else UNFINISHED
     return [
         Finding(
             "6",
             "It trains stably",
             "failures among runs of ours with a constant β of at most 1",
             "whole runs",
-            Verdict(count_answer(failures, runs, planned), numbers),
-            (counted[0],),
+            Verdict(answer, numbers),
+            tuple(counted),
             "a,c,d,e",
             unit="run",
             seeds=runs,
             planned=planned,
+            words=f"{failures} failures in {runs} runs; 95% limit of the rate: {limit:.0f}%",
+            note="" if measured else "raw pixels not measured yet",
         )
     ]
+
+
+def pixels_of(arm: Arm, arms: Arms) -> float:
+    """k-NN accuracy of raw pixels on an arm's data in percent; NaN if it has not been measured."""
+    return reference.raw_pixels(arms.places.reports, arm.config.dataset)
 
 
 def count_answer(failures: int, runs: int, planned: int) -> str:
@@ -68,7 +80,7 @@ def upper_limit(failures: int, runs: int) -> float:
 
 def failed(arm: Arm, arms: Arms) -> list[int]:
     """The seeds that failed: NaN, a rank below 4 at the end, or less than raw pixels have."""
-    pixels = reference.raw_pixels(arms.places.reports, arm.config.dataset)
+    pixels = pixels_of(arm, arms)
     bad = set(arm.failed)
     for seed in set(arm.runs) - bad:
         rank = arm.metric("effective_rank")[seed].dropna().iloc[-1]
@@ -84,24 +96,37 @@ def failed(arm: Arm, arms: Arms) -> list[int]:
 def coarseness(arms: Arms) -> list[Finding]:
     """Claim 7, on Imagenette's far classes and Imagewoof's near ones."""
     ten, one = arms("kappa10", "e"), arms("kappa1", "e")
-    rows = {
+    pairs = {
         "7": ("Ours is coarser than SimCLR", "κ = 10", ten, arms("simclr", "e")),
         "7b": ("Ours is coarser than supervised", "κ = 10", ten, arms("supervised", "e")),
         "7c": ("A smaller κ is coarser", "κ = 1 against κ = 10", one, ten),
     }
-    return [
-        Finding(
-            claim,
-            says,
-            f"near accuracy of the other less ours; {contrast}",
-            TRAJECTORY,
-            coarser(ours, theirs),
-            (ours, theirs),
-            "e",
-            "curves that share no far accuracy; the opposite in subtrees of Tiny-ImageNet",
+    findings = []
+    for claim, (says, contrast, ours, theirs) in pairs.items():
+        verdict = coarser(ours, theirs)
+        findings.append(
+            Finding(
+                claim,
+                says,
+                f"near accuracy of the other less ours; {contrast}",
+                TRAJECTORY,
+                verdict,
+                (ours, theirs),
+                "e",
+                "curves that share no far accuracy; the opposite in subtrees of Tiny-ImageNet",
+                note=apart(verdict, ours, theirs),
+            )
         )
-        for claim, (says, contrast, ours, theirs) in rows.items()
-    ]
+    return findings
+
+
+def apart(verdict: Verdict, ours: Arm, theirs: Arm) -> str:
+    """How many seeds' curves share no far accuracy, as text; empty if all do."""
+    if verdict.numbers.empty:
+        return ""
+    seeds = set(ours.evaluated) & set(theirs.evaluated)
+    none = int(len(seeds) - verdict.numbers.seeds.min())
+    return f"curves of {none} of {len(seeds)} seeds share no far accuracy" if none else ""
 
 
 # --- Claim 9: the square of the dogs -------------------------------------------------------------
@@ -128,31 +153,37 @@ def dogs(arms: Arms) -> list[Finding]:
             (ours,),
             "e",
             seeds=len(differences),
+            digits=3,
         )
     ]
 
 
 # --- Claim 10: where does the lead come from? ----------------------------------------------------
 
-FACTORS = {"views": (2, 8), "kappa": (2, 10), "recipe": ("simclr", "dino")}
+FACTORS = ("views", "kappa", "recipe")
+CELLS = list(product((2, 8), (2, 10), ("simclr", "dino")))  # all levels of these
 MARGIN = 1.0  # points
 
 
 def lead(arms: Arms) -> list[Finding]:
     """Claim 10: the factorial of line f, at equal epochs and at equal compute."""
+    every = tuple(cell(arms, *levels) for levels in CELLS)
+    stopped = affordable(every[-1], every[0])
+    when = {"epochs": "epochs 4 to 10 of 10"}
+    when["compute"] = f"{when['epochs']}; of eight views the last five evaluations up to {stopped}"
     findings = []
     for letter, kind in {"": "epochs", "b": "compute"}.items():
         table = factorial(arms, kind)
-        answers = factor_answers(table)
         seeds = int(table.seeds.min()) if len(table) else 0
+        answer = in_one_word(factor_answers(table), seeds)
         findings.append(
             Finding(
                 f"10{letter}",
                 "Views, κ or recipe make the difference",
-                f"main effects and interactions at equal {kind}",
-                "epochs 4 to 10 of 10",
-                Verdict(in_one_word(answers, seeds), table.xs("linear") if len(table) else table),
-                (cell(arms, 8, 10, "dino"),),
+                f"main effects and interactions at equal {kind}, 95% intervals",
+                when[kind],
+                with_failures(Verdict(answer, table), *every),
+                every,
                 "f",
                 early=True,
                 seeds=seeds,
@@ -167,19 +198,18 @@ def cell(arms: Arms, views: int, kappa: int, recipe: str) -> Arm:
 
 
 def cells(arms: Arms, measure: str, kind: str) -> pd.DataFrame:
-    """Late accuracy by seed (rows) in each cell (columns), percent; empty if a cell has no run."""
-    columns = pd.MultiIndex.from_product(FACTORS.values(), names=FACTORS)
+    """Late accuracy, percent, by (seed, image) in each cell; empty if a cell has no run.
+
+    At equal compute, eight views are stopped where they have cost what two have in all epochs.
+    """
     values = {}
-    for levels in columns:
+    for levels in CELLS:
         arm = cell(arms, *levels)
         if not arm.runs:
             return pd.DataFrame()
-        table = arm.hits(measure)
         two = cell(arms, 2, *levels[1:])
-        if kind == "compute" and levels[0] > 2:
-            epoch = int(two.flops() / arm.flops(1))
-            table = stopped_at(arm, epoch, measure, arm.epochs)
-        values[levels] = late(table, arm.epochs).groupby(level=0).mean()
+        epochs = affordable(arm, two) if kind == "compute" else arm.epochs
+        values[levels] = late(arm.hits(measure), epochs)
     found = pd.DataFrame(values).dropna()
     found.columns = pd.MultiIndex.from_tuples(found.columns, names=FACTORS)
     return found
@@ -195,22 +225,29 @@ def factorial(arms: Arms, kind: str) -> pd.DataFrame:
         found = cells(arms, measure, kind)
         if found.empty:
             return pd.DataFrame()
-        of_seeds = effects(found.rename(columns={"simclr": 0, "dino": 1}, level="recipe"))
-        rows = pd.DataFrame({name: paired_interval(of_seeds[name]) for name in of_seeds}).T
-        rows["p"] = [two_sided(of_seeds[name]) for name in of_seeds]
+        by_image = effects(found.rename(columns={"simclr": 0, "dino": 1}, level="recipe"))
+        rows = pd.DataFrame({name: effect(by_image[name]) for name in by_image}).T
         single = ~rows.index.str.contains("×")
         adjusted: dict[str, float] = {}
         for chosen in (single, ~single):
             adjusted |= holm(rows.p[chosen].fillna(1.0).to_dict())
-        rows["p_holm"] = pd.Series(adjusted)
-        within = [equivalent(of_seeds[name], MARGIN) == "equivalent" for name in of_seeds]
-        tables[measure] = rows.assign(none=within)
+        tables[measure] = rows.assign(p_holm=pd.Series(adjusted))
     return pd.concat(tables, names=["measure", "effect"])
 
 
-def two_sided(differences: pd.Series) -> float:
-    """The p-value of a t test that the mean of differences is not zero; NaN for one."""
-    return float(stats.ttest_1samp(differences, 0).pvalue) if len(differences) > 1 else np.nan
+def effect(by_image: pd.Series) -> dict[str, float]:
+    """An effect's 95% interval, its two-sided p-value, and whether it is shown to be none.
+
+    Args:
+        by_image: its share of each (seed, image), in points.
+    """
+    of_images = by_image.unstack()
+    shared = shared_variance(of_images)
+    by_seed = of_images.mean(axis=1)
+    interval = paired_interval(by_seed, shared=shared)
+    t = abs(interval["mean"]) / interval["error"]
+    none = equivalent(by_seed, MARGIN, shared) == "equivalent"
+    return interval | {"p": 2 * stats.t.sf(t, interval["seeds"] - 1), "none": none}
 
 
 def factor_answers(table: pd.DataFrame) -> dict[str, str]:
@@ -220,7 +257,7 @@ def factor_answers(table: pd.DataFrame) -> dict[str, str]:
         rows = table.xs(name, level="effect")
         if (rows.p_holm < LEVEL).all() and rows["mean"].map(np.sign).nunique() == 1:
             answers[name] = HOLDS
-        elif rows.none.all():
+        elif rows.none.astype(bool).all():
             answers[name] = FAILS
         else:
             answers[name] = UNDECIDED

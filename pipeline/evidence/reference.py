@@ -113,10 +113,10 @@ def numbers(net: nn.Module | None, train: ImageSet, test: ImageSet) -> dict[str,
     """Accuracies and likeness of a representation; far and near ones where there are twenty."""
     bank, queries = represent({"": net}, train, test)[""]
     n_classes = len(train.classes)
-    found = {"knn_top1": topk_accuracy(knn(bank, train.labels, queries, n_classes), test.labels, 1)}
+    ranked = knn(bank, train.labels, queries, n_classes)
+    found = {"knn_top1": topk_accuracy(ranked, test.labels, 1)}
     if test.coarse is None:
         return found
-    ranked = knn(bank, train.labels, queries, n_classes)
     within = best_within(ranked, test.labels, test.coarse)
     right = 100.0 * (within == test.labels).numpy()
     far = is_far(test.labels.numpy())

@@ -1,0 +1,136 @@
+"""The plan's claims 3 and 4 about the weight of the local entropy, β."""
+
+import pandas as pd
+
+from pipeline.evidence.arms import MEASURES, Arm, Arms, common_seeds
+from pipeline.evidence.finding import Finding, by_both_measures, either, together, with_failures
+from pipeline.evidence.late_claims import LATE, PARTS
+from pipeline.evidence.rules import (
+    UNFINISHED,
+    Verdict,
+    agreed,
+    ahead,
+    collapsed,
+    helps,
+    stalls_late,
+)
+
+BRANCHES = (1.25, 1.5, 2.0)
+BRANCHES_END = 40
+BRANCH = "epochs 32 to 40, branches from epoch 20"
+
+
+def beta(arms: Arms) -> list[Finding]:
+    """Claims 3 and 4 (the abstract's headline; the paper's Figure 5)."""
+    tenth = arms("beta0.1")
+    three_quarters = arms("beta0.75")
+    whole = arms("kappa10")
+    stalls = {
+        "β = 0.1 less 0.75": by_both_measures(stalls_late, tenth, three_quarters),
+        "β = 0.1 less 1": by_both_measures(stalls_late, tenth, whole),
+    }
+    higher = {
+        "β = 1 less 0.75": by_both_measures(ahead, whole, three_quarters),
+        "β = 0.75 less 0.1": by_both_measures(ahead, three_quarters, tenth),
+    }
+    constant = (tenth, three_quarters, whole)
+    return [
+        Finding(
+            "3",
+            "A smaller β leads early and gets stuck",
+            "β = 0.1 less 0.75 and less 1",
+            PARTS,
+            together(stalls),
+            constant,
+            "a,c",
+            "a learning rate at which β = 0.1 leads early; a lag that begins after epoch 60",
+        ),
+        Finding(
+            "3b",
+            "A higher β ends higher",
+            "β = 1 less 0.75, β = 0.75 less 0.1",
+            LATE,
+            together(higher),
+            constant,
+            "a,c",
+        ),
+        *weaker_global_term(arms),
+    ]
+
+
+def weaker_global_term(arms: Arms) -> list[Finding]:
+    """Claim 4: branches with a larger β, each less its trunk's own continuation."""
+    trunk = arms("kappa10")
+    branches = {value: arms(f"beta{value:g}_from20") for value in BRANCHES}
+    every = (trunk, *branches.values())
+    of_measures = {measure: helped(trunk, branches, measure) for measure in MEASURES}
+    says = {
+        "consistently": ("4", "Weakening the global term consistently helps"),
+        "somewhere": ("4b", "Weakening it helps somewhere"),
+    }
+    findings = []
+    for name, (claim, words) in says.items():
+        findings.append(
+            Finding(
+                claim,
+                words,
+                "β = 1.25, 1.5 and 2 less 1",
+                BRANCH,
+                agreed(**{measure: found[name] for measure, found in of_measures.items()}),
+                every,
+                "a,b,c",
+                "a gain later than 20 epochs after the branch; another epoch; small steps of β",
+                until=BRANCHES_END,
+            )
+        )
+    return [*findings, not_the_maximum(findings[1].verdict, arms("beta0.75"), every)]
+
+
+def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, ...]) -> Finding:
+    """Claim 4: "not maximal mutual information is best", by a larger β or by a smaller one."""
+    above = by_both_measures(ahead, three_quarters, every[0])
+    numbers = {"somewhere": somewhere.numbers, "β = 0.75 less 1": above.numbers}
+    there = {name: table for name, table in numbers.items() if len(table)}
+    joined = pd.concat(there) if there else pd.DataFrame()
+    return Finding(
+        "4c",
+        "Not the maximal mutual information is best",
+        "4b, or β = 0.75 less 1",
+        f"{BRANCH}; {LATE}",
+        Verdict(either([somewhere, above]), joined),
+        (*every, three_quarters),
+        "a,b,c",
+    )
+
+
+def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object, Verdict]:
+    """The verdicts of `helps` by one measure; unfinished while a branch has no pair at all.
+
+    The trunk has no converged probe at the epoch where branches end, so that none has a say.
+    """
+    names = (*branches, "consistently", "somewhere")
+    there = {value: arm for value, arm in branches.items() if common_seeds(trunk, arm)}
+    if not there:
+        return dict.fromkeys(names, Verdict(UNFINISHED, pd.DataFrame()))
+    tables = {value: branch.hits(measure) for value, branch in there.items()}
+    collapses = {value for value, branch in there.items() if has_collapsed(branch, trunk)}
+    answers = helps(tables, trunk.hits(measure), collapses, epochs=BRANCHES_END)
+    numbers = answers["somewhere"].numbers.rename(index="β = {:g}".format)
+    if len(there) < len(branches):
+        return dict.fromkeys(names, Verdict(UNFINISHED, numbers))
+    return {
+        name: with_failures(Verdict(found.answer, numbers), trunk, *branches.values())
+        for name, found in answers.items()
+    }
+
+
+def has_collapsed(branch: Arm, trunk: Arm) -> bool:
+    """Whether some seed's branch collapsed, by either measure, its rank, or a NaN."""
+    if branch.failed:
+        return True
+    rank = branch.metric("effective_rank")
+    found = [
+        collapsed(branch.accuracies(measure), trunk.accuracies(measure), rank).any()
+        for measure in MEASURES
+    ]
+    return any(found)

@@ -1,0 +1,144 @@
+"""The committed table of verdicts, and the commands in it by which a reader recomputes each."""
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from checkout import ROOT, environment
+from fabricated import arms_of, fill, keep, keep_all, level
+
+from pipeline.evidence import verdicts
+from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
+
+REPORTS = ROOT / "reports"
+TABLE = pd.read_csv(REPORTS / "verdicts/table.csv", dtype=str).fillna("").set_index("claim")
+
+
+@pytest.fixture(scope="module")
+def computed() -> dict[str, pd.DataFrame]:
+    """The tables that the code computes from the results in `reports/`."""
+    return verdicts.tables(arms_of(REPORTS))
+
+
+@pytest.mark.parametrize("name", ["table", "numbers", "curves", "runs"])
+def test_the_tables_are_what_the_results_give(computed, name):
+    again = computed[name].to_csv(float_format="%.6g")
+    now, kept = (pd.read_csv(file) for file in (io.StringIO(again), verdict_file(name)))
+    pd.testing.assert_frame_equal(now, kept, rtol=1e-4)
+
+
+def verdict_file(name: str) -> Path:
+    return REPORTS / "verdicts" / f"{name}.csv"
+
+
+def test_every_verdict_says_what_it_rests_on():
+    asked = ("verdict", "evidence", "when", "seeds", "unit", "data", "network", "epochs", "steps")
+    for column in asked:
+        assert TABLE[column].ne("").all(), column
+    steps = TABLE.steps.astype(int)
+    assert TABLE.evidence[steps < 10_000].eq("early").all()
+    assert TABLE.anew.str.fullmatch(r"make evidence DATA_ROOT=DIR ONLY=[a-g](,[a-g])*").all()
+
+
+def printed(monkeypatch, capsys, *words: str) -> str:
+    """What the command prints with these words, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["verdicts", *words])
+    verdicts.main()
+    return capsys.readouterr().out
+
+
+def check(row: pd.Series, claim: str, out: str) -> None:
+    """A verdict and its numbers are in what was printed."""
+    assert f"{claim}. {row.says}: {row.verdict} ({row.evidence})" in out
+    assert f"difference: {row.difference}\n" in out
+    assert f"seeds: {row.seeds}\n" in out
+
+
+@pytest.mark.parametrize("claim", TABLE.index)
+def test_each_rows_command_recomputes_it(monkeypatch, capsys, claim):
+    row = TABLE.loc[claim]
+    python, option, module, *words = shlex.split(row.recompute)
+    assert (python, option, module) == ("python", "-m", "pipeline.evidence.verdicts")
+    check(row, claim, printed(monkeypatch, capsys, *words))
+
+
+def test_the_command_as_a_reader_types_it():
+    given = [sys.executable, "-m", "pipeline.evidence.verdicts", "1"]
+    options = {"capture_output": True, "text": True, "env": environment(ROOT)}
+    done = subprocess.run(given, cwd=ROOT, **options)
+    assert done.returncode == 0, done.stderr
+    check(TABLE.loc["1"], "1", done.stdout)
+
+
+@pytest.mark.parametrize("words", [("1z",), ("1", "11"), ("all",)])
+def test_an_unknown_claim_gives_one_clear_error(monkeypatch, words):
+    monkeypatch.setattr(sys, "argv", ["verdicts", *words])
+    with pytest.raises(SystemExit) as stopped:
+        verdicts.main()
+    known = ", ".join(TABLE.index)
+    assert str(stopped.value) == f"CLAIM = {words[-1]} is not allowed: the claims are {known}."
+
+
+# --- All claims at once ---------------------------------------------------------------------------
+
+
+def test_all_are_written_whatever_has_become_nan(monkeypatch, capsys, tmp_path):
+    arms = arms_of(tmp_path)
+    fill(arms, "kappa10", "kappa20", "simclr", seeds=(0,))
+    pair = (level(30, 40, 50, 60), level(20, 30, 40, 50))
+    keep_all(arms, "kappa10", "e", seeds=(0, 1), linear=pair)
+    lost = {("kappa1", "d"): 1, ("dino", "d"): 8, ("simclr", "e"): 1, ("kappa1", "e"): 9}
+    for (name, line), epoch in lost.items():
+        keep(arms(name, line).every[0], pair if line == "e" else pair[0], nan_in=epoch)
+    words = ("--reports", str(tmp_path))
+    assert "20 verdicts, from 9 runs" in printed(monkeypatch, capsys, *words)
+    rows = pd.read_csv(tmp_path / "verdicts/table.csv", index_col="claim")
+    assert "loss became NaN: kappa1 seed 0" in rows.difference["2"]
+    assert "2 failures in" not in rows.difference["7"]
+    assert rows.verdict.drop(["10", "10b"]).eq("unfinished").all()
+    runs = pd.read_csv(tmp_path / "verdicts/runs.csv").set_index(["line", "run"])
+    assert runs.state["d", "kappa1_seed0"] == "collapsed"
+    assert (runs.state == "finished").sum() == 5
+    curves = pd.read_csv(tmp_path / "verdicts/curves.csv").set_index(["line", "run"])
+    assert curves.loc[("d", "dino")].epoch.tolist() == [1, 2, 3, 4, 5, 6]
+    e = curves.loc[("e", "kappa10")].query("seed == 0 and epoch == 70")
+    assert e[["knn_far", "knn_near"]].values.tolist() == [[60, 50]]
+
+
+def test_results_of_another_configuration_are_refused_in_one_sentence(monkeypatch, tmp_path):
+    arms = arms_of(tmp_path)
+    fill(arms, "kappa10", seeds=(0,))
+    arms("kappa10").every[0].results.rename(tmp_path / "late_a/kappa20_seed0")
+    monkeypatch.setattr(sys, "argv", ["verdicts", "1", "--reports", str(tmp_path)])
+    with pytest.raises(SystemExit, match="holds a run of another configuration") as stopped:
+        verdicts.main()
+    assert "\n" not in str(stopped.value)
+
+
+# --- Far and near classes -------------------------------------------------------------------------
+
+
+def test_far_and_near_classes_are_twenty_numbered_in_the_order_of_their_names():
+    assert len(IMAGENETTE) == len(IMAGEWOOF) == 10
+    assert len(set(CLASSES)) == 20 and sorted(CLASSES) == CLASSES
+    names = [CLASSES[label] for label in range(20) if is_far(pd.Series(range(20)))[label]]
+    assert names == sorted(IMAGENETTE)
+    for wordnet_id in CLASSES:
+        assert wordnet_id[0] == "n" and len(wordnet_id) == 9 and wordnet_id[1:].isdigit()
+
+
+@pytest.mark.skipif("INFOMAX_DATA" not in os.environ, reason="INFOMAX_DATA names no data")
+def test_far_and_near_classes_are_those_of_the_data():
+    folder = Path(os.environ["INFOMAX_DATA"]) / "imagenette_imagewoof"
+    if not folder.is_dir():
+        pytest.skip("INFOMAX_DATA has no imagenette_imagewoof")
+    table = pd.read_csv(folder / "superclasses.csv")
+    sets = table.groupby("superclass")["class"].agg(set)
+    assert sets["imagenette"] == set(IMAGENETTE)
+    assert sets["imagewoof"] == set(IMAGEWOOF)
+    assert sorted(path.name for path in (folder / "train").iterdir()) == CLASSES

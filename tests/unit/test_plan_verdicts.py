@@ -1,0 +1,179 @@
+"""The verdicts on claims 1 to 5 of docs/plan.md, from results with known accuracies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated import (
+    CURVES,
+    MEASURES,
+    arms_of,
+    by_number,
+    differences,
+    fill,
+    keep,
+    keep_all,
+    level,
+)
+from scipy import stats
+
+from pipeline.evidence import late_claims, weight_claims
+from pipeline.evidence.arms import probe_difference
+from pipeline.evidence.finding import by_both_measures, either, together
+from pipeline.evidence.rules import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    UNFINISHED,
+    Verdict,
+    ahead,
+    catches_up,
+)
+
+EARLY = [1, 2, 3, 4, 5]
+MIDDLE = [32, 34, 36, 38, 40]
+LATE = [52, 54, 56, 58, 60]
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory):
+    """Lines a to d, finished."""
+    found = arms_of(tmp_path_factory.mktemp("reports"))
+    fill(found, *CURVES)
+    return found
+
+
+@pytest.fixture(scope="module")
+def findings(arms) -> dict:
+    made = (late_claims.kappa, weight_claims.beta, late_claims.methods)
+    return by_number(finding for make in made for finding in make(arms))
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """The plan's arms, without results so far."""
+    return arms_of(tmp_path)
+
+
+def test_each_verdict_is_the_one_that_the_accuracies_were_chosen_for(findings):
+    assert {claim: finding.verdict.answer for claim, finding in findings.items()} == {
+        **dict.fromkeys(("1", "1b", "2", "2b", "2c", "3", "3b", "4", "4b", "4c"), HOLDS),
+        "5": FAILS,  # by equal compute
+        "5b": HOLDS,
+        "5c": HOLDS,
+    }
+    assert {finding.row["seeds"] for finding in findings.values()} == {"3 of 3"}
+
+
+def interval_by_hand(table: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 90% interval of differences (seeds, images), with an analysis of variance.
+
+    The image component is that of a two-way layout with one observation in each cell.
+    """
+    n, images = table.shape
+    of_seeds, of_images = table.mean(1), table.mean(0)
+    rest = table - of_images - of_seeds[:, None] + table.mean()
+    between = n * ((of_images - table.mean()) ** 2).sum() / (images - 1)
+    residual = (rest**2).sum() / ((n - 1) * (images - 1))
+    component = max(0.0, (between - residual) / n) / images
+    error = np.sqrt(of_seeds.var(ddof=1) / n + component)
+    return (table.mean(), *stats.t.interval(0.9, n - 1, table.mean(), error))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("part", ["early", "late", "gain"])
+def test_intervals_have_the_spread_of_seeds_and_the_variance_of_images(
+    arms, findings, measure, part
+):
+    ours, theirs = arms("kappa20"), arms("kappa10")
+    first, last = (
+        differences(ours, theirs, measure, EARLY),
+        differences(ours, theirs, measure, LATE),
+    )
+    before = differences(ours, theirs, measure, MIDDLE)
+    table = {"early": first, "late": last, "gain": last - before}[part]
+    row = findings["1"].verdict.numbers.loc[(measure, part)]
+    assert (row["mean"], row.low, row.high) == pytest.approx(interval_by_hand(table))
+    alone = stats.ttest_1samp(table.mean(1), 0).confidence_interval(0.9)
+    assert row.low < alone.low and alone.high < row.high
+
+
+def test_numbers_are_given_with_the_probe(findings):
+    row = findings["2"].row
+    assert "linear head +0.1 [" in row["difference"]
+    assert "probe" in row["difference"]
+    assert "not yet: it still gains, linear head +10.0 [" in row["difference"]
+
+
+def test_rows_say_what_they_rest_on(findings):
+    rows = pd.DataFrame([finding.row for finding in findings.values()]).set_index("claim")
+    assert rows.evidence.to_dict() == {
+        **dict.fromkeys(rows.index, "late"),
+        **dict.fromkeys(("1b", "2b"), "early"),
+    }
+    assert rows.loc["1", ["epochs", "steps"]].tolist() == [60, 60 * 390]
+    assert rows.loc["1b", ["epochs", "steps"]].tolist() == [5, 5 * 390]
+    assert rows.loc["4", ["epochs", "steps"]].tolist() == [40, 40 * 390]
+    assert "ours at epoch 24 (9,360 steps: early" in rows.when["5"]
+    assert "DINO less ours, no verdict: linear head +2.0 [" in rows.difference["5b"]
+
+
+def test_equal_compute_takes_ours_from_16_to_24_and_the_other_from_52_to_60(arms, findings):
+    numbers = findings["5"].verdict.numbers
+    for measure in MEASURES:
+        row = numbers.loc[("equal compute", measure, "difference")]
+        assert row["mean"] == pytest.approx(55 - 60)
+        assert row.high < -1
+        assert numbers.loc[("equal epochs", measure, "difference")]["mean"] == pytest.approx(10)
+
+
+# --- Measures at odds ----------------------------------------------------------------------
+
+
+def test_both_measures_and_the_probe_must_agree(empty):
+    fill(empty, "kappa10")
+    fill(empty, "kappa20", knn=level(50, 55, 60, 70))
+    fill(empty, "supervised", probe=65.0)
+    ours, odd, against = (empty(name) for name in ("kappa10", "kappa20", "supervised"))
+    assert by_both_measures(ahead, odd, ours, sign=-1).answer == UNDECIDED
+    assert probe_difference(against, ours) == pytest.approx(-5)
+    assert by_both_measures(ahead, against, ours).answer == UNDECIDED
+    assert by_both_measures(ahead, against, ours, probe=False).answer == HOLDS
+
+
+def test_equal_accuracies_are_equivalent_and_far_ones_are_not(empty):
+    fill(empty, "kappa10", "supervised")
+    fill(empty, "kappa1", linear=level(*CURVES["kappa10"]), probe=70.0)
+    assert by_both_measures(catches_up, empty("kappa1"), empty("kappa10")).answer == HOLDS
+    assert by_both_measures(catches_up, empty("supervised"), empty("kappa10")).answer == FAILS
+
+
+def test_several_verdicts_in_one():
+    holds, fails, open_, later = (
+        Verdict(answer, pd.DataFrame()) for answer in (HOLDS, FAILS, UNDECIDED, UNFINISHED)
+    )
+    for parts, all_of_them, one_of_them in (
+        ((holds, holds), HOLDS, HOLDS),
+        ((holds, fails), FAILS, HOLDS),
+        ((holds, open_), UNDECIDED, HOLDS),
+        ((fails, open_), FAILS, UNDECIDED),
+        ((fails, fails), FAILS, FAILS),
+        ((holds, later), UNFINISHED, UNFINISHED),
+        ((fails, later), UNFINISHED, UNFINISHED),
+    ):
+        assert together(dict(enumerate(parts))).answer == all_of_them
+        assert either(parts) == one_of_them
+
+
+def test_a_rate_that_falls_to_zero_may_turn_claims_1_and_2(empty):
+    fill(empty, "kappa10", "kappa20", "kappa1")
+    assert late_claims.at_a_constant_rate(arms_of(empty.places.reports)) == ""
+    keep_all(empty, "kappa10_rate_to_zero", "g", linear=level(50, 55, 60, 70))
+    keep_all(empty, "kappa20_rate_to_zero", "g", linear=level(50, 55, 60, 65))
+    assert late_claims.at_a_constant_rate(arms_of(empty.places.reports)) == ""
+    [run] = empty("kappa20_rate_to_zero", "g").every
+    keep(run, level(50, 55, 60, 75), knn=level(50, 55, 60, 65))
+    assert late_claims.at_a_constant_rate(arms_of(empty.places.reports)) == ""
+    keep(run, level(50, 55, 60, 75))
+    found = by_number(late_claims.kappa(empty))
+    assert "at a constant rate" in found["1"].says
+    assert "at a constant rate" in found["2"].says
