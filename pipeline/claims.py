@@ -5,9 +5,6 @@ Each number is computed from `reports/` when the claim is shown; those of the pa
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 import torch
@@ -16,33 +13,7 @@ from infomax_nb.analysis import coarse as far_and_near
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import by_seed, paired_interval
-from infomax_nb.files import project_root
-from infomax_nb.late import verdict_rows
-
-REPORTS = project_root() / "reports"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper, and what became of it here.
-
-    Args:
-        paper: what the paper says, in Markdown.
-        place: where it says so.
-        standing: whether the claim holds in what was run, does not hold, or neither can be said.
-        verdict: the finding in one or two words.
-        found: the finding's numbers, in Markdown.
-        evidence: how strong it is: the budget, and the number of seeds.
-        links: files of the repository that show it, by the words of the link.
-    """
-
-    paper: str
-    place: str
-    standing: Literal["holds", "does not hold", "open"]
-    verdict: str
-    found: str
-    evidence: str
-    links: dict[str, str] = field(default_factory=dict)
+from pipeline.claim import REPORTS, Claim, with_late
 
 
 def claims() -> list[Claim]:
@@ -62,37 +33,6 @@ def claims() -> list[Claim]:
         with_late(centroids(), "9"),
         imagenet(),
     ]
-
-
-STANDINGS: dict[str, Literal["holds", "does not hold", "open"]] = {
-    "holds": "holds",
-    "does not hold": "does not hold",
-    "undecided": "open",
-}
-
-
-def with_late(early: Claim, number: str, reports: Path = REPORTS) -> Claim:
-    """The claim as early runs have it; once the plan's verdict is there, with that.
-
-    Args:
-        early: what was found in short runs.
-        number: the claim's number in `docs/plan.md`.
-        reports: the folder of all results.
-    """
-    row = verdict_rows([number], reports / "verdicts").loc[number]
-    links = early.links | {"the plan's verdicts": "reports/verdicts"}
-    if row.verdict == "unfinished":
-        evidence = f"{early.evidence}; late {row.seeds.replace(' of ', '/')}"
-        return replace(early, evidence=evidence, links=links)
-    found = f"{row.contrast}: {row.difference.partition(';')[0]}"
-    return replace(
-        early,
-        standing=STANDINGS[row.verdict],
-        verdict=row.verdict.capitalize(),
-        found=found,
-        evidence=f"late, {row.seeds} {row.unit}s",
-        links=links,
-    )
 
 
 def summary(found: list[Claim]) -> str:

@@ -70,7 +70,7 @@ def name_of(config: TrainConfig, images: int) -> str:
         config: the run's.
         images: number of training images.
     """
-    parts = [config.dataset, config.method, config.backbone]
+    parts: list[str] = [config.dataset, config.method, config.backbone]
     if config.epochs * (images // config.batch_size) >= LATE_STEPS:
         parts.append("late")
     if config.seed:

@@ -41,6 +41,7 @@ class Finding:
         words: the numbers as text, if they are no differences with intervals.
         digits: of the numbers, after the decimal point.
         note: what else must be said about the numbers.
+        measured: commands that measure something with the data, once the runs are there.
     """
 
     claim: str
@@ -59,6 +60,7 @@ class Finding:
     words: str = ""
     digits: int = 1
     note: str = ""
+    measured: tuple[str, ...] = ()
 
     @property
     def finished(self) -> int:
@@ -106,8 +108,8 @@ class Finding:
             "epochs": epochs,
             "steps": steps,
             "change": self.change,
-            "recompute": f"python -m pipeline.evidence.verdicts {self.claim}",
-            "anew": f"make evidence DATA_ROOT=DIR ONLY={self.lines}",
+            "recompute": f".venv/bin/python -m pipeline.evidence.verdicts {self.claim}",
+            "anew": " && ".join([f"make evidence DATA_ROOT=DIR ONLY={self.lines}", *self.measured]),
         }
 
 

@@ -24,6 +24,7 @@ from pipeline.evidence.rules import (
 )
 
 TRAJECTORY = "all evaluations, at equal far accuracy"
+REFERENCE = ".venv/bin/python -m pipeline.evidence.reference --data-root DIR"
 LEAST_RANK = 4  # dimensions, below which features have collapsed
 
 # --- Claim 6: does it train stably? --------------------------------------------------------------
@@ -55,6 +56,7 @@ def stability(arms: Arms) -> list[Finding]:
             planned=planned,
             words=f"{failures} failures in {runs} runs; 95% limit of the rate: {limit:.0f}%",
             note="" if measured else "raw pixels not measured yet",
+            measured=(REFERENCE,),
         )
     ]
 
@@ -154,6 +156,7 @@ def dogs(arms: Arms) -> list[Finding]:
             "e",
             seeds=len(differences),
             digits=3,
+            measured=(REFERENCE,),
         )
     ]
 
