@@ -24,15 +24,16 @@ def effects(table: pd.DataFrame, margin: float = 1.0) -> Figure:
     table = table.dropna(subset="mean") if len(table) else table
     if table.empty:
         return _not_run()
-    factors = table.index.str.count(TIMES)
-    table = table.iloc[factors.argsort(kind="stable")].rename(index=_in_words)
+    order = table.index.str.count(TIMES).argsort(kind="stable")
+    table = table.iloc[order].rename(index=_in_words)
     fewest = int(table.seeds.min())
     seeds = f"{fewest} seeds" if fewest > 1 else "one seed, no interval"
     label = f"effect, points ({seeds})"
     figure = forest({label: table}, {label: {"no effect": 0}})
     axis = figure.axes[0]
-    axis.axvspan(-margin, margin, color="0.9", zorder=0)
-    axis.axhline(table.index[factors == 0].nunique() - 0.5, color="0.6", lw=1)
+    axis.axvspan(-margin, margin, color="0.9", zorder=-1)
+    main = [name for name in table.index.unique() if TIMES not in name]
+    axis.axhline(len(main) - 0.5, color="0.6", lw=1, label="_interactions below")
     return figure
 
 

@@ -117,6 +117,7 @@ def test_effects_stand_where_the_simulation_put_them():
         "views × κ × recipe",
     ]
     marks = {line.get_label(): line for line in axis.lines}
+    assert set(marks["_interactions below"].get_ydata()) == {2.5}
     at_epochs = dict(zip(names, marks["equal epochs"].get_xdata(), strict=True))
     at_compute = dict(zip(names, marks["equal compute"].get_xdata(), strict=True))
     assert at_epochs["views"] == pytest.approx(6, abs=0.4)
