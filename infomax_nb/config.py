@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
     data set `folder`, which is identified by the absolute path of `data_root`.
 
     Args:
-        method: the method that trains the network.
+        method: the method that trains the network; the last four are ours with another loss.
         dataset: the data set.
         data_root: the folder that holds the data set.
         n_train: number of training images, a stratified draw decided by `seed`; None for all.

@@ -11,5 +11,6 @@ class DCL(ManyViews):
     as in ours.
     """
 
-    def of_pairs(self, positives, others):
+    @staticmethod
+    def of_pairs(positives, others):
         return (others - positives.logsumexp(0)).mean()

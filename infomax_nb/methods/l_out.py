@@ -12,6 +12,7 @@ class LOut(ManyViews):
     i. The publication sums over i and calls 1/kappa the temperature. With two views it is ours.
     """
 
-    def of_pairs(self, positives, others):
+    @staticmethod
+    def of_pairs(positives, others):
         every = torch.logaddexp(positives.logsumexp(0), others)
         return (every - positives.mean(0)).mean()

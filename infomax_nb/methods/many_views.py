@@ -25,7 +25,8 @@ class ManyViews(Method):
         views = [gathered(x) for x in projections]
         return {"loss": self.of_pairs(*pairs(views, self.config.kappa))}
 
-    def of_pairs(self, positives: Tensor, others: Tensor) -> Tensor:
+    @staticmethod
+    def of_pairs(positives: Tensor, others: Tensor) -> Tensor:
         """The loss, a scalar in nats, of what `pairs` returns for a batch."""
         raise NotImplementedError
 

@@ -15,13 +15,15 @@ from infomax_nb.methods.many_views import ManyViews
 class GeometricPVC(ManyViews):
     """-log of the geometric mean of q_ip over the V - 1 positives, the mean over all views i."""
 
-    def of_pairs(self, positives, others):
+    @staticmethod
+    def of_pairs(positives, others):
         return -logsigmoid(positives - others).mean()
 
 
 class ArithmeticPVC(ManyViews):
     """-log of the arithmetic mean of q_ip over the V - 1 positives, the mean over all views i."""
 
-    def of_pairs(self, positives, others):
+    @staticmethod
+    def of_pairs(positives, others):
         log_sums = logsigmoid(positives - others).logsumexp(0)
         return math.log(len(positives)) - log_sums.mean()
