@@ -1,5 +1,8 @@
 """The pictures of notebook 08, against the tables that they are drawn from."""
 
+import json
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,3 +148,28 @@ def test_without_runs_the_figure_says_so():
     for empty in (pd.DataFrame(), simulated(1).assign(mean=np.nan)):
         (axis,) = factorial.effects(empty).axes
         assert axis.texts[0].get_text().startswith("not run")
+
+
+# --- Ours' family, as notebook 08 tells it -------------------------------------------------------
+
+
+def test_notebook_08_quotes_the_familys_differences_as_they_were_measured():
+    """Both measures of each loss less ours, paired by seed, computed anew."""
+    metrics = pd.read_csv(REPORTS / "family_glyphs" / "metrics.csv")
+    notebook = nbformat.read(project_root() / "notebooks" / "08_compare_methods.ipynb", 4)
+    (text,) = [cell.source for cell in notebook.cells if cell.id == "d08-family-caption"]
+    last = metrics[metrics.epoch == 8].set_index(["method", "seed"])
+    for name in ("l_out", "dcl", "pvc_geometric"):
+        for column in ("linear_top1", "knn_top1"):
+            less = (last.loc[name, column] - last.loc["infomax", column]).sort_index()
+            half = 4.303 * less.std() / 3**0.5  # Student's t at 97.5%, two degrees of freedom
+            ends = f"[{less.mean() - half:+.1f}, {less.mean() + half:+.1f}]"
+            assert f"{less.mean():+.1f} {ends}".replace("-", "−") in text
+
+
+def test_the_familys_runs_differ_in_loss_and_seed_alone():
+    records = json.loads((REPORTS / "family_glyphs" / "records.json").read_text())
+    assert len(records) == 4 * 3
+    for name in {"epochs", "n_train", "lr", "batch_size", "kappa", "proj_dim", "local_views"}:
+        assert len({record["config"][name] for record in records}) == 1, name
+    assert all(record["commit"] for record in records)
