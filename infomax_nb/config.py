@@ -15,7 +15,7 @@ from infomax_nb.files import data_folder, runs_folder
 from infomax_nb.objective import KAPPA, KAPPA_MAX
 from infomax_nb.parsing import as_list, at_least, is_none, meant, rising
 from infomax_nb.symbols import MAX_CLASSES
-from infomax_nb.views.recipes import check_patches, check_views, same_as_own
+from infomax_nb.views.recipes import LIKE_OURS, check_patches, check_views, same_as_own
 
 # The side in pixels to which images are scaled where they differ in size or are larger than 32.
 SIZES = {"stl10": 96, "lc25000": 96, "lc25000_groups": 96, "folder": 96}
@@ -25,6 +25,7 @@ Small = Literal[
 ]
 Large = Literal["stl10", "lc25000", "lc25000_groups", "folder", "imagenet", "imagenet100"]
 SelfSupervised = Literal["infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino"]
+Family = Literal["l_out", "dcl", "pvc_geometric", "pvc_arithmetic"]
 Backbone = Literal["resnet_small", "resnet18", "resnet50", "vit_tiny", "vit_mini"]
 Recipe = Literal["dino", "simclr", "vicreg", "byol", "supervised"]
 PATCHES = {"vit_tiny": 16, "vit_mini": 4}  # pixels of a patch; a ViT's images are whole patches
@@ -39,7 +40,7 @@ class TrainConfig(BaseModel):
     data set `folder`, which is identified by the absolute path of `data_root`.
 
     Args:
-        method: the method that trains the network.
+        method: the method that trains the network; the last four are ours with another loss.
         dataset: the data set.
         data_root: the folder that holds the data set.
         n_train: number of training images, a stratified draw decided by `seed`; None for all.
@@ -87,7 +88,7 @@ class TrainConfig(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
 
-    method: Literal[SelfSupervised, "supervised"] = "infomax"
+    method: Literal[SelfSupervised, "supervised", Family] = "infomax"
     dataset: Literal[Small, Large] = "glyphs"
     data_root: str = "data"
     n_train: int | None = Field(None, ge=2)
@@ -185,7 +186,9 @@ class TrainConfig(BaseModel):
         if not self.dataset.startswith("glyphs"):
             ignored |= {"n_classes"}
         if self.method != "infomax":
-            ignored |= {"kappa", "alpha", "beta", "proj_dim"}
+            ignored |= {"alpha", "beta"}
+        if self.method not in LIKE_OURS:
+            ignored |= {"kappa", "proj_dim"}
         if self.method not in ("byol", "dino"):
             ignored |= {"momentum_schedule"}
         if here.device == "cpu":

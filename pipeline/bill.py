@@ -7,6 +7,7 @@ import pandas as pd
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.train.progress import duration, title
+from infomax_nb.views.recipes import LIKE_OURS
 from pipeline.roofline import ESTIMATED
 from pipeline.sweep import paper
 
@@ -50,7 +51,7 @@ def called(configs: list[TrainConfig]) -> list[str]:
     for config in configs:
         first = PUBLISHED.get(config.dataset, config.dataset)
         varied = [name for name in _own_fields(config) if len({each[name] for each in fields}) > 1]
-        names = common + (["kappa"] if config.method == "infomax" else []) + varied
+        names = common + (["kappa"] if config.method in LIKE_OURS else []) + varied
         words.append(f"{first}, {title(config, *names)}")
     return words
 

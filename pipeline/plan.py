@@ -28,6 +28,7 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.methods import build
 from infomax_nb.train.run import Run
+from infomax_nb.views.recipes import LIKE_OURS
 from pipeline.bill import KINDS, called, legend, paper_parts, shown, sums
 from pipeline.cost import flops_per_image, step_shape
 from pipeline.roofline import ESTIMATED, evaluation_seconds, step_seconds
@@ -114,7 +115,7 @@ def extra_work(config: TrainConfig) -> float:
 def projected_seconds(config: TrainConfig, rates: pd.DataFrame) -> float:
     """Seconds of training and evaluation on one device; NaN if no run like it was measured."""
     key = (config.backbone, config.stem, config.size, config.method, config.proj_dim)
-    if config.method != "infomax":  # its projector's width does not depend on proj_dim
+    if config.method not in LIKE_OURS:  # its projector's width does not depend on proj_dim
         key = next((each for each in rates.index if each[:4] == key[:4]), key)
     if key not in rates.index:
         return float("nan")

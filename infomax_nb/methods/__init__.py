@@ -8,8 +8,11 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.methods.barlow_twins import BarlowTwins
 from infomax_nb.methods.base import Method
 from infomax_nb.methods.byol import BYOL
+from infomax_nb.methods.dcl import DCL
 from infomax_nb.methods.dino import DINO
 from infomax_nb.methods.infomax import InfoMax
+from infomax_nb.methods.l_out import LOut
+from infomax_nb.methods.poly_view import ArithmeticPVC, GeometricPVC
 from infomax_nb.methods.simclr import SimCLR
 from infomax_nb.methods.supervised import Supervised
 from infomax_nb.methods.vicreg import VICReg
@@ -23,8 +26,15 @@ METHODS: dict[str, type[Method]] = {
     "dino": DINO,
     "supervised": Supervised,
 }
+# Not in the paper's table: what differs from ours in the loss alone.
+FAMILY: dict[str, type[Method]] = {
+    "l_out": LOut,
+    "dcl": DCL,
+    "pvc_geometric": GeometricPVC,
+    "pvc_arithmetic": ArithmeticPVC,
+}
 
 
 def build(config: TrainConfig, n_classes: int) -> Method:
     """The method that the configuration names, randomly initialised from torch's current seed."""
-    return METHODS[config.method](config, n_classes)
+    return (METHODS | FAMILY)[config.method](config, n_classes)

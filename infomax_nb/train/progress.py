@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.notebook import is_interactive
+from infomax_nb.views.recipes import LIKE_OURS
 
 # How a field is named before its value; the others by their name.
 SIGNS = {"alpha": "α = ", "beta": "β = ", "kappa": "κ = "}
@@ -26,7 +27,8 @@ def title(config: TrainConfig, *names: str) -> str:
     >>> title(TrainConfig(kappa=0.1), "method", "kappa")
     'infomax, κ = 0.1'
     """
-    own = ("kappa", "beta") if config.method == "infomax" else ()
+    own = ["kappa"] if config.method in LIKE_OURS else []
+    own += ["beta"] if config.method == "infomax" else []
     words = []
     for name in names or ("dataset", "method", *own, "seed"):
         value = getattr(config, name)

@@ -10,8 +10,10 @@ LOCAL_FROM = 64  # the smallest images, in pixels, of which DINO has local views
 LOCAL_AREA = (0.05, 0.4)  # share of the image's area, as in DINO's local views
 # Recipes of two views each. Nothing but the views' size depends on the images.
 LIGHTLY = {"simclr": "SimCLRTransform", "vicreg": "VICRegTransform", "byol": "BYOLTransform"}
+# Ours, and methods that differ from it in the loss alone: they have its views, projector and kappa.
+LIKE_OURS = ("infomax", "l_out", "dcl", "pvc_geometric", "pvc_arithmetic")
 # Methods whose own recipe has another name than the method.
-OWN_RECIPES = {"infomax": "dino", "barlow_twins": "byol"}
+OWN_RECIPES = {"barlow_twins": "byol"} | dict.fromkeys(LIKE_OURS, "dino")
 # The exact number of views that a method takes.
 NEEDED = {"supervised": 1, "simclr": 2, "vicreg": 2, "barlow_twins": 2, "byol": 2}
 
@@ -81,7 +83,7 @@ def number_of_local_views(method: str, local_views: int | None, size: int) -> in
     """How many local views are drawn of images of `size` pixels; `local_views` as configured."""
     if local_views is not None:
         return local_views
-    return 6 if method == "infomax" or (method == "dino" and size >= LOCAL_FROM) else 0
+    return 6 if method in LIKE_OURS or (method == "dino" and size >= LOCAL_FROM) else 0
 
 
 # --- What a configuration may ask for ---------------------------------------------------------

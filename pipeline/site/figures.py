@@ -89,7 +89,13 @@ FIGURES = [
         "No method surpasses supervised training on CIFAR-10; on STL-10 that “got stuck around "
         "70%”.",
         "methods_cifar10",
-        more=("methods_glyphs", "methods_lc25000", "methods_lc25000_groups", "methods_lr"),
+        more=(
+            "methods_glyphs",
+            "methods_lc25000",
+            "methods_lc25000_groups",
+            "methods_lr",
+            "family_glyphs",
+        ),
     ),
     PaperFigure(
         7,

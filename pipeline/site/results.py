@@ -20,6 +20,7 @@ REPORTS = ROOT / "reports"
 # paper's.
 WORK = {
     "methods": ("Seven methods", "08_compare_methods"),
+    "family": ("Ours and its family", "08_compare_methods"),
     "coarse": ("Coarse or fine", "09_coarse_vs_fine"),
     "saliency": ("Saliency on objects", "06_saliency"),
     "projector": ("The projector's width", "05_ablate_projector"),

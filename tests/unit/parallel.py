@@ -10,7 +10,7 @@ import sys
 from torch import nn
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.methods import METHODS, Method
+from infomax_nb.methods import FAMILY, METHODS, Method
 from infomax_nb.train.fitting import fit
 
 
@@ -28,6 +28,7 @@ def without_batchnorm(kind: type[Method]) -> type[Method]:
 if __name__ == "__main__":
     configs = json.loads(sys.argv[1])
     for name in {config["method"] for config in configs}:
-        METHODS[name] = without_batchnorm(METHODS[name])
+        registry = FAMILY if name in FAMILY else METHODS
+        registry[name] = without_batchnorm(registry[name])
     for config in configs:
         fit(TrainConfig(**config), int(sys.argv[2]))

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torchvision.transforms.functional as vision
 from lightly import transforms as lightly
+from lightly.loss import DCLLoss
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
 from PIL import Image, ImageFilter, ImageOps
 from scipy.special import ive
@@ -26,7 +27,9 @@ from torchvision.transforms import InterpolationMode
 
 from infomax_nb import models
 from infomax_nb.config import TrainConfig
-from infomax_nb.methods import BYOL, DINO, METHODS, build
+from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.methods import BYOL, DINO, FAMILY, METHODS, build
+from infomax_nb.methods.many_views import pairs
 from infomax_nb.train.fitting import fit
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.colours import ORDERS
@@ -39,7 +42,7 @@ KAPPA = 7.0
 ALPHA = 1.5
 BETA = 0.7
 OUTPUT = {
-    "infomax": (2048, 16),
+    **dict.fromkeys(["infomax", *FAMILY], (2048, 16)),
     "simclr": (2048, 128),
     "vicreg": (2048, 2048),
     "barlow_twins": (2048, 2048),
@@ -107,6 +110,24 @@ def infomax(z):
     log_c = nu * math.log(KAPPA) - (nu + 1) * math.log(2 * math.pi) - log_bessel
     h_global, h_local = [-(log_c + s - math.log(n - 1)).mean() for s in log_sums(z, KAPPA)]
     return -(ALPHA * h_global - BETA * h_local), {"h_global": h_global, "h_local": h_local}
+
+
+def family(name, z):
+    """The other points of ours' family, view by view, from plain sums of plain exponentials."""
+    unit = [row / row.norm() for row in torch.cat(z)]
+    terms = []
+    for i, row in enumerate(unit):
+        e = [(KAPPA * (row @ other)).exp() for other in unit]
+        own = [e[j] for j in range(len(e)) if j != i and j % IMAGES == i % IMAGES]
+        others = sum(e[j] for j in range(len(e)) if j % IMAGES != i % IMAGES)
+        shares = torch.stack([each / (each + others) for each in own])
+        terms += {
+            "l_out": [-(torch.stack(own) / (sum(own) + others)).log().mean()],
+            "dcl": [-(sum(own) / others).log()],
+            "pvc_geometric": [-shares.log().mean()],
+            "pvc_arithmetic": [-shares.mean().log()],
+        }[name]
+    return torch.stack(terms).mean()
 
 
 def nt_xent(z):
@@ -206,6 +227,10 @@ def infomax_step(step):
     return loss
 
 
+def family_step(name, step):
+    return family(name, step.project(mlp))
+
+
 def simclr_step(step):
     return nt_xent(step.project(simclr_head))
 
@@ -240,6 +265,7 @@ def supervised_step(step):
 
 
 STEPS = {
+    **{name: partial(family_step, name) for name in FAMILY},
     "infomax": infomax_step,
     "simclr": simclr_step,
     "vicreg": vicreg_step,
@@ -252,6 +278,7 @@ STEPS = {
 CASES = [
     ("infomax", 3, 6),
     ("infomax", 3, 0),
+    *((name, 3, local) for name in FAMILY for local in (6, 0)),
     ("simclr", 3, 0),
     ("vicreg", 3, 0),
     ("barlow_twins", 3, 0),
@@ -343,13 +370,72 @@ def widths(head):
     return [tuple(m.weight.shape) for m in head.modules() if isinstance(m, torch.nn.Linear)]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS | FAMILY)
 def test_heads_have_the_widths_of_the_evaluation_code(name):
     method = built(name)
     head = method.classifier if name == "supervised" else method.projector
     assert widths(head) == list(zip(OUTPUT[name], (256, *OUTPUT[name]), strict=False))
     if name == "byol":
         assert widths(method.predictor) == [(1024, 256), (256, 1024)]
+
+
+# --- Ours' family ---------------------------------------------------------------------------------
+
+
+def projections(views, dtype=torch.float64):
+    generator = seeded(4)
+    return [torch.randn(IMAGES, 8, generator=generator, dtype=dtype) for _ in range(views)]
+
+
+def loss_of(name, z, kappa=KAPPA):
+    return FAMILY[name].of_pairs(*pairs(z, kappa))
+
+
+@pytest.mark.parametrize("kappa", [0.1, 7.0, 500.0])
+def test_decoupled_is_lightlys_for_two_views(kappa):
+    z = projections(2)
+    expected = DCLLoss(temperature=1 / kappa)(*z).item()
+    assert loss_of("dcl", z, kappa).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["l_out", "pvc_geometric", "pvc_arithmetic"])
+def test_with_two_views_all_that_keep_the_positive_below_are_ours(name):
+    z = projections(2)
+    assert loss_of(name, z).item() == pytest.approx(InfoMaxLoss(KAPPA)(z).item(), rel=1e-9)
+
+
+def test_with_more_views_they_stand_in_the_order_that_jensen_says():
+    """Less in the denominator is a smaller loss; a mean outside the logarithm a larger one."""
+    z = projections(5)
+    found = {name: loss_of(name, z).item() for name in FAMILY}
+    ours = InfoMaxLoss(KAPPA)(z).item() + math.log(4)  # as a mean over the four positives
+    assert found["dcl"] + math.log(4) < ours < found["l_out"]
+    assert found["pvc_arithmetic"] < found["pvc_geometric"] < found["l_out"]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("views", [2, 3, 5])
+def test_gradients_are_finite_differences(name, views):
+    z = [x.requires_grad_() for x in projections(views)]
+    assert torch.autograd.gradcheck(lambda *given: loss_of(name, list(given)), z)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_at_large_kappa_nothing_overflows(name):
+    z = [x.requires_grad_() for x in projections(3, torch.float32)]
+    loss = loss_of(name, z, kappa=1e4)
+    loss.backward()
+    exact = loss_of(name, [x.detach().double() for x in z], kappa=1e4)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
+    assert all(x.grad.isfinite().all() for x in z)
+
+
+def test_what_differs_from_ours_in_the_loss_alone_has_its_views_and_its_kappa():
+    for name in FAMILY:
+        assert built(name).view_specs(32) == built("infomax").view_specs(32)
+        values = TrainConfig(method=name).identity()
+        assert {"kappa", "proj_dim"} <= set(values)
+        assert not {"alpha", "beta"} & set(values)
 
 
 # --- What the loop trains -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.distributed import share_buffers
 from infomax_nb.errors import ParameterError
 from infomax_nb.files import load_weights
-from infomax_nb.methods import build
+from infomax_nb.methods import FAMILY, build
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 from infomax_nb.train.together import ExitSignal
@@ -31,7 +31,7 @@ SCRIPT = str(Path(__file__).with_name("parallel.py"))
 SHAPE = {"n_classes": 10, "n_train": 128, "batch_size": 32, "proj_dim": 16}
 SHAPE |= {"backbone": "vit_mini", "eval_every": 3}
 # Their losses compare the images of a batch.
-METHODS = ("infomax", "simclr", "vicreg", "barlow_twins")
+METHODS = ("infomax", "simclr", "vicreg", "barlow_twins", *FAMILY)
 SINGLE = [sys.executable]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 
