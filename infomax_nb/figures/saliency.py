@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from infomax_nb.figures.axes import panels, shared_legend
-from infomax_nb.figures.intervals import MARKERS
+from infomax_nb.figures.intervals import MARKERS, forest
 from infomax_nb.names import in_words
 
 Z = (2.4, 0.9)  # an embedding in two dimensions
@@ -81,3 +81,68 @@ def by_stage(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axes[0].set_ylabel("saliency on the object, times chance")
     shared_legend(figure, axes[0], len(axes[0].lines), loc="outside upper center")
     return figure
+
+
+# Panels of `on_masks`: by the x axis' label, for each series its measure, and whether it is ours
+# less the row's network.
+Panels = Mapping[str, Mapping[str, tuple[str, bool]]]
+SHARES: Panels = {
+    "share inside the mask (%)": {
+        "target “length”": ("share", False),
+        "“another view”": ("share_view", False),
+    },
+    "share of ours less that of the row (points)": {
+        "target “length”": ("share", True),
+        "“another view”": ("share_view", True),
+    },
+}
+BESIDE: Panels = {
+    "pointing game: hits (%)": {
+        "target “length”": ("hit", False),
+        "“another view”": ("hit_view", False),
+    },
+    "linear segmentation: mIoU (%)": {"": ("iou", False)},
+}
+OTHERWISE: Panels = {
+    "share of ours less that of the row (points)": {
+        "as planned": ("share", True),
+        "at 64 pixels": ("share_64", True),
+        "at 32 pixels": ("share_32", True),
+        "from layer2": ("share_layer2", True),
+        "from layer1": ("share_layer1", True),
+    },
+}
+
+
+def on_masks(
+    found: pd.DataFrame, chosen: Panels = SHARES, leave_out: Sequence[str] = ("uniform",)
+) -> Figure:
+    """A forest plot of `reports/objects_voc/intervals.csv`; a uniform map is a dashed line.
+
+    Args:
+        found: the columns `measure`, `kind`, `less`, `mean`, `low`, `high` and `seeds`.
+        chosen: what is drawn.
+        leave_out: kinds of network that get no row.
+    """
+    rows = found[~found["kind"].isin(leave_out)]
+    names = list(dict.fromkeys(rows["kind"]))
+    panels_drawn = {}
+    lines = {}
+    for label, wanted in chosen.items():
+        tables = {words: _of(rows, *which) for words, which in wanted.items()}
+        first, *others = tables
+        for words in others:  # what looks at no image has one share, whatever the target
+            tables[words] = tables[words][tables[words]["seeds"] > 0]
+        panels_drawn[label] = series({words: t for words, t in tables.items() if len(t)}, names)
+        measure, less = wanted[first]
+        uniform = _of(found, measure, less)["mean"].get("uniform")
+        lines[label] = {"no difference": 0.0} if less else {"uniform map": uniform}
+    known = {
+        label: {n: x for n, x in line.items() if x is not None} for label, line in lines.items()
+    }
+    return forest(panels_drawn, known)
+
+
+def _of(found: pd.DataFrame, measure: str, less: bool) -> pd.DataFrame:
+    """The rows of a measure, by kind."""
+    return found[(found["measure"] == measure) & (found["less"] == less)].set_index("kind")
