@@ -14,7 +14,10 @@ from infomax_nb.data.fingerprints import digest_of
 from infomax_nb.errors import ParameterError, file_errors
 from infomax_nb.files import data_place
 
-BACKGROUND, UNSURE, OBJECT = 0, 128, 255  # values of a mask's pixels
+# Values of a mask's pixels
+BACKGROUND = 0
+UNSURE = 128
+OBJECT = 255
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from infomax_nb.train.record import environment, now
 from pipeline.evidence.places import Places
 from pipeline.objects.measure import SETTINGS, of_network, of_references
 from pipeline.objects.networks import Candidate, candidates, missing
-from pipeline.objects.results import keep, records
+from pipeline.objects.results import REFERENCES, keep, records
 from pipeline.objects.tables import conclude
 
 
@@ -37,8 +37,8 @@ def measure(data_root: str, reports: Path | None = None) -> None:
     places = Places(reports=reports or project_root() / "reports")
     found = candidates(places, training)
     kept = {(each["kind"], each["seed"]): each for each in records(reports)}
-    with_references = any(each["photographs"] != digests for each in kept.values()) or not kept
-    if with_references:
+    known = records(reports, REFERENCES)
+    if not known or any(each["photographs"] != digests for each in known):
         for kind, table in of_references(photographs, training).items():
             record = {"kind": kind, "seed": 0, **_record(digests)}
             keep(table.set_index([photographs.names]), record, reports)

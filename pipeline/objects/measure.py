@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from infomax_nb.analysis.saliency import attention, centre_prior, inside_sure, smooth_grad_cam
-from infomax_nb.analysis.segmentation import (
+from infomax_nb.data.masks import MaskedPhotographs
+from pipeline.objects.segmentation import (
     CELLS,
     cell_features,
     counts,
@@ -17,7 +18,6 @@ from infomax_nb.analysis.segmentation import (
     resized,
     segmented,
 )
-from infomax_nb.data.masks import MaskedPhotographs
 
 SETTINGS: dict[str, Any] = {
     "size": 128,  # pixels of a side

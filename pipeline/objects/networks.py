@@ -29,10 +29,11 @@ EARLY = {
     "simclr early, 3×3 stem": "cifar10-simclr-resnet_small",
     "infomax early, vit_mini": "cifar10-infomax-vit_mini",
 }
-REFERENCES = {
+BEGINNINGS = {
     "untrained, 3×3 stem": "infomax early, 3×3 stem",
     "untrained, vit_mini": "infomax early, vit_mini",
 }
+ORDER = (OURS, "simclr", "infomax, 20 classes", UNTRAINED, *EARLY, *BEGINNINGS)  # in tables
 ABOUT = ("started", "images", "data", "network")  # of a run's record, kept with what is measured
 
 
@@ -76,7 +77,7 @@ def candidates(places: Places, calibration: MaskedPhotographs) -> list[Candidate
     ours = [run for run in of_plan if kind_of(run) == OURS]
     beginnings = [_beginning(UNTRAINED, run.config, images) for run in ours]
     early = {kind: _at_hand(kind, name) for kind, name in EARLY.items()}
-    references = [_beginning(kind, early[of].config, images) for kind, of in REFERENCES.items()]
+    references = [_beginning(kind, early[of].config, images) for kind, of in BEGINNINGS.items()]
     return [*_finished(of_plan), *beginnings, *early.values(), *references]
 
 

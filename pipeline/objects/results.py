@@ -1,6 +1,6 @@
 """What is kept in `reports/objects_voc/`, and what follows from it: intervals and the verdict.
 
-Everything here is computed from `photographs.csv` and `records.json` alone, in seconds.
+Everything here is computed from `photographs.csv` and the records alone, in seconds.
 """
 
 import json
@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infomax_nb.analysis.segmentation import PARTS, mean_iou
 from infomax_nb.evaluation.curves import compare
 from infomax_nb.files import atomic_write, project_root
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED, Verdict, ahead
 from pipeline.objects.measure import UNIFORM, WIDTHS
-from pipeline.objects.networks import OURS, SEEDS, UNTRAINED
+from pipeline.objects.networks import ORDER, OURS, SEEDS, UNTRAINED
+from pipeline.objects.segmentation import PARTS, mean_iou
 
 FOLDER = "objects_voc"
+NETWORKS = "records.json"
+REFERENCES = "references.json"
 KEYS = ["kind", "seed", "photograph"]
 CENTRE = next(iter(WIDTHS))
 NOT_NETWORKS = (*WIDTHS, UNIFORM)
@@ -39,20 +41,21 @@ def photographs(reports: Path | None = None) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"photograph": str}).set_index(KEYS)
 
 
-def records(reports: Path | None = None) -> list[dict]:
-    """The record of each network and reference that was measured."""
-    path = folder_of(reports) / "records.json"
+def records(reports: Path | None = None, name: str = NETWORKS) -> list[dict]:
+    """The record of each network that was measured, or, from `REFERENCES`, of each reference."""
+    path = folder_of(reports) / name
     return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
 def keep(table: pd.DataFrame, record: dict, reports: Path | None = None) -> None:
-    """Add what was measured of a network, in place of what there was of it.
+    """Add what was measured of a network or reference, in place of what there was of it.
 
     Args:
         table: a row for each photograph, by its name.
-        record: with `kind` and `seed`.
+        record: with `kind` and `seed`, and a network's `config`.
         reports: as in `folder_of`.
     """
+    name = NETWORKS if "config" in record else REFERENCES
     folder = folder_of(reports)
     folder.mkdir(parents=True, exist_ok=True)
     own = (record["kind"], record["seed"])
@@ -63,10 +66,10 @@ def keep(table: pd.DataFrame, record: dict, reports: Path | None = None) -> None
     rows[list(PARTS)] = rows.reindex(columns=PARTS).astype("Int64")
     maps = [column for column in MEASURES if column in rows]
     rows = rows[[*maps, *PARTS]]
-    kept = [each for each in records(reports) if (each["kind"], each["seed"]) != own]
+    kept = [each for each in records(reports, name) if (each["kind"], each["seed"]) != own]
     text = json.dumps([*kept, record], indent=1)
     atomic_write(folder / "photographs.csv", lambda part: rows.to_csv(part, float_format="%.2f"))
-    atomic_write(folder / "records.json", lambda part: part.write_text(text, "utf-8"))
+    atomic_write(folder / name, lambda part: part.write_text(text, "utf-8"))
 
 
 # --- Values of photographs --------------------------------------------------------------------
@@ -104,16 +107,14 @@ def shares(reports: Path | None = None) -> pd.DataFrame:
 def one_row(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """A kind's values as the rules take them: one row, a column for each (seed, photograph).
 
-    A seed that is not there has no columns. A reference is the same for every seed.
+    A reference is the same for every seed. A kind that is not there has no number for any seed.
     """
-    columns = {}
+    absent = pd.Series(np.nan, index=table.index if len(table) else ["none"])
+    columns = dict.fromkeys(SEEDS, absent)
     if kind in NOT_NETWORKS and (kind, 0) in table:
         columns = dict.fromkeys(SEEDS, table[kind, 0])
     elif kind in table:
         columns = {seed: table[kind, seed] for seed in table[kind]}
-    if not columns:
-        empty = pd.MultiIndex.from_arrays([[], []])
-        return pd.DataFrame(columns=empty, index=[ROW], dtype=float)
     return pd.concat(columns).to_frame(ROW).T
 
 
@@ -174,7 +175,8 @@ def intervals(reports: Path | None = None) -> pd.DataFrame:
     rows = []
     for measure in MEASURES:
         table = _with_references(measure, reports)
-        for kind in dict.fromkeys(table.columns.get_level_values(0)):
+        there = set(table.columns.get_level_values(0))
+        for kind in filter(there.__contains__, (*ORDER, *NOT_NETWORKS)):
             rows.append({"measure": measure, "kind": kind, "less": False} | _mean(table, kind))
             if kind in COMPARED:
                 less = compare(one_row(table, OURS), one_row(table, kind), only)

@@ -61,9 +61,14 @@ def cell_labels(masks: Tensor, sure: Tensor, cells: int) -> tuple[Tensor, Tensor
     Returns:
         Two tensors, bool (N, cells, cells).
     """
-    known = adaptive_avg_pool2d(sure.float()[:, None], cells)[:, 0]
-    inside = adaptive_avg_pool2d((masks & sure).float()[:, None], cells)[:, 0]
+    known = _cell_means(sure, cells)
+    inside = _cell_means(masks & sure, cells)
     return inside > known / 2, known >= 0.5
+
+
+def _cell_means(pixels: Tensor, cells: int) -> Tensor:
+    """The share of each cell's pixels that are True, (N, cells, cells)."""
+    return adaptive_avg_pool2d(pixels.float()[:, None], cells)[:, 0]
 
 
 def fit(features: Tensor, masks: Tensor, sure: Tensor) -> Any:
@@ -107,9 +112,14 @@ def counts(found: Tensor, masks: Tensor, sure: Tensor) -> pd.DataFrame:
         masks: bool (N, S, S).
         sure: bool (N, S, S).
     """
-    kinds = (found & masks, found & ~masks, ~found & masks, ~found & ~masks)
-    numbers = [(kind & sure).sum((1, 2)).numpy() for kind in kinds]
-    return pd.DataFrame(dict(zip(PARTS, numbers, strict=True)))
+    kinds = {
+        "tp": found & masks,
+        "fp": found & ~masks,
+        "fn": ~found & masks,
+        "tn": ~found & ~masks,
+    }
+    numbers = {part: (kind & sure).sum((1, 2)) for part, kind in kinds.items()}
+    return pd.DataFrame({part: number.numpy() for part, number in numbers.items()})
 
 
 def mean_iou(table: pd.DataFrame) -> pd.Series:
@@ -126,7 +136,8 @@ def mean_iou(table: pd.DataFrame) -> pd.Series:
     for hit in ("tp", "tn"):
         union = table[hit] + table["fp"] + table["fn"]
         iou = table[hit].sum() / union.sum()
-        values.append(iou + (table[hit] - iou * union) / union.mean())
+        influence = (table[hit] - iou * union) / union.mean()
+        values.append(iou + influence)
     return 100 * sum(values) / len(values)
 
 
