@@ -58,7 +58,8 @@ def table_in_words(found: pd.DataFrame) -> pd.DataFrame:
     for measure, words in COLUMNS.items():
         columns[words] = _texts(own, measure)
     columns["share, infomax less it"] = _texts(found[found["less"]], "share")
-    return pd.DataFrame(columns).fillna("–").rename_axis("network")
+    kinds = own["kind"].unique()
+    return pd.DataFrame(columns).reindex(kinds).fillna("–").rename_axis("network")
 
 
 def _texts(found: pd.DataFrame, measure: str) -> pd.Series:

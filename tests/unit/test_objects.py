@@ -1,10 +1,12 @@
 """Saliency and segmentation on pixel masks: measures against values found another way, what is
 measured again and what is not, and the verdict."""
 
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,15 +18,16 @@ from sklearn.metrics import jaccard_score
 import pipeline.objects.__main__ as command
 from infomax_nb.analysis.saliency import centre_prior, inside_sure
 from infomax_nb.config import TrainConfig
-from infomax_nb.data.masks import read_masked
+from infomax_nb.data.masks import MaskedPhotographs, read_masked
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.probe import initial
-from infomax_nb.files import project_root
+from infomax_nb.files import file_digest, project_root
 from infomax_nb.models import backbone
 from pipeline.evidence.places import Places
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED
+from pipeline.evidence.runs import planned
 from pipeline.objects import shares, verdict
-from pipeline.objects.networks import OURS, UNTRAINED, Candidate, missing
+from pipeline.objects.networks import OURS, UNTRAINED, Candidate, candidates, missing
 from pipeline.objects.results import CENTRE, keep
 from pipeline.objects.results import values as values_of
 from pipeline.objects.segmentation import (
@@ -283,6 +286,35 @@ def test_the_networks_that_are_missing_are_the_plans():
     assert {name.split("_")[1] for name in named} == {"kappa10", "simclr"}
 
 
+def blank_photographs() -> MaskedPhotographs:
+    """Eight of noise, without objects."""
+    pictures = torch.randint(0, 256, (8, 3, 128, 128), dtype=torch.uint8)
+    blank = torch.zeros(8, 128, 128, dtype=torch.bool)
+    return MaskedPhotographs(list("abcdefgh"), pictures, blank, ~blank)
+
+
+def test_untrained_networks_are_what_the_plans_runs_begin_with():
+    """The convolutions of each seed; the run itself knows ten classes, the photographs one."""
+    found = candidates(Places(), blank_photographs())
+    beginnings = [each for each in found if each.kind == UNTRAINED]
+    assert [each.config.seed for each in beginnings] == [0, 1, 2]
+    ours = [run.config for run in planned(Places()) if run.name.endswith("kappa10_seed1")]
+    expected = initial(ours[0], 10).backbone.state_dict()
+    net = beginnings[1].load()
+    assert not net.training
+    for name, value in net.state_dict().items():
+        if "conv" in name:
+            assert torch.equal(value, expected[name])
+
+
+def test_a_kept_network_is_the_recorded_one():
+    """The network of the plan's first run."""
+    kept = [each for each in candidates(Places(), blank_photographs()) if each.kind == OURS]
+    path = project_root() / "reports" / "late_a" / "kappa10_seed0" / "backbone.pt"
+    assert kept[0].about["network"] == file_digest(path)
+    assert not kept[0].load().training
+
+
 # --- The verdict ------------------------------------------------------------------------------
 
 
@@ -381,3 +413,29 @@ def test_committed_counts_are_the_masks_pixels():
     uniform = shares()["uniform", 0]
     expected = 100 * animal.first() / (animal.first() + background.first())
     assert np.allclose(uniform, expected.loc[uniform.index], atol=0.01)
+
+
+def texts_on_masks() -> list[str]:
+    """Where numbers of this result are quoted: a section of notebook 06, and reports/README.md."""
+    root = project_root()
+    cells = nbformat.read(root / "notebooks" / "06_saliency.ipynb", 4).cells
+    section = [cell.source for cell in cells if cell.id.startswith("d06-pixel")]
+    readme = (root / "reports" / "README.md").read_text("utf-8")
+    return [*section, *re.findall(r"(?m)^- \*\*Pixel masks.*(?:\n  .*)*", readme)]
+
+
+def test_the_numbers_in_texts_are_the_committed_ones():
+    """Each number with one decimal is a mean or an end of an interval, or one network's share."""
+    found = pd.read_csv(KEPT / "intervals.csv")[["mean", "low", "high"]].to_numpy().ravel()
+    networks = shares().mean().to_numpy()
+    known = {f"{abs(number):.1f}" for number in [*found, *networks] if number == number}
+    texts = texts_on_masks()
+    assert len(texts) > 5
+    quoted = [number for text in texts for number in re.findall(r"\b\d+\.\d\b", text)]
+    assert len(quoted) > 20
+    assert set(quoted) <= known
+
+
+def test_the_notebook_gives_the_verdict():
+    section = "\n".join(texts_on_masks())
+    assert f"the verdict is “{verdict().answer}”" in section
