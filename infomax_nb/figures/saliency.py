@@ -86,32 +86,25 @@ def by_stage(tables: Mapping[str, pd.DataFrame]) -> Figure:
 # Panels of `on_masks`: by the x axis' label, for each series its measure, and whether it is ours
 # less the row's network.
 Panels = Mapping[str, Mapping[str, tuple[str, bool]]]
+
+
+def _by_target(measure: str, less: bool) -> dict[str, tuple[str, bool]]:
+    """A measure by both targets."""
+    return {"target “length”": (measure, less), "“another view”": (f"{measure}_view", less)}
+
+
+LESS = "share of ours less that of the row (points)"
 SHARES: Panels = {
-    "share inside the mask (%)": {
-        "target “length”": ("share", False),
-        "“another view”": ("share_view", False),
-    },
-    "share of ours less that of the row (points)": {
-        "target “length”": ("share", True),
-        "“another view”": ("share_view", True),
-    },
+    "share inside the mask (%)": _by_target("share", False),
+    LESS: _by_target("share", True),
 }
 BESIDE: Panels = {
-    "pointing game: hits (%)": {
-        "target “length”": ("hit", False),
-        "“another view”": ("hit_view", False),
-    },
+    "pointing game: hits (%)": _by_target("hit", False),
     "linear segmentation: mIoU (%)": {"": ("iou", False)},
 }
-OTHERWISE: Panels = {
-    "share of ours less that of the row (points)": {
-        "as planned": ("share", True),
-        "at 64 pixels": ("share_64", True),
-        "at 32 pixels": ("share_32", True),
-        "from layer2": ("share_layer2", True),
-        "from layer1": ("share_layer1", True),
-    },
-}
+_WAYS = {"as planned": "", "at 64 pixels": "_64", "at 32 pixels": "_32"}
+_WAYS |= {f"from {layer}": f"_{layer}" for layer in ("layer2", "layer1")}
+OTHERWISE: Panels = {LESS: {words: (f"share{end}", True) for words, end in _WAYS.items()}}
 
 
 def on_masks(
@@ -136,11 +129,11 @@ def on_masks(
         panels_drawn[label] = series({words: t for words, t in tables.items() if len(t)}, names)
         measure, less = wanted[first]
         uniform = _of(found, measure, less)["mean"].get("uniform")
-        lines[label] = {"no difference": 0.0} if less else {"uniform map": uniform}
-    known = {
-        label: {n: x for n, x in line.items() if x is not None} for label, line in lines.items()
-    }
-    return forest(panels_drawn, known)
+        if less:
+            lines[label] = {"no difference": 0.0}
+        elif uniform is not None:
+            lines[label] = {"uniform map": uniform}
+    return forest(panels_drawn, lines)
 
 
 def _of(found: pd.DataFrame, measure: str, less: bool) -> pd.DataFrame:

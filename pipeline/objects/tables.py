@@ -100,4 +100,6 @@ def _caption(answer: Verdict, reports: Path | None) -> str:
     )
     unit = "Intervals: 90%, over networks; one network has none"
     late = " Not all planned networks have been trained." if answer.answer == UNFINISHED else ""
-    return in_words(f"{about}{trained}. {unit}. {sentence(answer)}{late}")
+    early = "The early networks, of fewer than 10,000 steps, learned from a JPEG-compressed copy"
+    rest = "all others from the lossless images"
+    return in_words(f"{about}{trained}. {early}, {rest}. {unit}. {sentence(answer)}{late}")
