@@ -36,7 +36,7 @@ _KAPPA = single(float, Field(gt=0, le=KAPPA_MAX))
 
 # Lists of values of a field, to run in turn; None stands for the field's single value.
 LISTS = {name: several(_field(of)) for name, of in _KNOWN["lists of a field's values"].items()}
-TEXTS = dict.fromkeys(("photos", "network", "hierarchy_csv"), single(str))
+TEXTS = dict.fromkeys(("photos", "masked_photos", "network", "hierarchy_csv"), single(str))
 TEXTS["export"] = single(str, AfterValidator(_folder_name))
 NUMBERS = {name: at_least(least) for name, least in _KNOWN["whole numbers, at least"].items()}
 NUMBERS["views_kappa0"] = _KAPPA

@@ -90,8 +90,8 @@ def smooth_grad_cam(
     generator = torch.Generator().manual_seed(seed)
     of_views = torch.Generator().manual_seed(seed)  # the noise is the same for both targets
     net = deepcopy(net).to(place).eval().requires_grad_(False)
-    sizes = _map_sizes(net, next(inputs(images[:1], place)))
-    cam = GradCAM(net, [net.get_submodule(_with_a_map(layer, sizes))])
+    chosen = map_layer(net, next(inputs(images[:1], place)), layer)
+    cam = GradCAM(net, [net.get_submodule(chosen)])
     batches = []
     for few, x in zip(images.split(64), inputs(images, place, batch=64), strict=True):
         scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
@@ -115,6 +115,20 @@ def _cosines(net: nn.Module, images: Tensor, generator: torch.Generator, place) 
     """For each image, the cosine of an embedding with that of a view that is drawn here."""
     view = MultiView(dino_views(min(images.shape[2:]))[:1])(images, generator)[0]
     return [partial(cosine_similarity, other, dim=0) for other in net(view.to(place))]
+
+
+def map_layer(net: nn.Module, x: Tensor, layer: str | None = None) -> str:
+    """The layer that a map is drawn from: the given one, or the last of at least 8×8.
+
+    Args:
+        net: the network.
+        x: its input, (N, 3, H, W).
+        layer: as in `smooth_grad_cam`.
+
+    Raises:
+        ParameterError: there is no such layer, or its map is a single point.
+    """
+    return _with_a_map(layer, _map_sizes(net, x))
 
 
 def _map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:
@@ -211,6 +225,32 @@ def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
     largest = values == 1
     hit = (largest * mask).sum(1) / largest.sum(1)
     return pd.DataFrame({"ratio": ratio, "hit": 100 * hit, "area": 100 * area})
+
+
+def inside_sure(maps: Tensor, masks: Tensor, sure: Tensor) -> pd.DataFrame:
+    """`share`: percent of each map's sum that lies inside its mask; `hit`: the pointing game's.
+
+    Pixels that are not sure are left out of both. A map of zeros counts as uniform.
+
+    Args:
+        maps: (N, H, W).
+        masks: bool (N, H, W).
+        sure: bool (N, H, W).
+    """
+    empty = maps.amax((1, 2), keepdim=True) == 0
+    found = inside(torch.where(empty, 1.0, maps) * sure, masks & sure)
+    return pd.DataFrame({"share": found["ratio"] * found["area"], "hit": found["hit"]})
+
+
+def centre_prior(size: int, width: float = 0.25) -> Tensor:
+    """A Gaussian in the middle (size, size), which looks at no image.
+
+    Args:
+        size: pixels of a side.
+        width: its standard deviation as a share of the side.
+    """
+    offset = (torch.arange(size) + 0.5 - size / 2) / (width * size)
+    return torch.exp(-(offset[:, None] ** 2 + offset**2) / 2)
 
 
 def interval(values: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from infomax_nb.figures.axes import panels, shared_legend
-from infomax_nb.figures.intervals import MARKERS
+from infomax_nb.figures.intervals import MARKERS, forest
 from infomax_nb.names import in_words
 
 Z = (2.4, 0.9)  # an embedding in two dimensions
@@ -81,3 +81,61 @@ def by_stage(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axes[0].set_ylabel("saliency on the object, times chance")
     shared_legend(figure, axes[0], len(axes[0].lines), loc="outside upper center")
     return figure
+
+
+# Panels of `on_masks`: by the x axis' label, for each series its measure, and whether it is ours
+# less the row's network.
+Panels = Mapping[str, Mapping[str, tuple[str, bool]]]
+
+
+def _by_target(measure: str, less: bool) -> dict[str, tuple[str, bool]]:
+    """A measure by both targets."""
+    return {"target “length”": (measure, less), "“another view”": (f"{measure}_view", less)}
+
+
+LESS = "share of ours less that of the row (points)"
+SHARES: Panels = {
+    "share inside the mask (%)": _by_target("share", False),
+    LESS: _by_target("share", True),
+}
+BESIDE: Panels = {
+    "pointing game: hits (%)": _by_target("hit", False),
+    "linear segmentation: mIoU (%)": {"": ("iou", False)},
+}
+_WAYS = {"as planned": "", "at 64 pixels": "_64", "at 32 pixels": "_32"}
+_WAYS |= {f"from {layer}": f"_{layer}" for layer in ("layer2", "layer1")}
+OTHERWISE: Panels = {LESS: {words: (f"share{end}", True) for words, end in _WAYS.items()}}
+
+
+def on_masks(
+    found: pd.DataFrame, chosen: Panels = SHARES, leave_out: Sequence[str] = ("uniform",)
+) -> Figure:
+    """A forest plot of `reports/objects_voc/intervals.csv`; a uniform map is a dashed line.
+
+    Args:
+        found: the columns `measure`, `kind`, `less`, `mean`, `low`, `high` and `seeds`.
+        chosen: what is drawn.
+        leave_out: kinds of network that get no row.
+    """
+    rows = found[~found["kind"].isin(leave_out)]
+    names = list(dict.fromkeys(rows["kind"]))
+    panels_drawn = {}
+    lines = {}
+    for label, wanted in chosen.items():
+        tables = {words: _of(rows, *which) for words, which in wanted.items()}
+        first, *others = tables
+        for words in others:  # what looks at no image has one share, whatever the target
+            tables[words] = tables[words][tables[words]["seeds"] > 0]
+        panels_drawn[label] = series({words: t for words, t in tables.items() if len(t)}, names)
+        measure, less = wanted[first]
+        uniform = _of(found, measure, less)["mean"].get("uniform")
+        if less:
+            lines[label] = {"no difference": 0.0}
+        elif uniform is not None:
+            lines[label] = {"uniform map": uniform}
+    return forest(panels_drawn, lines)
+
+
+def _of(found: pd.DataFrame, measure: str, less: bool) -> pd.DataFrame:
+    """The rows of a measure, by kind."""
+    return found[(found["measure"] == measure) & (found["less"] == less)].set_index("kind")

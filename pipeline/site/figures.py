@@ -37,7 +37,7 @@ FIGURES = [
         "saliency_tiny_imagenet",
         "The share of Smooth Grad-CAM that lies on the object, in test images with boxes: as much "
         "as an untrained network's.",
-        ("saliency_glyphs",),
+        ("objects_voc", "saliency_glyphs"),
         "resnet_small",
     ),
     PaperFigure(
@@ -48,6 +48,7 @@ FIGURES = [
         "saliency_tiny_imagenet_vit",
         "The share of the same attention that lies on the object: a little above chance, far "
         "below a blob in the centre.",
+        more=("objects_voc",),
         drawn="vit_mini",
     ),
     PaperFigure(

@@ -23,6 +23,7 @@ WORK = {
     "family": ("Ours and its family", "08_compare_methods"),
     "coarse": ("Coarse or fine", "09_coarse_vs_fine"),
     "saliency": ("Saliency on objects", "06_saliency"),
+    "objects": ("Saliency on pixel masks", "06_saliency"),
     "projector": ("The projector's width", "05_ablate_projector"),
     "kappa": ("The bandwidth κ", "03_ablate_kappa"),
     "beta": ("The weight β", "04_ablate_beta"),
@@ -40,6 +41,7 @@ DATA = {
     "lr": "learning rates",
     "tiny_imagenet": "Tiny-ImageNet",
     "tiny_imagenet_vit": "Tiny-ImageNet, small ViT",
+    "voc": "animals of PASCAL VOC",
 }
 
 

@@ -38,6 +38,10 @@ WAYS = [
     Way(r"\bmake evidence|\.\./evidence|^git tag", reason="days: tests/unit/test_evidence.py"),
     Way(r"imagenette", reason="copies downloaded sets: tests/unit/test_evidence.py reads one"),
     Way(r"profiles/slurm|^srun", reason="needs SLURM: tests/slow/test_slurm.py"),
+    Way(
+        r"masked_photos|pipeline\.objects --data-root",
+        reason="photographs with masks do not come along: tests/unit/test_objects.py makes some",
+    ),
     Way(r"\b(NAME|NN_name)\b", reason="for a method, data set or notebook yet to be written"),
     # What is run.
     Way(r"^make report", says="reports/html/index.html"),
@@ -50,6 +54,7 @@ WAYS = [
     Way(r"^make sweep", f"{TRIAL} RUNS_DIR=trial", says="5 runs"),
     Way(r"03_ablate_kappa.*fashion_mnist", SHORT, "fashion_mnist"),
     Way(r"03_ablate_kappa", SHORT),
+    Way(r"pipeline\.objects --recompute", says="Focus on main objects"),
     Way(r"photos DIR", data="photographs"),
     Way(r"dataset folder", "-p epochs 1 -p batch_size 16", "images"),
     Way(r"01_train.*params/paper", reason="the paper's scale: tests/unit/test_paper.py"),

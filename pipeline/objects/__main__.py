@@ -1,0 +1,103 @@
+"""`python -m pipeline.objects --data-root DIR` measures each network of claim 8 that is there.
+
+DIR holds photographs with masks, as docs/data.md says. A network that was measured before is not
+measured again, so the same command goes on where it was and with networks that came since.
+`--recompute` reads no photograph: it makes intervals, figure and verdict anew from
+`reports/objects_voc/photographs.csv`, in seconds.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from infomax_nb.data.masks import MaskedPhotographs, read_masked
+from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.files import project_root
+from infomax_nb.names import listed
+from infomax_nb.train.record import environment, now
+from pipeline.evidence.places import Places
+from pipeline.objects.measure import SETTINGS, of_network, of_references
+from pipeline.objects.networks import Candidate, candidates, missing
+from pipeline.objects.results import REFERENCES, keep, records
+from pipeline.objects.tables import conclude
+
+
+def measure(data_root: str, reports: Path | None = None) -> None:
+    """Measure what has not been measured, and keep it.
+
+    Args:
+        data_root: the folder of the photographs.
+        reports: the folder of all results; None means the project's.
+    """
+    photographs = read_masked(data_root, "val", SETTINGS["size"])
+    training = read_masked(data_root, "trainaug", SETTINGS["size"])
+    digests = {"val": photographs.digest, "trainaug": training.digest}
+    places = Places(reports=reports or project_root() / "reports")
+    found = candidates(places, training)
+    kept = {(each["kind"], each["seed"]): each for each in records(reports)}
+    known = records(reports, REFERENCES)
+    if not known or any(each["photographs"] != digests for each in known):
+        for kind, table in of_references(photographs, training).items():
+            record = {"kind": kind, "seed": 0, **_record(digests)}
+            keep(table.set_index([photographs.names]), record, reports)
+    due = [each for each in found if not _is_known(each, kept, digests)]
+    bar = tqdm(due, "networks", unit="network")
+    for candidate in bar:
+        bar.set_postfix_str(candidate.name)
+        _measure_one(candidate, photographs, training, digests, reports)
+    waiting = missing(places)
+    if waiting:
+        print(f"Not trained yet, so not measured: {listed(waiting)}.")
+
+
+def _measure_one(
+    candidate: Candidate,
+    photographs: MaskedPhotographs,
+    training: MaskedPhotographs,
+    digests: dict[str, str],
+    reports: Path | None,
+) -> None:
+    """Measure one network and keep what was found, with its record."""
+    of_plan = candidate.config.stem == "imagenet" and not candidate.early
+    table = of_network(candidate.load(), photographs, training, details=of_plan)
+    about = {"started": now(), **candidate.about, "config": candidate.config.identity()}
+    record = {"kind": candidate.kind, "seed": candidate.config.seed, **about, **_record(digests)}
+    keep(table.set_index([photographs.names]), record, reports)
+
+
+def _record(digests: dict[str, str]) -> dict:
+    """What is recorded of every measurement."""
+    return {**environment(), "photographs": digests, "settings": SETTINGS, "measured": now()}
+
+
+def _is_known(candidate: Candidate, kept: dict, digests: dict[str, str]) -> bool:
+    """Whether this network was measured on these photographs."""
+    record = kept.get((candidate.kind, candidate.config.seed))
+    if record is None:
+        return False
+    same_network = record.get("network") == candidate.about.get("network")
+    return same_network and record["photographs"] == digests and record["settings"] == SETTINGS
+
+
+def main() -> None:
+    """Measure, or only conclude, and print the verdict."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.objects", description=__doc__)
+    add = parser.add_argument
+    add("--data-root", metavar="DIR", help="a folder with images/, masks/ and images.csv")
+    add("--recompute", action="store_true", help="measure nothing, conclude anew")
+    add("--reports", type=Path, help="where results are kept")
+    given = parser.parse_args()
+    if not given.recompute and not given.data_root:
+        parser.error("--data-root DIR is needed, or --recompute")
+    try:
+        if not given.recompute:
+            measure(given.data_root, given.reports)
+        print(conclude(given.reports))
+    except (ParameterError, RunError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
