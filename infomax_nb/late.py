@@ -99,6 +99,17 @@ def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     return last.groupby(["run", "seed"])[list(columns)].mean()
 
 
+def factor_effects(measure: str = "linear", folder: Path = VERDICTS) -> pd.DataFrame:
+    """The effects of views, κ and recipe, for `figures.factorial.effects`; empty until they ran.
+
+    Args:
+        measure: `linear` or `knn`.
+        folder: where the tables are.
+    """
+    table = pd.read_csv(folder / "effects.csv")
+    return table[table.measure == measure].set_index("effect")
+
+
 def references(dataset: str, reports: Path = VERDICTS.parent) -> pd.DataFrame:
     """What was not trained, and kept networks: k-NN accuracies in percent, means over seeds.
 

@@ -25,7 +25,7 @@ def claims() -> list[Claim]:
         with_late(stability(), "6"),
         with_late(competitive(), "5"),
         lung(),
-        objects(),
+        with_late(objects(), "8"),
         width(),
         with_late(large_kappa_early(), "1b"),
         with_late(large_kappa_late(), "1"),

@@ -25,12 +25,12 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import best_within, knn, topk_accuracy
 from infomax_nb.evaluation.probe import represent, untrained
 from infomax_nb.files import atomic_write
-from infomax_nb.models import backbone
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment, now
 from infomax_nb.train.run import Run
 from pipeline.evidence.arms import Arm, Arms
 from pipeline.evidence.class_sets import is_far
+from pipeline.evidence.kept import kept_network
 from pipeline.evidence.places import parser, places_of
 
 FOLDER = "late_reference"
@@ -90,23 +90,13 @@ def networks(arm: Arm, rows: pd.DataFrame) -> dict:
         for each in arm.every:
             wanted["untrained", each.config.seed] = partial(untrained, each.config)
         for seed, run in arm.runs.items():
-            wanted[arm.name, seed] = partial(kept_network, run)
+            wanted[arm.name, seed] = partial(of_run, run)
     return {key: net for key, net in wanted.items() if (config.dataset, *key) not in done}
 
 
-def kept_network(run: Run, _: ImageSet) -> nn.Module:
-    """The backbone that was kept with a run's results.
-
-    Raises:
-        RunError: it is not the file that the run wrote.
-    """
-    path = run.path / "backbone.pt"
-    run.check_file(path, run.record["network"])
-    config: TrainConfig = run.config
-    net = backbone(config.backbone, config.stem, config.size)
-    weights = torch.load(path, weights_only=True)
-    net.load_state_dict({name: value.float() for name, value in weights.items()})
-    return net.eval()
+def of_run(run: Run, _: ImageSet) -> nn.Module:
+    """The network that is kept with a run; it needs no images, as an untrained one does."""
+    return kept_network(run)
 
 
 def numbers(net: nn.Module | None, train: ImageSet, test: ImageSet) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 Without a claim all of them are computed and written to `reports/verdicts/`: `table.csv` with a row
 for each claim, `numbers.csv` with one for each test, `curves.csv` with the accuracies of every
-finished run, `runs.csv` with how far each run is. With claims, such as `1 4b`, these are computed
-from the kept predictions and printed, and nothing is written.
+finished run, `runs.csv` with which runs are there, `effects.csv` with the factorial's effects. With
+claims, such as `1 4b`, these are computed from the kept predictions and printed, and nothing is
+written.
 """
 
 import string
@@ -17,7 +18,7 @@ import pandas as pd
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
-from pipeline.evidence import late_claims, other_claims, weight_claims
+from pipeline.evidence import late_claims, lead_claim, other_claims, weight_claims
 from pipeline.evidence.arms import Arms
 from pipeline.evidence.class_sets import is_far
 from pipeline.evidence.finding import Finding
@@ -32,8 +33,9 @@ MAKERS = {  # by the numbers of their claims
     ("5",): late_claims.methods,
     ("6",): other_claims.stability,
     ("7",): other_claims.coarseness,
+    ("8",): other_claims.on_objects,
     ("9",): other_claims.dogs,
-    ("10",): other_claims.lead,
+    ("10",): lead_claim.lead,
 }
 CURVE_COLUMNS = [
     "linear_top1",
@@ -153,6 +155,16 @@ def kept(run) -> str:
     return state.kind if state else "not finished"
 
 
+def effects(arms: Arms) -> pd.DataFrame:
+    """The factorial's effects with 95% intervals, in points, at equal epochs and equal compute."""
+    columns = ["mean", "low", "high", "seeds", "p_holm"]
+    kinds = {f"equal {kind}": lead_claim.factorial(arms, kind) for kind in ("epochs", "compute")}
+    tables = [table[columns].assign(series=kind) for kind, table in kinds.items() if len(table)]
+    if not tables:
+        return pd.DataFrame(columns=["measure", "effect", *columns, "series"]).set_index("measure")
+    return pd.concat(tables)
+
+
 def tables(arms: Arms) -> dict[str, pd.DataFrame]:
     """All verdicts and what is behind them, by the name of the file that keeps it."""
     found = findings(arms)
@@ -161,6 +173,7 @@ def tables(arms: Arms) -> dict[str, pd.DataFrame]:
         "numbers": numbers(found),
         "curves": curves(arms),
         "runs": finished(arms),
+        "effects": effects(arms),
     }
 
 

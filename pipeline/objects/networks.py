@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from infomax_nb import models
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.masks import MaskedPhotographs
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.probe import untrained
-from infomax_nb.files import load_weights
 from infomax_nb.networks import pretrained
 from infomax_nb.train.run import Run
+from pipeline.evidence.kept import kept_network
 from pipeline.evidence.places import Places
 from pipeline.evidence.runs import Planned, planned
 from pipeline.evidence.state import exported
@@ -96,15 +95,7 @@ def _finished(runs: list[Planned]) -> Iterator[Candidate]:
         kept = Run(run.results)
         about = {part: kept.record[part] for part in ABOUT}
         kept.check_file(run.results / "backbone.pt", about["network"])
-        yield Candidate(kind_of(run), kept.config, about, partial(_kept_network, kept))
-
-
-def _kept_network(run: Run) -> nn.Module:
-    """The network of a finished run of the plan."""
-    config = run.config
-    net = models.backbone(config.backbone, config.stem, config.size)
-    net.load_state_dict(load_weights(run.path / "backbone.pt"))
-    return net.eval()
+        yield Candidate(kind_of(run), kept.config, about, partial(kept_network, kept))
 
 
 def _beginning(kind: str, config: TrainConfig, images: ImageSet) -> Candidate:
