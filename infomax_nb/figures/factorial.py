@@ -42,7 +42,7 @@ def _in_words(name: str) -> str:
 
 
 def _not_run() -> Figure:
-    figure, axis = plt.subplots(figsize=(9.5, 1.6))
-    axis.set_axis_off()
+    figure, axis = plt.subplots(figsize=(9.5, 1.6), layout="constrained")
+    axis.set(xticks=[], yticks=[])
     axis.text(0.5, 0.5, "not run: no run of the factorial has finished", ha="center")
     return figure

@@ -98,7 +98,7 @@ def test_all_are_written_whatever_has_become_nan(monkeypatch, capsys, tmp_path):
     for (name, line), epoch in lost.items():
         keep(arms(name, line).every[0], pair if line == "e" else pair[0], nan_in=epoch)
     words = ("--reports", str(tmp_path))
-    assert "20 verdicts, from 9 runs" in printed(monkeypatch, capsys, *words)
+    assert "21 verdicts, from 9 runs" in printed(monkeypatch, capsys, *words)
     rows = pd.read_csv(tmp_path / "verdicts/table.csv", index_col="claim")
     assert "loss became NaN: kappa1 seed 0" in rows.difference["2"]
     assert "2 failures in" not in rows.difference["7"]
