@@ -1,6 +1,7 @@
 """What notebooks show of late training: tables of verdicts, curves, and what has not finished."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,36 @@ def test_what_03_says_of_seed_0_is_what_its_runs_have():
         linear = found.linear_top1[name]
         gains.append(linear.loc[52:60].mean() - linear.loc[32:40].mean())
     assert "gains {:.1f} and {:.1f} points from epochs 32–40 to 52–60".format(*gains) in text
+
+
+SHOWN = re.compile(r'^verdicts\(((?:"\w+"(?:, )?)+)\)$', re.MULTILINE)
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def stored_verdicts() -> list[tuple[str, list[str], str]]:
+    """Each table of verdicts that a notebook has stored: notebook, claims, text."""
+    found = []
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            asked = SHOWN.search("".join(cell["source"]))
+            if cell["cell_type"] == "code" and asked:
+                text = "".join(cell["outputs"][0]["data"]["text/markdown"])
+                found.append((path.stem[:2], re.findall(r'"(\w+)"', asked[1]), text))
+    return found
+
+
+STORED = stored_verdicts()
+
+
+@pytest.mark.parametrize("shown", STORED, ids=lambda shown: f"{shown[0]}: {shown[1]}")
+def test_a_notebook_shows_the_verdicts_that_reports_hold(shown):
+    _, claims, text = shown
+    assert text == late.verdicts(*claims).data
+
+
+def test_every_verdict_of_the_plan_is_in_a_notebook_with_what_could_be_wrong():
+    table = pd.read_csv(late.VERDICTS / "table.csv", dtype={"claim": str})
+    assert sorted(claim for _, claims, _ in STORED for claim in claims) == sorted(table.claim)
+    for number in {number for number, _, _ in STORED}:
+        (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+        assert "What could be wrong" in path.read_text("utf-8")
