@@ -1,6 +1,7 @@
 """The committed table of verdicts, and the commands in it by which a reader recomputes each."""
 
 import io
+import json
 import os
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from fabricated import arms_of, fill, keep, keep_all, level
 
 from pipeline.evidence import verdicts
 from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
+from pipeline.evidence.rules import offset
 
 REPORTS = ROOT / "reports"
 TABLE = pd.read_csv(REPORTS / "verdicts/table.csv", dtype=str).fillna("").set_index("claim")
@@ -144,3 +146,33 @@ def test_far_and_near_classes_are_those_of_the_data():
     assert sets["imagenette"] == set(IMAGENETTE)
     assert sets["imagewoof"] == set(IMAGEWOOF)
     assert sorted(path.name for path in (folder / "train").iterdir()) == CLASSES
+
+
+def test_what_09_says_of_seed_0_is_what_its_runs_have():
+    """Offsets of one seed, and the square of the dogs, from curves and references."""
+    (path,) = (ROOT / "notebooks").glob("09_*.ipynb")
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells)
+    rows = pd.read_csv(ROOT / "reports/verdicts/curves.csv").query("line == 'e' and seed == 0")
+
+    def less(ours: str, theirs: str) -> list[str]:
+        """Near accuracy of the other less ours at equal far accuracy: linear head and k-NN."""
+        found = []
+        for measure in ("linear", "knn"):
+            pair = []
+            for name in (ours, theirs):
+                run = rows[rows.run == name].set_index("epoch")
+                columns = (run[f"{measure}_far"], run[f"{measure}_near"])
+                pair.append(tuple(column.to_frame(0) for column in columns))
+            found.append(f"{abs(offset(*pair)[0]):.1f}")
+        return found
+
+    of_simclr, of_supervised = less("kappa10", "simclr"), less("kappa10", "supervised")
+    assert "by {} points (linear head) and {} (k-NN), and more".format(*of_simclr) in prose
+    assert "supervised network, by {} and {}.".format(*of_supervised) in prose
+    assert "than at κ = 10, by {} and {} points".format(*less("kappa1", "kappa10")) in prose
+    references = pd.read_csv(ROOT / "reports/late_reference/table.csv")
+    of_zero = references.query("dataset == 'folder' and seed == 0").set_index("network")
+    square = of_zero.alike_near - of_zero.alike_far
+    words = f"is {square['kappa10']:.2f} after training and {square['untrained']:.2f} before"
+    assert words in prose
