@@ -31,6 +31,7 @@ from infomax_nb.seeds import stream
 from infomax_nb.train.fitting import datasets
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
+from pipeline.networks import name_of
 
 CPU = torch.device("cpu")
 
@@ -135,6 +136,14 @@ def test_the_summary_tells_apart_what_differs():
     assert table.mi_held_out["0.5"] == "1.23 ± 0.00"
 
 
+def test_a_networks_name_says_whether_it_learned_late_and_from_which_seed():
+    config = TrainConfig(dataset="cifar10", epochs=60)
+    assert name_of(config, 50_000) == "cifar10-infomax-resnet_small-late"  # 23,400 steps
+    assert name_of(config, 5_000) == "cifar10-infomax-resnet_small"  # 2,340 steps
+    third = config.replace(method="simclr", seed=2)
+    assert name_of(third, 50_000) == "cifar10-simclr-resnet_small-late-seed2"
+
+
 @pytest.mark.parametrize("name", available())
 def test_a_network_at_hand_loads(name):
     path = NETWORKS / f"{name}.safetensors"
@@ -143,7 +152,7 @@ def test_a_network_at_hand_loads(name):
     assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float16}
     network = pretrained(name)
     config = network.config
-    assert name == f"{config.dataset}-{config.method}-{config.backbone}"
+    assert name == name_of(config, network.record["images"])
     assert network.centroids.shape == (len(network.classes), network.backbone.num_features)
     assert not network.backbone.training
     assert network.record["commit"]

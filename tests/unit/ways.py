@@ -55,6 +55,11 @@ WAYS = [
     Way(r"03_ablate_kappa.*fashion_mnist", SHORT, "fashion_mnist"),
     Way(r"03_ablate_kappa", SHORT),
     Way(r"pipeline\.objects --recompute", says="Focus on main objects"),
+    Way(
+        r"evidence\.verdicts( +#|$)|evidence\.reference",
+        reason="writes reports/, or needs the plan's data: tests/unit/test_plan_table.py",
+    ),
+    Way(r"evidence\.verdicts", says="Too large a κ"),
     Way(r"photos DIR", data="photographs"),
     Way(r"dataset folder", "-p epochs 1 -p batch_size 16", "images"),
     Way(r"01_train.*params/paper", reason="the paper's scale: tests/unit/test_paper.py"),
