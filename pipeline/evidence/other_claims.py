@@ -94,7 +94,8 @@ def failed(arm: Arm, arms: Arms) -> list[int]:
 
 def coarseness(arms: Arms) -> list[Finding]:
     """Claim 7, on Imagenette's far classes and Imagewoof's near ones."""
-    ten, one = arms("kappa10", "e"), arms("kappa1", "e")
+    ten = arms("kappa10", "e")
+    one = arms("kappa1", "e")
     pairs = {
         "7": ("Ours is coarser than SimCLR", "κ = 10", ten, arms("simclr", "e")),
         "7b": ("Ours is coarser than supervised", "κ = 10", ten, arms("supervised", "e")),
