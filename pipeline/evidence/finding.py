@@ -9,7 +9,15 @@ import pandas as pd
 from infomax_nb.names import in_words
 from pipeline.evidence.arms import MEASURES, Arm, common_seeds, probe_difference
 from pipeline.evidence.hours import FOLDER_IMAGES
-from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED, Verdict, agreed
+from pipeline.evidence.rules import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    UNFINISHED,
+    Verdict,
+    agreed,
+    joint_answer,
+)
 
 LATE_STEPS = 10_000  # fewer optimiser steps are called early
 IMAGES = {"cifar10": 50_000, "folder": FOLDER_IMAGES}
@@ -180,13 +188,9 @@ def with_failures(verdict: Verdict, *arms: Arm) -> Verdict:
 
 def together(parts: dict[str, Verdict]) -> Verdict:
     """The verdict on several at once: it holds if all do, and does not if one does not."""
-    answers = {part.answer for part in parts.values()}
     tables = {name: part.numbers for name, part in parts.items() if len(part.numbers)}
     numbers = pd.concat(tables) if tables else pd.DataFrame()
-    for decisive in (UNFINISHED, FAILS, UNDECIDED):
-        if decisive in answers:
-            return Verdict(decisive, numbers)
-    return Verdict(HOLDS, numbers)
+    return Verdict(joint_answer(part.answer for part in parts.values()), numbers)
 
 
 def either(parts: Iterable[Verdict]) -> str:

@@ -3,7 +3,7 @@
 Tables and their statistics are those of `infomax_nb/evaluation/curves.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -129,6 +129,15 @@ def agreed(linear: Verdict, knn: Verdict) -> Verdict:
     if UNFINISHED in answers:
         return Verdict(UNFINISHED, numbers)
     return Verdict(answers.pop() if len(answers) == 1 else UNDECIDED, numbers)
+
+
+def joint_answer(answers: Iterable[str]) -> str:
+    """The answer to several verdicts in one: holds if all do, does not hold if one does not."""
+    given = set(answers)
+    for decisive in (UNFINISHED, FAILS, UNDECIDED):
+        if decisive in given:
+            return decisive
+    return HOLDS
 
 
 # --- Branches ---------------------------------------------------------------------------------

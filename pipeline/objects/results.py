@@ -11,7 +11,7 @@ import pandas as pd
 
 from infomax_nb.evaluation.curves import compare
 from infomax_nb.files import atomic_write, project_root
-from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED, Verdict, ahead
+from pipeline.evidence.rules import Verdict, ahead, joint_answer
 from pipeline.objects.measure import UNIFORM, WIDTHS
 from pipeline.objects.networks import ORDER, OURS, SEEDS, UNTRAINED
 from pipeline.objects.segmentation import PARTS, mean_iou
@@ -139,16 +139,7 @@ def verdict(reports: Path | None = None) -> Verdict:
         for kind in (UNTRAINED, CENTRE)
     }
     numbers = pd.concat([part.numbers.set_axis([name]) for name, part in parts.items()])
-    return Verdict(_together([part.answer for part in parts.values()]), numbers)
-
-
-def _together(answers: list[str]) -> str:
-    """The plan's rule for several verdicts in one."""
-    if UNFINISHED in answers:
-        return UNFINISHED
-    if set(answers) == {HOLDS}:
-        return HOLDS
-    return FAILS if FAILS in answers else UNDECIDED
+    return Verdict(joint_answer(part.answer for part in parts.values()), numbers)
 
 
 MEASURES = {  # by the column, the one in which references stand that look at no image
