@@ -40,20 +40,21 @@ STANDINGS: dict[str, Literal["holds", "does not hold", "open"]] = {
 }
 
 
-def with_late(early: Claim, number: str, reports: Path = REPORTS) -> Claim:
+def with_late(early: Claim, number: str, reports: Path = REPORTS, compared: str = "") -> Claim:
     """The claim as early runs have it; once the plan's verdict is there, with that.
 
     Args:
         early: what was found in short runs.
         number: the claim's number in `docs/plan.md`.
         reports: the folder of all results.
+        compared: the verdict's contrast in fewer words than it has in the plan.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
     links = early.links | {"the plan's verdicts": "reports/verdicts"}
     if row.verdict == "unfinished":
         evidence = f"{early.evidence}; late {row.seeds.replace(' of ', '/')}"
         return replace(early, evidence=evidence, links=links)
-    found = f"{row.contrast}: {row.difference.partition(';')[0]}"
+    found = f"{compared or row.contrast}: {row.difference.partition(';')[0]}"
     return replace(
         early,
         standing=STANDINGS[row.verdict],

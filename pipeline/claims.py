@@ -19,7 +19,7 @@ from pipeline.claim import REPORTS, Claim, with_late
 def claims() -> list[Claim]:
     """The claims in the order of the paper, the central one first."""
     return [
-        with_late(coarse(), "7"),
+        with_late(coarse(), "7", compared="near at equal far accuracy, SimCLR less ours"),
         imagenet100(),
         information(),
         with_late(stability(), "6"),
@@ -30,7 +30,7 @@ def claims() -> list[Claim]:
         with_late(large_kappa_early(), "1b"),
         with_late(large_kappa_late(), "1"),
         with_late(weak_global_term(), "4"),
-        with_late(centroids(), "9"),
+        with_late(centroids(), "9", compared="breeds' cosines less far classes', less untrained"),
         imagenet(),
     ]
 

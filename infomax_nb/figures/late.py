@@ -1,6 +1,6 @@
 """Curves of late training, as the plan's runs leave them; what has not finished is said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -51,10 +51,16 @@ def _draw_condition(axis: Axes, rows: pd.DataFrame, column: str, colour: str, la
     if seeds == 0:
         axis.plot([], [], color=colour, ls=":", label=f"{label}: not finished")
         return
-    named = f"{label}: seed{'s' if seeds > 1 else ''} {', '.join(map(str, runs.columns))}"
-    axis.plot(runs.index, runs.mean(axis=1), color=colour, lw=2.5, label=named)
+    axis.plot(runs.index, runs.mean(axis=1), color=colour, lw=2.5, label=_named(label, runs))
     if seeds > 1:
         axis.plot(runs.index, runs, color=colour, lw=0.8, alpha=0.6)
+
+
+def _named(label: str, seeds: Iterable[int]) -> str:
+    """A condition with its finished seeds: `ours: seeds 0, 2`."""
+    numbers = [str(seed) for seed in seeds]
+    word = "seeds" if len(numbers) > 1 else "seed"
+    return f"{label}: {word} {', '.join(numbers)}"
 
 
 def paths(
@@ -77,10 +83,12 @@ def paths(
             of_condition = rows[rows.run == name]
             if of_condition.empty:
                 axis.plot([], [], color=colours[name], ls=":", label=f"{label}: not finished")
-            for seed, run in of_condition.groupby("seed"):
+            of_seeds = dict(list(of_condition.groupby("seed")))
+            words: str | None = _named(label, of_seeds)
+            for run in of_seeds.values():
                 look: dict[str, Any] = {"color": colours[name], "ms": 4, "lw": 1.2}
-                words = f"{label}: seed {seed}"
                 axis.plot(run[across[measure]], run[up[measure]], "o-", label=words, **look)
+                words = None  # once in the legend
         axis.set(title=titles[measure], xlabel=across["label"])
     axes[0].set_ylabel(up["label"])
     shared_legend(figure, axes[0], columns=2)

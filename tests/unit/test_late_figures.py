@@ -122,6 +122,12 @@ def test_paths_draw_near_over_far():
     assert legend(figure) == ["ours: seed 1", "SimCLR: not finished"]
 
 
+def test_paths_name_a_condition_once_whatever_its_number_of_seeds():
+    figure = drawings.far_and_near(rows(kappa10=[0, 2], simclr=[1]), LABELS)
+    assert legend(figure) == ["ours: seeds 0, 2", "SimCLR: seed 1"]
+    assert [len(axis.lines) for axis in figure.axes] == [3, 3]
+
+
 def test_the_papers_numbers_stand_beside_those_that_have_finished():
     methods = {"infomax": "kappa10", "simclr": "simclr"}
     figure = drawings.beside_the_paper(rows(kappa10=[0, 2]), methods)
