@@ -99,15 +99,15 @@ def export_tables(
     """
     if not re.fullmatch(r"\w+", str(name)):
         raise not_allowed("export", name, "a name of letters, digits and '_'")
+    records = [
+        {"config": run.config.identity(), "data": "unknown", **run.record} for run in sources
+    ]
+    text = json.dumps(records or [environment()], indent=1)
     folder = (reports or project_root() / "reports") / name
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():
         if table is not None:
             atomic_write(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
-    records = [
-        {"config": run.config.identity(), "data": "unknown", **run.record} for run in sources
-    ]
-    text = json.dumps(records or [environment()], indent=1)
     atomic_write(folder / "records.json", lambda part: part.write_text(text))
     atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
     atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n"))

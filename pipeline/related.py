@@ -171,12 +171,12 @@ def keep(data_root: str, reports: Path | None = None) -> pd.DataFrame:
     _, test = datasets(TrainConfig(dataset="cifar10", data_root=data_root, n_train=1000))
     rows = {name: row_of(measured, test) for name, measured in every.items()}
     table = pd.DataFrame(rows).T.rename_axis("network")
-    folder = (reports or project_root() / "reports") / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / "table.csv", partial(table.to_csv, float_format="%.4f"))
     images = KNOWN.get(pixels_digest(test) or "", "unknown")
     records = [record_of(measured, images) for measured in every.values()]
     text = json.dumps(records, indent=1) + "\n"
+    folder = (reports or project_root() / "reports") / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / "table.csv", partial(table.to_csv, float_format="%.4f"))
     atomic_write(folder / "records.json", lambda part: part.write_text(text))
     return table
 

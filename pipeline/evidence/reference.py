@@ -68,6 +68,7 @@ def measure(arms: Arms) -> str:
     """
     reports = arms.places.reports
     rows = read(reports)
+    here = environment()  # before anything is written into the checkout, which would change it
     for arm in (arms("kappa10"), arms("kappa10", "e")):
         wanted = networks(arm, rows)
         if not wanted:
@@ -77,7 +78,7 @@ def measure(arms: Arms) -> str:
             net = network(train) if callable(network) else network
             row = {"dataset": arm.config.dataset, "network": name, "seed": seed}
             rows.loc[len(rows)] = row | numbers(net, train, test)
-            keep(rows, arm.config, reports)
+            keep(rows, arm.config, reports, here)
     return f"reports/{FOLDER} holds {len(rows)} rows"
 
 
@@ -131,8 +132,15 @@ def alike(features: Tensor, labels: Tensor) -> dict[str, float]:
     return found
 
 
-def keep(rows: pd.DataFrame, config: TrainConfig, reports: Path) -> None:
-    """Write the table, and a record of where its last numbers come from."""
+def keep(rows: pd.DataFrame, config: TrainConfig, reports: Path, here: dict) -> None:
+    """Write the table, and a record of where its last numbers come from.
+
+    Args:
+        rows: all of the table.
+        config: with the data set that was measured.
+        reports: the folder of all results.
+        here: the `environment` that measured.
+    """
     folder = reports / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     records = folder / "records.json"
@@ -140,7 +148,7 @@ def keep(rows: pd.DataFrame, config: TrainConfig, reports: Path) -> None:
     others = [each for each in known if each["config"]["dataset"] != config.dataset]
     what = {"dataset": config.dataset, "image_size": config.image_size}
     data = fingerprint(config)
-    record = {"config": what, "started": now(), **environment(), "data": data}
+    record = {"config": what, "started": now(), **here, "data": data}
     text = json.dumps([*others, record], indent=1) + "\n"
     atomic_write(folder / "table.csv", partial(rows.to_csv, index=False, float_format="%.6g"))
     atomic_write(records, lambda part: part.write_text(text))

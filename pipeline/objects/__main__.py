@@ -34,19 +34,20 @@ def measure(data_root: str, reports: Path | None = None) -> None:
     photographs = read_masked(data_root, "val", SETTINGS["size"])
     training = read_masked(data_root, "trainaug", SETTINGS["size"])
     digests = {"val": photographs.digest, "trainaug": training.digest}
+    here = environment()  # before anything is written into the checkout, which would change it
     places = Places(reports=reports or project_root() / "reports")
     found = candidates(places, training)
     kept = {(each["kind"], each["seed"]): each for each in records(reports)}
     known = records(reports, REFERENCES)
     if not known or any(each["photographs"] != digests for each in known):
         for kind, table in of_references(photographs, training).items():
-            record = {"kind": kind, "seed": 0, **_record(digests)}
+            record = {"kind": kind, "seed": 0, **_record(digests, here)}
             keep(table.set_index([photographs.names]), record, reports)
     due = [each for each in found if not _is_known(each, kept, digests)]
     bar = tqdm(due, "networks", unit="network")
     for candidate in bar:
         bar.set_postfix_str(candidate.name)
-        _measure_one(candidate, photographs, training, digests, reports)
+        _measure_one(candidate, photographs, training, digests, here, reports)
     waiting = missing(places)
     if waiting:
         print(f"Not trained yet, so not measured: {listed(waiting)}.")
@@ -57,19 +58,21 @@ def _measure_one(
     photographs: MaskedPhotographs,
     training: MaskedPhotographs,
     digests: dict[str, str],
+    here: dict,
     reports: Path | None,
 ) -> None:
     """Measure one network and keep what was found, with its record."""
     of_plan = candidate.config.stem == "imagenet" and not candidate.early
     table = of_network(candidate.load(), photographs, training, details=of_plan)
     about = {"started": now(), **candidate.about, "config": candidate.config.identity()}
-    record = {"kind": candidate.kind, "seed": candidate.config.seed, **about, **_record(digests)}
+    named = {"kind": candidate.kind, "seed": candidate.config.seed}
+    record = {**named, **about, **_record(digests, here)}
     keep(table.set_index([photographs.names]), record, reports)
 
 
-def _record(digests: dict[str, str]) -> dict:
-    """What is recorded of every measurement."""
-    return {**environment(), "photographs": digests, "settings": SETTINGS, "measured": now()}
+def _record(digests: dict[str, str], here: dict) -> dict:
+    """What is recorded of every measurement; `here` is the environment that it was made in."""
+    return {**here, "photographs": digests, "settings": SETTINGS, "measured": now()}
 
 
 def _is_known(candidate: Candidate, kept: dict, digests: dict[str, str]) -> bool:

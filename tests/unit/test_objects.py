@@ -28,7 +28,7 @@ from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED
 from pipeline.evidence.runs import planned
 from pipeline.objects import shares, verdict
 from pipeline.objects.networks import OURS, UNTRAINED, Candidate, candidates, missing
-from pipeline.objects.results import CENTRE, keep
+from pipeline.objects.results import CENTRE, keep, records
 from pipeline.objects.results import values as values_of
 from pipeline.objects.segmentation import (
     cell_features,
@@ -265,6 +265,16 @@ def test_only_what_was_not_measured_is_measured(few):
     assert measured() == ["infomax 0", "untrained 0"]
     assert set(shares(few.reports).columns) >= {(OURS, 0), (UNTRAINED, 0), (CENTRE, 0)}
     assert len(shares(few.reports)) == 4
+
+
+def test_the_recorded_commit_is_that_before_anything_was_written(few, monkeypatch):
+    """What the command writes itself is no change to the code that measured."""
+    commits = iter(["before", "before-modified", "before-modified"])
+    monkeypatch.setattr(command, "environment", lambda: {"commit": next(commits)})
+    few.found.append(few.network(UNTRAINED, 0))
+    command.measure(str(few.data), few.reports)
+    assert {each["commit"] for each in records(few.reports)} == {"before"}
+    assert len(records(few.reports)) == 2
 
 
 def test_a_network_that_fails_leaves_what_was_measured(few):
