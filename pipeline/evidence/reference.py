@@ -34,6 +34,7 @@ from pipeline.evidence.kept import kept_network
 from pipeline.evidence.places import parser, places_of
 
 FOLDER = "late_reference"
+RECORDS = "records.json"
 RAW = "raw pixels"
 COLUMNS = [
     "dataset",
@@ -68,17 +69,22 @@ def measure(arms: Arms) -> str:
     """
     reports = arms.places.reports
     rows = read(reports)
+    folder = reports / FOLDER
+    records = kept_records(folder)
     here = environment()  # before anything is written into the checkout, which would change it
     for arm in (arms("kappa10"), arms("kappa10", "e")):
         wanted = networks(arm, rows)
         if not wanted:
             continue
         train, test = datasets(arm.config, labelled=True)
+        record = record_of(arm.config, here)
+        records.append(record)
         for (name, seed), network in wanted.items():
             net = network(train) if callable(network) else network
             row = {"dataset": arm.config.dataset, "network": name, "seed": seed}
             rows.loc[len(rows)] = row | numbers(net, train, test)
-            keep(rows, arm.config, reports, here)
+            record["measured"].append(f"{name}, seed {seed}")
+            keep(rows, records, folder)
     return f"reports/{FOLDER} holds {len(rows)} rows"
 
 
@@ -132,26 +138,30 @@ def alike(features: Tensor, labels: Tensor) -> dict[str, float]:
     return found
 
 
-def keep(rows: pd.DataFrame, config: TrainConfig, reports: Path, here: dict) -> None:
-    """Write the table, and a record of where its last numbers come from.
+def record_of(config: TrainConfig, here: dict) -> dict:
+    """What is recorded of what one call measures on a data set; `measured` names rows later.
 
     Args:
-        rows: all of the table.
-        config: with the data set that was measured.
-        reports: the folder of all results.
-        here: the `environment` that measured.
+        config: with the data set that is measured.
+        here: the `environment` that measures.
     """
-    folder = reports / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    records = folder / "records.json"
-    known = json.loads(records.read_text()) if records.exists() else []
-    others = [each for each in known if each["config"]["dataset"] != config.dataset]
     what = {"dataset": config.dataset, "image_size": config.image_size}
     data = fingerprint(config)
-    record = {"config": what, "started": now(), **here, "data": data}
-    text = json.dumps([*others, record], indent=1) + "\n"
+    return {"config": what, "measured": [], "started": now(), **here, "data": data}
+
+
+def kept_records(folder: Path) -> list[dict]:
+    """The records of what was measured before."""
+    path = folder / RECORDS
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def keep(rows: pd.DataFrame, records: list[dict], folder: Path) -> None:
+    """Write the table, and the records of where its numbers come from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(records, indent=1) + "\n"
+    atomic_write(folder / RECORDS, lambda part: part.write_text(text))
     atomic_write(folder / "table.csv", partial(rows.to_csv, index=False, float_format="%.6g"))
-    atomic_write(records, lambda part: part.write_text(text))
 
 
 def main() -> None:

@@ -176,3 +176,15 @@ def test_what_09_says_of_seed_0_is_what_its_runs_have():
     square = of_zero.alike_near - of_zero.alike_far
     words = f"is {square['kappa10']:.2f} after training and {square['untrained']:.2f} before"
     assert words in prose
+
+
+def test_each_committed_reference_has_one_record_of_a_clean_checkout():
+    folder = ROOT / "reports/late_reference"
+    rows = pd.read_csv(folder / "table.csv")
+    records = json.loads((folder / "records.json").read_text("utf-8"))
+    recorded = [
+        (record["config"]["dataset"], row) for record in records for row in record["measured"]
+    ]
+    named = rows.network + ", seed " + rows.seed.astype(str)
+    assert sorted(recorded) == sorted(zip(rows.dataset, named, strict=True))
+    assert all(len(record["commit"]) == 40 for record in records)  # no `-modified`
