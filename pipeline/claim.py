@@ -40,13 +40,16 @@ STANDINGS: dict[str, Literal["holds", "does not hold", "open"]] = {
 }
 
 
-def with_late(early: Claim, number: str, reports: Path = REPORTS, compared: str = "") -> Claim:
+def with_late(
+    early: Claim, number: str, reports: Path = REPORTS, says: str = "", compared: str = ""
+) -> Claim:
     """The claim as early runs have it; once the plan's verdict is there, with that.
 
     Args:
         early: what was found in short runs.
         number: the claim's number in `docs/plan.md`.
         reports: the folder of all results.
+        says: what the paper says, where the verdict is about a part of the early claim.
         compared: the verdict's contrast in fewer words than it has in the plan.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
@@ -57,6 +60,7 @@ def with_late(early: Claim, number: str, reports: Path = REPORTS, compared: str 
     found = f"{compared or row.contrast}: {row.difference.partition(';')[0]}"
     return replace(
         early,
+        paper=says or early.paper,
         standing=STANDINGS[row.verdict],
         verdict=row.verdict.capitalize(),
         found=found,

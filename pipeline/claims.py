@@ -30,7 +30,12 @@ def claims() -> list[Claim]:
         with_late(large_kappa_early(), "1b"),
         with_late(large_kappa_late(), "1"),
         with_late(weak_global_term(), "4"),
-        with_late(centroids(), "9", compared="breeds' cosines less far classes', less untrained"),
+        with_late(
+            centroids(),
+            "9",
+            says="Dogs' centroids are the most alike",
+            compared="beyond far classes', ours less untrained",
+        ),
         imagenet(),
     ]
 

@@ -123,6 +123,24 @@ def test_a_finished_verdict_takes_the_place_of_an_early_one(tmp_path, answer):
     assert found.evidence == "late, 3 of 3 seeds"
 
 
+def test_a_verdict_on_a_part_of_a_claim_names_that_part(tmp_path):
+    table = pd.read_csv(ROOT / "reports" / "verdicts" / "table.csv", dtype={"claim": str})
+    chosen = table.claim == "9"
+    table.loc[chosen, ["verdict", "seeds", "difference"]] = ("holds", "3 of 3", "+0.2 [0.1, 0.3]")
+    (tmp_path / "verdicts").mkdir()
+    table.to_csv(tmp_path / "verdicts" / "table.csv", index=False)
+    words = {"says": "Dogs are alike", "compared": "beyond cats"}
+    found = claims.with_late(claims.centroids(), "9", tmp_path, **words)
+    assert found.paper == "Dogs are alike"
+    assert found.found == "beyond cats: +0.2 [0.1, 0.3]"
+    table.loc[chosen, "verdict"] = "unfinished"
+    table.to_csv(tmp_path / "verdicts" / "table.csv", index=False)
+    assert (
+        claims.with_late(claims.centroids(), "9", tmp_path, **words).paper
+        == "Class centroids follow meaning"
+    )
+
+
 def test_the_readme_is_short():
     lines = README.splitlines()
     assert len(lines) <= 150
