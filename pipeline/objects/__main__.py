@@ -44,10 +44,11 @@ def measure(data_root: str, reports: Path | None = None) -> None:
             record = {"kind": kind, "seed": 0, **_record(digests, here)}
             keep(table.set_index([photographs.names]), record, reports)
     due = [each for each in found if not _is_known(each, kept, digests)]
-    bar = tqdm(due, "networks", unit="network")
+    bar = tqdm(due, "networks", unit="network", disable=not sys.stderr.isatty())
     for candidate in bar:
         bar.set_postfix_str(candidate.name)
         _measure_one(candidate, photographs, training, digests, here, reports)
+        bar.write(f"measured {candidate.name}")
     waiting = missing(places)
     if waiting:
         print(f"Not trained yet, so not measured: {listed(waiting)}.")
