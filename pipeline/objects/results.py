@@ -4,6 +4,7 @@ Everything here is computed from `photographs.csv` and the records alone, in sec
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from infomax_nb.evaluation.curves import compare
 from infomax_nb.files import atomic_write, project_root
 from pipeline.evidence.rules import Verdict, ahead, joint_answer
 from pipeline.objects.measure import UNIFORM, WIDTHS
-from pipeline.objects.networks import ORDER, OURS, SEEDS, UNTRAINED
+from pipeline.objects.networks import ORDER, OTHERS, OURS, SEEDS, UNTRAINED
 from pipeline.objects.segmentation import PARTS, mean_iou
 
 FOLDER = "objects_voc"
@@ -154,6 +155,7 @@ MEASURES = {  # by the column, the one in which references stand that look at no
     "share_layer1": "share",
 }
 COMPARED = (UNTRAINED, *NOT_NETWORKS, "simclr")  # with ours of the same seed
+BESIDE = ("simclr", OTHERS)  # compared as ours are, without a verdict
 
 
 def intervals(reports: Path | None = None) -> pd.DataFrame:
@@ -173,6 +175,25 @@ def intervals(reports: Path | None = None) -> pd.DataFrame:
                 less = compare(one_row(table, OURS), one_row(table, kind), only)
                 rows.append({"measure": measure, "kind": kind, "less": True} | less)
     found = pd.DataFrame(rows)
+    return found[found["mean"].notna()].reset_index(drop=True)
+
+
+def beside(reports: Path | None = None) -> pd.DataFrame:
+    """Networks of the plan without a verdict, less an untrained one of their seed and the prior.
+
+    Columns: `measure`, `kind`, `less` (the reference), and those of `paired_interval`, 90% over
+    networks; kinds that are not there have no row.
+    """
+    rows = []
+    for measure in MEASURES:
+        table = _with_references(measure, reports)
+        there = set(table.columns.get_level_values(0))
+        pairs = product(BESIDE, (UNTRAINED, CENTRE))
+        for kind, less in (pair for pair in pairs if there.issuperset(pair)):
+            interval = compare(one_row(table, kind), one_row(table, less), only)
+            rows.append({"measure": measure, "kind": kind, "less": less} | interval)
+    columns = ["measure", "kind", "less", "mean", "low", "high", "error", "seeds"]
+    found = pd.DataFrame(rows, columns=columns)
     return found[found["mean"].notna()].reset_index(drop=True)
 
 

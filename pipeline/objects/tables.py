@@ -11,7 +11,7 @@ from infomax_nb.files import atomic_write
 from infomax_nb.names import in_words, setting
 from pipeline.evidence.rules import UNFINISHED, Verdict
 from pipeline.objects.networks import OURS, SEEDS
-from pipeline.objects.results import folder_of, intervals, photographs, records, verdict
+from pipeline.objects.results import beside, folder_of, intervals, photographs, records, verdict
 
 COLUMNS = {
     "share": "share inside the mask (%)",
@@ -42,6 +42,7 @@ def conclude(reports: Path | None = None) -> str:
         "intervals": found.set_index(["measure", "kind", "less"]),
         "table": table_in_words(found),
         "verdict": numbers,
+        "beside": beside(reports).set_index(["measure", "kind", "less"]),
     }
     for name, table in tables.items():
         atomic_write(folder / f"{name}.csv", partial(table.to_csv, float_format="%.4f"))

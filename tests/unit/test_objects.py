@@ -27,7 +27,7 @@ from pipeline.evidence.places import Places
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED
 from pipeline.evidence.runs import planned
 from pipeline.objects import shares, verdict
-from pipeline.objects.networks import OURS, UNTRAINED, Candidate, candidates, missing
+from pipeline.objects.networks import OTHERS, OURS, UNTRAINED, Candidate, candidates, missing
 from pipeline.objects.results import CENTRE, keep, records
 from pipeline.objects.results import values as values_of
 from pipeline.objects.segmentation import (
@@ -398,7 +398,7 @@ def test_what_is_committed_follows_from_the_photographs(tmp_path):
     for name in ("photographs.csv", "records.json"):
         shutil.copy(KEPT / name, folder)
     conclude(tmp_path)
-    for name in ("verdict.csv", "intervals.csv", "table.csv", "caption.txt"):
+    for name in ("verdict.csv", "beside.csv", "intervals.csv", "table.csv", "caption.txt"):
         assert (folder / name).read_text("utf-8") == (KEPT / name).read_text("utf-8"), name
 
 
@@ -411,6 +411,20 @@ def test_a_committed_share_is_the_mean_of_its_photographs():
     for kind, mean in of_kinds.items():
         assert means[kind].mean() == pytest.approx(mean, abs=1e-3)
     assert len(values_of("share")) == rows.photograph.nunique() == 304
+
+
+def test_networks_beside_are_compared_with_the_untrained_one_of_their_seed():
+    """The mean of the three networks' differences, and their interval without the photographs."""
+    found = pd.read_csv(KEPT / "beside.csv").set_index(["measure", "kind", "less"])
+    table = shares()
+    for reference in (UNTRAINED, CENTRE):
+        row = found.loc["share", OTHERS, reference]
+        gaps = []
+        for seed in table[OTHERS]:
+            other = table[reference, 0 if reference == CENTRE else seed]
+            gaps.append((table[OTHERS, seed] - other).mean())
+        assert row["mean"] == pytest.approx(np.mean(gaps), abs=1e-3)
+        assert row.error >= stats.sem(gaps) - 1e-4
 
 
 def test_committed_counts_are_the_masks_pixels():
@@ -436,7 +450,8 @@ def texts_on_masks() -> list[str]:
 
 def test_the_numbers_in_texts_are_the_committed_ones():
     """Each number with one decimal is a mean or an end of an interval, or one network's share."""
-    found = pd.read_csv(KEPT / "intervals.csv")[["mean", "low", "high"]].to_numpy().ravel()
+    tables = [pd.read_csv(KEPT / f"{name}.csv") for name in ("intervals", "beside")]
+    found = pd.concat(tables)[["mean", "low", "high"]].to_numpy().ravel()
     networks = shares().mean().to_numpy()
     known = {f"{abs(number):.1f}" for number in [*found, *networks] if number == number}
     texts = texts_on_masks()
