@@ -53,10 +53,10 @@ def with_late(
         compared: the verdict's contrast in fewer words than it has in the plan.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
-    links = early.links | {"the plan's verdicts": "reports/verdicts"}
+    late_links = {"the plan's verdicts": "reports/verdicts"}
     if row.verdict == "unfinished":
         evidence = f"{early.evidence}; late {row.seeds.replace(' of ', '/')}"
-        return replace(early, evidence=evidence, links=links)
+        return replace(early, evidence=evidence, links=early.links | late_links)
     found = f"{compared or row.contrast}: {row.difference.partition(';')[0]}"
     return replace(
         early,
@@ -64,6 +64,6 @@ def with_late(
         standing=STANDINGS[row.verdict],
         verdict=row.verdict.capitalize(),
         found=found,
-        evidence=f"late, {row.seeds} {row.unit}s",
-        links=links,
+        evidence=f"late, {row.seeds.partition(' ')[0]} {row.unit}s",
+        links=late_links | early.links,
     )

@@ -19,7 +19,12 @@ from pipeline.claim import REPORTS, Claim, with_late
 def claims() -> list[Claim]:
     """The claims in the order of the paper, the central one first."""
     return [
-        with_late(coarse(), "7", compared="near at equal far accuracy, SimCLR less ours"),
+        with_late(
+            coarse(),
+            "7",
+            says="Coarser than SimCLR",
+            compared="near at equal far, SimCLR less ours",
+        ),
         imagenet100(),
         information(),
         with_late(stability(), "6"),
@@ -33,8 +38,8 @@ def claims() -> list[Claim]:
         with_late(
             centroids(),
             "9",
-            says="Dogs' centroids are the most alike",
-            compared="beyond far classes', ours less untrained",
+            says="Dogs' centroids are most alike",
+            compared="in cosine, ours less untrained",
         ),
         imagenet(),
     ]

@@ -105,7 +105,7 @@ def test_a_claim_says_how_many_of_the_plans_seeds_are_there_or_has_its_verdict(w
         assert found.evidence.endswith(f"; late {row.seeds.replace(' of ', '/')}")
     else:
         assert found.verdict == row.verdict.capitalize()
-        assert found.evidence == f"late, {row.seeds} {row.unit}s"
+        assert found.evidence == f"late, {row.seeds.partition(' of ')[0]} {row.unit}s"
 
 
 @pytest.mark.parametrize("answer", ["holds", "does not hold", "undecided"])
@@ -120,7 +120,8 @@ def test_a_finished_verdict_takes_the_place_of_an_early_one(tmp_path, answer):
     assert found.verdict == answer.capitalize()
     assert found.standing == {"undecided": "open"}.get(answer, answer)
     assert found.found == "κ = 20 less κ = 10: linear head late −1.5 [−2.0, −1.0]"
-    assert found.evidence == "late, 3 of 3 seeds"
+    assert found.evidence == "late, 3 seeds"
+    assert next(iter(found.links.values())) == "reports/verdicts"
 
 
 def test_a_verdict_on_a_part_of_a_claim_names_that_part(tmp_path):

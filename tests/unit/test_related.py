@@ -16,6 +16,7 @@ from infomax_nb.evaluation.verdicts import by_seed
 from infomax_nb.report import committed
 from infomax_nb.train.run import Run
 from pipeline import related
+from pipeline.evidence.finding import interval_in_words
 
 PAGE = "docs/related.md"
 
@@ -176,6 +177,14 @@ def test_coarse_or_fine():
     far, near = (table[f"k-NN, {kind}"] for kind in ("far", "near"))
     assert f"({far.infomax} and {far.untrained}%)" in text(PAGE)
     assert f"({near.infomax} and {near.untrained}%)" in text(PAGE)
+
+
+def test_kappa_and_coarseness_late_in_training():
+    found = pd.read_csv(ROOT / "reports/verdicts/numbers.csv", dtype={"claim": str})
+    numbers = found.set_index(["claim", "what"])
+    for claim in ("7", "7c"):
+        for measure in ("linear", "knn"):
+            assert interval_in_words(numbers.loc[claim, f"{measure}, difference"]) in text(PAGE)
 
 
 def test_width_views_and_equal_compute():
