@@ -53,7 +53,7 @@ def with_late(
         compared: the verdict's contrast in fewer words than it has in the plan.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
-    late_links = {"the plan's verdicts": "reports/verdicts"}
+    late_links = {"verdict": "reports/verdicts"}
     if row.verdict == "unfinished":
         evidence = f"{early.evidence}; late {row.seeds.replace(' of ', '/')}"
         return replace(early, evidence=evidence, links=early.links | late_links)
