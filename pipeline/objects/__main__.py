@@ -65,7 +65,9 @@ def _measure_one(
     """Measure one network and keep what was found, with its record."""
     of_plan = candidate.config.stem == "imagenet" and not candidate.early
     table = of_network(candidate.load(), photographs, training, details=of_plan)
-    about = {"started": now(), **candidate.about, "config": candidate.config.identity()}
+    config = candidate.config.identity()
+    config.pop("data_root", None)  # a folder of this machine; the record has the data's fingerprint
+    about = {"started": now(), **candidate.about, "config": config}
     named = {"kind": candidate.kind, "seed": candidate.config.seed}
     record = {**named, **about, **_record(digests, here)}
     keep(table.set_index([photographs.names]), record, reports)

@@ -413,6 +413,12 @@ def test_a_committed_share_is_the_mean_of_its_photographs():
     assert len(values_of("share")) == rows.photograph.nunique() == 304
 
 
+def test_committed_records_name_no_folder_of_a_machine():
+    for path in KEPT.parent.glob("**/record*.json"):
+        text = path.read_text("utf-8")
+        assert not re.findall(r'": "(?:[A-Z]:)?[/\\\\][^"]*"', text), path
+
+
 def test_networks_beside_are_compared_with_the_untrained_one_of_their_seed():
     """The mean of the three networks' differences, and their interval without the photographs."""
     found = pd.read_csv(KEPT / "beside.csv").set_index(["measure", "kind", "less"])
