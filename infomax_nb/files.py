@@ -55,7 +55,7 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     A reader of `path` sees the whole file or none.
 
     Raises:
-        RunError: the disk is full or may not be written to.
+        RunError: the disk is full or may not be written to, or there is no such folder.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -66,6 +66,8 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError for a full disk
         if ran_out(error) or device_failed(error):
             raise
+        if not path.parent.is_dir():
+            raise RunError(f"{path} could not be written: its folder is not there.") from None
         reason = f"could not be written, the disk may be full: {one_line(error)}"
         raise RunError(f"{path} {reason}") from error
     finally:

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infomax_nb.errors import not_allowed
 from infomax_nb.files import project_root, runs_folder
 
 
@@ -50,6 +51,19 @@ def add_lines(arguments: argparse.ArgumentParser) -> None:
 def places_of(given: argparse.Namespace) -> Places:
     """The places that were given on a command line."""
     return Places(given.params.resolve(), given.reports.resolve(), given.runs_dir, given.data_root)
+
+
+def kept_places_of(given: argparse.Namespace) -> Places:
+    """The places that were given on a command line that reads what is kept.
+
+    Raises:
+        ParameterError: there is no such folder of results. To the queue, which makes it, that is
+            no error; a reader would find all runs missing.
+    """
+    places = places_of(given)
+    if not places.reports.is_dir():
+        raise not_allowed("reports", str(given.reports), "the folder that keeps the runs' results")
+    return places
 
 
 def options(places: Places) -> list[str]:

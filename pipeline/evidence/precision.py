@@ -4,13 +4,15 @@ It gives the verdict on line 0 of `docs/plan.md`, by the rule there.
 """
 
 import sys
+from functools import partial
 
 import pandas as pd
 
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.verdicts import equivalent, paired_interval
+from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
-from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.places import kept_places_of, parser
 from pipeline.evidence.runs import Planned, chosen, planned
 from pipeline.evidence.state import exported
 
@@ -52,11 +54,11 @@ def main() -> None:
     """Write `verdict.csv` beside the runs' results and print it."""
     given = parser("precision", __doc__).parse_args()
     try:
-        runs = chosen(planned(places_of(given)), "0")
+        runs = chosen(planned(kept_places_of(given)), "0")
         table = verdict(runs)
         folder = runs[0].results.parent
         folder.mkdir(parents=True, exist_ok=True)
-        table.to_csv(folder / "verdict.csv", index=False)
+        atomic_write(folder / "verdict.csv", partial(table.to_csv, index=False))
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
     print(table.to_string(index=False))

@@ -31,7 +31,7 @@ from infomax_nb.train.run import Run
 from pipeline.evidence.arms import Arm, Arms
 from pipeline.evidence.class_sets import is_far
 from pipeline.evidence.kept import kept_network
-from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.places import kept_places_of, parser
 
 FOLDER = "late_reference"
 RECORDS = "records.json"
@@ -85,7 +85,7 @@ def measure(arms: Arms) -> str:
             rows.loc[len(rows)] = row | numbers(net, train, test)
             record["measured"].append(f"{name}, seed {seed}")
             keep(rows, records, folder)
-    return f"reports/{FOLDER} holds {len(rows)} rows"
+    return f"{folder} holds {len(rows)} rows"
 
 
 def networks(arm: Arm, rows: pd.DataFrame) -> dict:
@@ -168,7 +168,7 @@ def main() -> None:
     """Measure what is missing."""
     given = parser("reference", __doc__).parse_args()
     try:
-        print(measure(Arms(places_of(given))))
+        print(measure(Arms(kept_places_of(given))))
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
 

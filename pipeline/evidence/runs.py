@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infomax_nb.config import TrainConfig, read_yaml, text_where_text_is_meant
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, not_allowed
 from pipeline.evidence.places import Places
 
 LISTS = {"seeds", "runs", "blocks", "of"}
@@ -98,9 +98,12 @@ def planned(places: Places) -> list[Planned]:
     """All runs in the plan's order.
 
     Raises:
-        ParameterError: a file is not a parameter file, or a run is not allowed.
+        ParameterError: there are no files, one is not a parameter file, or a run is not allowed.
     """
     files = {path.stem: read_yaml(path) for path in sorted(places.params.glob("*.yaml"))}
+    if not files:
+        allowed = "a folder with a parameter file for each line of the plan"
+        raise not_allowed("params", str(places.params), allowed)
     common = files.pop("common", {})
     lines = {stem.partition("_")[0]: {**common, **values} for stem, values in files.items()}
     runs: list[Planned] = []

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.files import atomic_write
 from pipeline.evidence.hours import hours_left
 from pipeline.evidence.places import add_lines, parser, places_of
 from pipeline.evidence.runs import Planned, chosen, planned
@@ -41,7 +43,8 @@ def main() -> None:
         every = planned(places_of(given))
         table = status(chosen(every, given.lines), every)
         if given.csv:
-            table.drop(columns="hours left").to_csv(given.csv, index=False)
+            write = partial(table.drop(columns="hours left").to_csv, index=False)
+            atomic_write(given.csv, write)
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
     print(table.to_string(index=False, max_colwidth=70))

@@ -22,7 +22,7 @@ from pipeline.evidence import late_claims, lead_claim, other_claims, weight_clai
 from pipeline.evidence.arms import Arms
 from pipeline.evidence.class_sets import is_far
 from pipeline.evidence.finding import Finding
-from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.places import kept_places_of, parser
 from pipeline.evidence.state import exported
 
 FOLDER = "verdicts"
@@ -190,7 +190,7 @@ def keep(arms: Arms) -> str:
         path = folder / f"{name}.csv"
         atomic_write(path, partial(frame.to_csv, float_format="%.6g"))
     there = (computed["runs"].state != "not finished").sum()
-    return f"reports/{FOLDER} holds {len(computed['table'])} verdicts, from {there} runs"
+    return f"{folder} holds {len(computed['table'])} verdicts, from {there} runs"
 
 
 def described(finding: Finding) -> str:
@@ -207,7 +207,7 @@ def main() -> None:
     arguments.add_argument("claims", nargs="*", metavar="CLAIM", help="such as 1 or 4b")
     given = arguments.parse_args()
     try:
-        arms = Arms(places_of(given))
+        arms = Arms(kept_places_of(given))
         if not given.claims:
             print(keep(arms))
             return

@@ -192,6 +192,12 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path, change, words):
         planned(Places(folder))
 
 
+def test_a_folder_without_a_plan_is_refused(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(ParameterError, match=re.escape(f"params = {str(nowhere)!r} is not allowed")):
+        planned(Places(nowhere))
+
+
 def test_an_unknown_line_is_refused(every_run):
     with pytest.raises(ParameterError, match="ONLY = a,z is not allowed: the lines are 0, a, b"):
         chosen(every_run, "a,z")

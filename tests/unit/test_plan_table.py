@@ -13,7 +13,7 @@ import pytest
 from checkout import ROOT, environment
 from fabricated import arms_of, fill, keep, keep_all, level
 
-from pipeline.evidence import verdicts
+from pipeline.evidence import precision, reference, verdicts
 from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
 from pipeline.evidence.finding import interval_in_words
 
@@ -86,6 +86,16 @@ def test_an_unknown_claim_gives_one_clear_error(monkeypatch, words):
         verdicts.main()
     known = ", ".join(TABLE.index)
     assert str(stopped.value) == f"CLAIM = {words[-1]} is not allowed: the claims are {known}."
+
+
+@pytest.mark.parametrize("module", [precision, reference, verdicts])
+def test_results_are_not_read_from_a_folder_that_is_not_there(module, monkeypatch, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr(sys, "argv", ["a command", "--reports", str(nowhere)])
+    with pytest.raises(SystemExit) as stopped:
+        module.main()
+    assert str(stopped.value).startswith(f"reports = {str(nowhere)!r} is not allowed")
+    assert not nowhere.exists()
 
 
 # --- All claims at once ---------------------------------------------------------------------------
