@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VERDICTS = project_root() / "reports" / "verdicts"
 HEAD = """\
-| claim | compared | difference in points, 90% interval | verdict | rests on |
+| claim | compared | difference and interval | verdict | rests on |
 |---|---|---|---|---|
 """
 
@@ -60,19 +60,23 @@ def in_a_table(rows: pd.DataFrame) -> str:
         budget = f"{row.epochs} epochs ({row.steps:,} steps)"
         basis = f"{row.evidence}: {row.seeds} {row.unit}s; {budget}; {row.network}; {row['data']}"
         compared = f"{row.contrast} ({row['when']})"
-        found = row.difference or "nothing to compare yet"
+        found = f"{row.difference} ({row.scale})" if row.difference else "nothing to compare yet"
         cells = (f"{claim}. {row.says}", compared, found, f"**{row.verdict}**", basis)
         lines.append(f"| {' | '.join(cells)} |")
     return HEAD + "\n".join(lines)
 
 
 def how_to_check(rows: pd.DataFrame) -> str:
-    """For each verdict what would change it, how to recompute it, how to run it anew."""
+    """For each verdict what would change it, how to recompute it, how to run it anew.
+
+    Runs that are kept are not trained again, so new ones go to a folder of their own.
+    """
     lines = []
     for claim, row in rows.iterrows():
         change = f" Would change our mind: {row.change}." if row.change else ""
-        recompute = f"`{row.recompute}` computes it again from the kept predictions, in seconds"
-        lines.append(f"- **{claim}.** {recompute}; `{row.anew}` trains its runs anew.{change}")
+        recompute = f"`{row.recompute}` computes it again from what is kept, in seconds"
+        anew = f"`{row.anew}` trains its runs anew, into a folder NEW"
+        lines.append(f"- **{claim}.** {recompute}; {anew}.{change}")
     return "\n".join(lines)
 
 

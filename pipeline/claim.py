@@ -55,15 +55,15 @@ def with_late(
     row = verdict_rows([number], reports / "verdicts").loc[number]
     late_links = {"verdict": "reports/verdicts"}
     if row.verdict == "unfinished":
-        evidence = f"{early.evidence}; late {row.seeds.replace(' of ', '/')}"
+        evidence = f"{early.evidence}; plan {row.seeds.replace(' of ', '/')}"
         return replace(early, evidence=evidence, links=early.links | late_links)
-    found = f"{compared or row.contrast}: {row.difference.partition(';')[0]}"
+    found = f"{compared or row.contrast}: {row.brief}"
     return replace(
         early,
         paper=says or early.paper,
         standing=STANDINGS[row.verdict],
         verdict=row.verdict.capitalize(),
         found=found,
-        evidence=f"late, {row.seeds.partition(' ')[0]} {row.unit}s",
+        evidence=f"{row.evidence}, {row.seeds.partition(' ')[0]} {row.unit}s",
         links=late_links | early.links,
     )

@@ -16,6 +16,15 @@ def parser(module: str, description: str | None, names: Iterable[str]) -> argpar
     return parser
 
 
+def until_read(main: Callable[[], None]) -> None:
+    """Run a command that prints; a reader such as `head` may stop reading."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def with_data(config: TrainConfig) -> TrainConfig:
     """The configuration with its data in the folder that INFOMAX_DATA names, else in `data`."""
     return config.replace(data_root=os.environ.get("INFOMAX_DATA", "data"))

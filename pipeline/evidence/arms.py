@@ -46,6 +46,11 @@ class Arm:
         return {run.config.seed: Run(run.results) for run in finished}
 
     @property
+    def complete(self) -> bool:
+        """Whether all planned runs are there, but for branches whose trunk was lost before them."""
+        return all(run.config.seed in self.runs or lost_its_trunk(run) for run in self.every)
+
+    @property
     def evaluated(self) -> dict[int, Run]:
         """The finished runs by seed, but for those whose loss became NaN before any evaluation."""
         return {seed: run for seed, run in self.runs.items() if run.record.get("predictions")}
@@ -141,6 +146,14 @@ class Arms:
         arm = Arm(name, tuple(found))
         self._found[name, lines] = arm
         return arm
+
+
+def lost_its_trunk(run: Planned) -> bool:
+    """Whether the loss of a branch's trunk became NaN before the branch could begin."""
+    if run.trunk is None:
+        return False
+    state = exported(run.trunk)
+    return state is not None and state.kind == "collapsed" and state.epoch < run.start
 
 
 def common_seeds(*arms: Arm) -> list[int]:

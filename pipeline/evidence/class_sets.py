@@ -1,5 +1,7 @@
 """Far and near classes: Imagenette's and Imagewoof's, in one set (the plan's line e, claim 7)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -91,6 +93,53 @@ def coarser(ours: Arm, theirs: Arm, seed: int = 0) -> Verdict:
         if by_seed.isna().any() and len(common_seeds(ours, theirs)) == len(ours.every):
             found[measure] = Verdict(UNDECIDED, found[measure].numbers)
     return with_failures(agreed(**found), ours, theirs)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What two arms' curves have in common, over all seeds.
+
+    Args:
+        lowest: the least far accuracy that both pass, percent.
+        highest: the greatest.
+        ours: the first and the last epoch in which ours passes these.
+        theirs: those of the other.
+    """
+
+    lowest: float
+    highest: float
+    ours: tuple[int, int]
+    theirs: tuple[int, int]
+
+
+def shared_range(ours: Arm, theirs: Arm, measure: str) -> Shared | None:
+    """The far accuracies that both pass; None if no seed of both has any.
+
+    An arm passes them from its last evaluation below the least one to its first at or above the
+    greatest one.
+
+    Args:
+        ours: runs of line e.
+        theirs: runs of line e.
+        measure: `linear` or `knn`.
+    """
+    tables = [far_and_near(arm, measure)[0] for arm in (ours, theirs)]
+    bounds = []
+    epochs: list[list[int]] = [[], []]
+    for seed in sorted(set(ours.evaluated) & set(theirs.evaluated)):
+        paths = [table[seed].dropna().cummax() for table in tables]
+        lowest = max(path.iloc[0] for path in paths)
+        highest = min(path.iloc[-1] for path in paths)
+        if not lowest < highest:
+            continue
+        bounds += [lowest, highest]
+        for passed, path in zip(epochs, paths, strict=True):
+            passed.append(int(path.index[path <= lowest][-1]))
+            passed.append(int(path.index[path >= highest][0]))
+    if not bounds:
+        return None
+    of_ours, of_theirs = ((min(passed), max(passed)) for passed in epochs)
+    return Shared(min(bounds), max(bounds), of_ours, of_theirs)
 
 
 # --- The test images' variance --------------------------------------------------------------------

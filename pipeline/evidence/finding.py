@@ -46,8 +46,10 @@ class Finding:
         seeds: the seeds that are there, if they are not those of the arms.
         planned: number of seeds that the plan asks for.
         until: the last epoch that is compared, if it is not the runs' last.
+        passed: the last epoch of each arm that is compared, if arms differ in it.
         words: the numbers as text, if they are no differences with intervals.
         digits: of the numbers, after the decimal point.
+        scale: the numbers' unit, and the level of their intervals.
         note: what else must be said about the numbers.
         measured: commands that measure something with the data, once the runs are there.
     """
@@ -65,8 +67,10 @@ class Finding:
     seeds: int | None = None
     planned: int = 3
     until: int | None = None
+    passed: tuple[int, ...] = ()
     words: str = ""
     digits: int = 1
+    scale: str = "points, 90% intervals"
     note: str = ""
     measured: tuple[str, ...] = ()
 
@@ -81,9 +85,31 @@ class Finding:
         budgets = []
         for arm in self.arms:
             epochs = self.until or arm.epochs
-            steps_an_epoch = IMAGES[arm.config.dataset] // arm.config.batch_size
-            budgets.append((epochs * steps_an_epoch, epochs))
+            budgets.append((epochs * steps_an_epoch(arm), epochs))
         return min(budgets)
+
+    @property
+    def evidence(self) -> str:
+        """Late from `LATE_STEPS` optimiser steps on, else early; both where arms differ in that."""
+        if self.early or self.budget[0] < LATE_STEPS:
+            return "early"
+        ends = zip(self.arms, self.passed, strict=True) if self.passed else ()
+        late = {epoch * steps_an_epoch(arm) >= LATE_STEPS for arm, epoch in ends}
+        if late == {True, False}:
+            return "early and late"
+        return "early" if late == {False} else "late"
+
+    @property
+    def brief(self) -> str:
+        """The numbers in fewer words: of two measures the linear head's, of many no intervals."""
+        if self.words:
+            return self.words
+        numbers = of_linear_head(self.verdict.numbers)
+        if len(numbers) > 2:
+            numbers = numbers.assign(low=np.nan, high=np.nan)
+        text = numbers_in_words(numbers, self.digits)
+        measured_twice = len(numbers) < len(self.verdict.numbers)
+        return f"linear head {text}" if measured_twice else text
 
     @property
     def found(self) -> str:
@@ -95,11 +121,15 @@ class Finding:
         return "; ".join(text for text in texts if text)
 
     @property
+    def training(self) -> str:
+        """The command that trains the runs anew; what `reports/` has would not be."""
+        return f"make evidence DATA_ROOT=DIR ONLY={self.lines} REPORTS=NEW"
+
+    @property
     def row(self) -> dict[str, object]:
         """The finding as a row of the table of verdicts."""
         config = self.arms[0].config
         steps, epochs = self.budget
-        late = not self.early and steps >= LATE_STEPS
         data = dict.fromkeys(DATA[arm.config.dataset] for arm in self.arms)
         return {
             "claim": self.claim,
@@ -107,7 +137,9 @@ class Finding:
             "contrast": self.contrast,
             "verdict": self.verdict.answer,
             "difference": self.found,
-            "evidence": "late" if late else "early",
+            "brief": self.brief,
+            "scale": self.scale,
+            "evidence": self.evidence,
             "when": self.when,
             "seeds": f"{self.finished} of {self.planned}",
             "unit": self.unit,
@@ -117,8 +149,22 @@ class Finding:
             "steps": steps,
             "change": self.change,
             "recompute": f".venv/bin/python -m pipeline.evidence.verdicts {self.claim}",
-            "anew": " && ".join([f"make evidence DATA_ROOT=DIR ONLY={self.lines}", *self.measured]),
+            "anew": " && ".join([self.training, *self.measured]),
         }
+
+
+def steps_an_epoch(arm: Arm) -> int:
+    """Optimiser steps in an epoch: whole batches of all images."""
+    return IMAGES[arm.config.dataset] // arm.config.batch_size
+
+
+def of_linear_head(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The linear head's rows, without its name, where a verdict has both measures; else all."""
+    if not isinstance(numbers.index, pd.MultiIndex):
+        return numbers
+    rows = numbers[["linear" in name for name in numbers.index]]
+    parts = [tuple(part for part in name if part != "linear") for name in rows.index]
+    return rows.set_axis(pd.MultiIndex.from_tuples(parts)) if parts else rows
 
 
 def numbers_in_words(numbers: pd.DataFrame, digits: int = 1) -> str:
@@ -180,7 +226,7 @@ def with_failures(verdict: Verdict, *arms: Arm) -> Verdict:
 
     Such a run counts as one of the planned, and no other takes its place.
     """
-    complete = all(len(arm.runs) == len(arm.every) for arm in arms)
+    complete = all(arm.complete for arm in arms)
     if verdict.answer == UNFINISHED and complete and any(arm.failed for arm in arms):
         return Verdict(UNDECIDED, verdict.numbers)
     return verdict

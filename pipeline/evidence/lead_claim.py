@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from infomax_nb.evaluation.curves import LEVEL, late, shared_variance
+from infomax_nb.evaluation.curves import LATE, LEVEL, late, scheduled, shared_variance
 from infomax_nb.evaluation.verdicts import equivalent, paired_interval
 from pipeline.evidence.arms import MEASURES, Arm, Arms, affordable
 from pipeline.evidence.finding import Finding, with_failures
@@ -30,7 +30,8 @@ def lead(arms: Arms) -> list[Finding]:
     every = tuple(cell(arms, *levels) for levels in CELLS)
     stopped = affordable(every[-1], every[0])
     when = {"epochs": "epochs 4 to 10 of 10"}
-    when["compute"] = f"{when['epochs']}; of eight views the last five evaluations up to {stopped}"
+    last = scheduled(stopped)[-LATE:]
+    when["compute"] = f"{when['epochs']}; of eight views {last[0]} to {last[-1]}"
     findings = []
     for letter, kind in {"": "epochs", "b": "compute"}.items():
         table = factorial(arms, kind)
@@ -47,6 +48,7 @@ def lead(arms: Arms) -> list[Finding]:
                 "f",
                 early=True,
                 seeds=seeds,
+                scale="points, 95% intervals",
             )
         )
     return findings

@@ -8,9 +8,9 @@ from infomax_nb.evaluation.curves import LEVEL, late
 from infomax_nb.evaluation.verdicts import paired_interval
 from pipeline import objects
 from pipeline.evidence import reference
-from pipeline.evidence.arms import Arm, Arms
-from pipeline.evidence.class_sets import coarser
-from pipeline.evidence.finding import Finding
+from pipeline.evidence.arms import MEASURES, Arm, Arms
+from pipeline.evidence.class_sets import Shared, coarser, shared_range
+from pipeline.evidence.finding import WORDS, Finding, with_failures
 from pipeline.evidence.rules import (
     FAILS,
     HOLDS,
@@ -20,8 +20,8 @@ from pipeline.evidence.rules import (
     judged,
 )
 
-TRAJECTORY = "all evaluations, at equal far accuracy"
-REFERENCE = ".venv/bin/python -m pipeline.evidence.reference --data-root DIR"
+TRAJECTORY = "at equal far accuracy"
+REFERENCE = ".venv/bin/python -m pipeline.evidence.reference --data-root DIR --reports NEW"
 LEAST_RANK = 4  # dimensions, below which features have collapsed
 
 # --- Claim 6: does it train stably? --------------------------------------------------------------
@@ -52,6 +52,7 @@ def stability(arms: Arms) -> list[Finding]:
             seeds=runs,
             planned=planned,
             words=f"{failures} failures in {runs} runs; 95% limit of the rate: {limit:.0f}%",
+            scale="runs",
             note="" if measured else "raw pixels not measured yet",
             measured=(REFERENCE,),
         )
@@ -71,10 +72,11 @@ def count_answer(failures: int, runs: int, planned: int) -> str:
 
 
 def upper_limit(failures: int, runs: int) -> float:
-    """The upper 95% limit of a rate, in percent (Clopper and Pearson 1934)."""
-    if failures >= runs:
+    """The upper 95% limit of a rate, in percent (Clopper and Pearson 1934); 100 without runs."""
+    if not runs:
         return 100.0
-    return float(100 * stats.beta.ppf(0.95, failures + 1, runs - failures))
+    test = stats.binomtest(failures, runs, alternative="less")
+    return float(100 * test.proportion_ci(0.95, "exact").high)
 
 
 def failed(arm: Arm, arms: Arms) -> list[int]:
@@ -96,28 +98,52 @@ def coarseness(arms: Arms) -> list[Finding]:
     """Claim 7, on Imagenette's far classes and Imagewoof's near ones."""
     ten = arms("kappa10", "e")
     one = arms("kappa1", "e")
+    simclr = arms("simclr", "e")
+    supervised = arms("supervised", "e")
     pairs = {
-        "7": ("Ours is coarser than SimCLR", "κ = 10", ten, arms("simclr", "e")),
-        "7b": ("Ours is coarser than supervised", "κ = 10", ten, arms("supervised", "e")),
-        "7c": ("A smaller κ is coarser", "κ = 1 against κ = 10", one, ten),
+        "7": ("Ours is coarser than SimCLR", ("ours, κ = 10", "SimCLR"), ten, simclr),
+        "7b": ("Ours is coarser than supervised", ("ours, κ = 10", "supervised"), ten, supervised),
+        "7c": ("A smaller κ is coarser", ("κ = 1", "κ = 10"), one, ten),
     }
     findings = []
-    for claim, (says, contrast, ours, theirs) in pairs.items():
+    for claim, (says, names, ours, theirs) in pairs.items():
         verdict = coarser(ours, theirs)
+        shared = {measure: shared_range(ours, theirs, measure) for measure in MEASURES}
         findings.append(
             Finding(
                 claim,
                 says,
-                f"near accuracy of the other less ours; {contrast}",
-                TRAJECTORY,
+                f"near accuracy of {names[1]} less that of {names[0]}",
+                passed_in_words(shared, names),
                 verdict,
                 (ours, theirs),
                 "e",
                 "curves that share no far accuracy; the opposite in subtrees of Tiny-ImageNet",
+                passed=last_passed(shared),
                 note=apart(verdict, ours, theirs),
             )
         )
     return findings
+
+
+def passed_in_words(shared: dict[str, Shared | None], names: tuple[str, str]) -> str:
+    """Which far accuracies two arms share, and in which epochs each passes them, as text."""
+    texts = []
+    for measure, both in shared.items():
+        if both is None:
+            continue
+        parts = zip(names, (both.ours, both.theirs), strict=True)
+        epochs = "; ".join(f"{name}: epochs {first} to {last}" for name, (first, last) in parts)
+        texts.append(f"{WORDS[measure]} {both.lowest:.0f} to {both.highest:.0f}% ({epochs})")
+    return f"{TRAJECTORY}, {', '.join(texts)}" if texts else TRAJECTORY
+
+
+def last_passed(shared: dict[str, Shared | None]) -> tuple[int, ...]:
+    """The last epoch in which either arm passes a shared far accuracy, by either measure."""
+    there = [both for both in shared.values() if both]
+    if not there:
+        return ()
+    return max(both.ours[1] for both in there), max(both.theirs[1] for both in there)
 
 
 def apart(verdict: Verdict, ours: Arm, theirs: Arm) -> str:
@@ -142,14 +168,14 @@ def on_objects(arms: Arms) -> list[Finding]:
             "share of Smooth Grad-CAM inside the mask; ours less an untrained network, less a "
             "centre prior",
             "epoch 60",
-            found,
+            with_failures(found, arms("kappa10")),
             (arms("kappa10"),),
             "a,c",
             "another target, size or layer, which notebook 06 shows; photographs like those it "
             "was trained on",
             unit="network",
             seeds=int(found.numbers.seeds.min()),
-            measured=(".venv/bin/python -m pipeline.objects --data-root DIR",),
+            measured=(".venv/bin/python -m pipeline.objects --data-root DIR --reports NEW",),
             note="the network is the unit, 304 photographs of animals",
         )
     ]
@@ -172,7 +198,7 @@ def dogs(arms: Arms) -> list[Finding]:
     return [
         Finding(
             "9",
-            "The most intense square of centroids is the dogs'",
+            "Training makes the dogs' square of centroids more intense",
             "mean cosine among breeds less that among far classes; ours less untrained",
             "epoch 70",
             judged(interval, margin=0.0),
@@ -180,6 +206,7 @@ def dogs(arms: Arms) -> list[Finding]:
             "e",
             seeds=len(differences),
             digits=3,
+            scale="cosine, 90% interval",
             measured=(REFERENCE,),
         )
     ]

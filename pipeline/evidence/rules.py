@@ -207,6 +207,8 @@ def helps(branches, trunk, collapses=(), probes=None, epochs=40, margin=1.0, see
 
 def p_value(interval: Mapping, sign: int = 1) -> float:
     """The p-value of the one-sided test that a difference from `compare` has this sign."""
+    if interval["error"] == 0:  # all seeds agree to the last image
+        return 0.0 if sign * interval["mean"] > 0 else 1.0
     return float(stats.t.sf(sign * interval["mean"] / interval["error"], interval["seeds"] - 1))
 
 

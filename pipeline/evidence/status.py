@@ -1,6 +1,5 @@
 """`make evidence-status [DATA_ROOT=DIR] [CSV=FILE]`: how far each run of the plan is."""
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ import pandas as pd
 
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write
+from pipeline.command import until_read
 from pipeline.evidence.hours import hours_left
 from pipeline.evidence.places import add_lines, parser, places_of
 from pipeline.evidence.runs import Planned, chosen, planned
@@ -54,8 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # a reader such as head has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    until_read(main)

@@ -18,6 +18,7 @@ import pandas as pd
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
+from pipeline.command import until_read
 from pipeline.evidence import late_claims, lead_claim, other_claims, weight_claims
 from pipeline.evidence.arms import Arms
 from pipeline.evidence.class_sets import is_far
@@ -218,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    until_read(main)

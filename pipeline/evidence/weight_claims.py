@@ -6,6 +6,8 @@ from pipeline.evidence.arms import MEASURES, Arm, Arms, common_seeds
 from pipeline.evidence.finding import Finding, by_both_measures, either, together, with_failures
 from pipeline.evidence.late_claims import LATE, PARTS
 from pipeline.evidence.rules import (
+    HOLDS,
+    UNDECIDED,
     UNFINISHED,
     Verdict,
     agreed,
@@ -70,13 +72,16 @@ def weaker_global_term(arms: Arms) -> list[Finding]:
     }
     findings = []
     for name, (claim, words) in says.items():
+        verdict = agreed(**{measure: found[name] for measure, found in of_measures.items()})
+        if name == "somewhere" and verdict.answer == HOLDS and not helped_by_both(of_measures):
+            verdict = Verdict(UNDECIDED, verdict.numbers)
         findings.append(
             Finding(
                 claim,
                 words,
                 "β = 1.25, 1.5 and 2 less 1",
                 BRANCH,
-                agreed(**{measure: found[name] for measure, found in of_measures.items()}),
+                verdict,
                 every,
                 "a,b,c",
                 "a gain later than 20 epochs after the branch; another epoch; small steps of β",
@@ -103,8 +108,17 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
     )
 
 
+def helped_by_both(of_measures: dict[str, dict[object, Verdict]]) -> list[float]:
+    """The β that help by both measures: two that do by one measure each do not agree."""
+    return [
+        value
+        for value in BRANCHES
+        if all(found[value].answer == HOLDS for found in of_measures.values())
+    ]
+
+
 def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object, Verdict]:
-    """The verdicts of `helps` by one measure; unfinished while a branch has no pair at all.
+    """The verdicts of `helps` by one measure; unfinished while a planned seed is missing.
 
     The trunk has no converged probe at the epoch where branches end, so that none has a say.
     """
@@ -116,7 +130,7 @@ def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object,
     collapses = {value for value, branch in there.items() if has_collapsed(branch, trunk)}
     answers = helps(tables, trunk.hits(measure), collapses, epochs=BRANCHES_END)
     numbers = answers["somewhere"].numbers.rename(index="β = {:g}".format)
-    if len(there) < len(branches):
+    if not all(arm.complete for arm in (trunk, *branches.values())):
         return dict.fromkeys(names, Verdict(UNFINISHED, numbers))
     return {
         name: with_failures(Verdict(found.answer, numbers), trunk, *branches.values())

@@ -57,7 +57,7 @@ def front(pages: Iterable[str]) -> str:
 def late_training() -> str:
     """How far the planned runs are, in words, with a link to their verdicts."""
     words = runs_in_words()
-    return f"60 epochs on all images by rules fixed beforehand: {words[0].lower()}{words[1:]}"
+    return f"on all images by rules fixed beforehand: {words[0].lower()}{words[1:]}"
 
 
 def claims_table(found: list[Claim]) -> str:

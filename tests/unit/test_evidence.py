@@ -194,7 +194,8 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path, change, words):
 
 def test_a_folder_without_a_plan_is_refused(tmp_path):
     nowhere = tmp_path / "nowhere"
-    with pytest.raises(ParameterError, match=re.escape(f"params = {str(nowhere)!r} is not allowed")):
+    sentence = re.escape(f"params = {str(nowhere)!r} is not allowed")
+    with pytest.raises(ParameterError, match=sentence):
         planned(Places(nowhere))
 
 

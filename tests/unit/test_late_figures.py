@@ -18,6 +18,7 @@ ROW = {
     "contrast": "κ = 20 less κ = 10",
     "verdict": "does not hold",
     "difference": "k-NN +1.0 [0.5, 1.5]",
+    "scale": "points, 90% intervals",
     "evidence": "late",
     "when": "epochs 52 to 60",
     "seeds": "3 of 3",
@@ -44,7 +45,8 @@ def folder(tmp_path):
 def test_a_verdict_is_shown_with_what_it_rests_on(folder):
     shown = late.verdicts("1", folder=folder).data
     expected = (
-        "| 1. Sharp is slow | κ = 20 less κ = 10 (epochs 52 to 60) | k-NN +1.0 [0.5, 1.5] | "
+        "| 1. Sharp is slow | κ = 20 less κ = 10 (epochs 52 to 60) | k-NN +1.0 [0.5, 1.5] "
+        "(points, 90% intervals) | "
         "**does not hold** | late: 3 of 3 seeds; 60 epochs (23,400 steps); small ResNet; CIFAR-10 |"
     )
     assert expected in shown.splitlines()

@@ -53,7 +53,7 @@ def test_at_equal_compute_eight_views_are_stopped_after_four_epochs(factorial):
     table = lead_claim.factorial(factorial, "compute")
     assert table["mean"]["knn"]["views"] == pytest.approx(40 - 50 + SEEDS, abs=1e-9)
     found = {finding.claim: finding for finding in lead_claim.lead(factorial)}
-    assert "up to 4" in found["10b"].row["when"]
+    assert "; of eight views 1 to 4" in found["10b"].row["when"]
 
 
 def test_an_effects_interval_has_the_variance_of_images(factorial):

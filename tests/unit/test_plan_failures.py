@@ -28,6 +28,14 @@ def test_claims_are_unfinished_without_all_seeds(empty, seeds):
         assert "+10" in found["4"].row["difference"]
 
 
+def test_a_collapse_decides_nothing_before_all_seeds_are_there(empty):
+    fill(empty, "kappa10", "beta1.25_from20", "beta1.5_from20")
+    fill(empty, "beta2_from20", seeds=(0,), linear=level(50, 55, 40, 40))
+    assert weight_claims.has_collapsed(empty("beta2_from20"), empty("kappa10"))
+    found = by_number(weight_claims.weaker_global_term(empty))
+    assert found["4"].verdict.answer == found["4b"].verdict.answer == UNFINISHED
+
+
 # --- Branches, and losses that became NaN ---------------------------------------------------------
 
 
@@ -71,6 +79,29 @@ def test_a_branch_that_stays_above_its_start_has_not_collapsed(empty):
     found = branches(empty, linear=low, rank=4.1)
     assert not weight_claims.has_collapsed(empty("beta2_from20"), empty("kappa10"))
     assert found["4"].verdict.answer == UNDECIDED
+
+
+def test_two_weights_that_help_by_one_measure_each_do_not_agree(empty):
+    high, same = level(50, 55, 70, 70), level(50, 55, 60, 60)
+    fill(empty, "kappa10")
+    fill(empty, "beta1.25_from20", linear=high, knn=same)
+    fill(empty, "beta1.5_from20", linear=same, knn=high)
+    fill(empty, "beta2_from20", linear=same, knn=same)
+    found = by_number(weight_claims.weaker_global_term(empty))
+    assert found["4b"].verdict.answer == UNDECIDED
+    fill(empty, "beta2_from20", linear=high, knn=high)
+    again = arms_of(empty.places.reports)  # arms read their runs once
+    assert by_number(weight_claims.weaker_global_term(again))["4b"].verdict.answer == HOLDS
+
+
+@pytest.mark.parametrize("epoch, answer", [(10, UNDECIDED), (30, UNFINISHED)])
+def test_a_branch_is_not_waited_for_if_its_trunk_was_lost_before_it(empty, epoch, answer):
+    """A trunk that was lost after it could still be branched from."""
+    [lost] = [run for run in empty("kappa10").every if run.config.seed == 2]
+    fill(empty, "kappa10", seeds=(0, 1))
+    keep(lost, level(*CURVES["kappa10"]), nan_in=epoch)
+    fill(empty, "beta1.25_from20", "beta1.5_from20", "beta2_from20", seeds=(0, 1))
+    assert by_number(weight_claims.weaker_global_term(empty))["4"].verdict.answer == answer
 
 
 def test_no_gain_at_all_refutes_both(empty):

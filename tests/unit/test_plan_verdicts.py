@@ -101,7 +101,23 @@ def test_numbers_are_given_with_the_probe(findings):
     row = findings["2"].row
     assert "linear head +0.1 [" in row["difference"]
     assert "probe" in row["difference"]
-    assert "not yet: it still gains, linear head +10.0 [" in row["difference"]
+    assert "; it still gains, linear head +10.0 [" in row["difference"]
+
+
+def test_the_brief_form_names_each_part_once_by_the_linear_head(findings):
+    brief = {claim: finding.brief for claim, finding in findings.items()}
+    assert brief["1"] == "linear head early +10.2; late −9.8; gain −10.0"
+    assert brief["2"].startswith("linear head +0.1 [")
+    equal, compute = brief["5"].removeprefix("linear head ").split("; ")
+    assert equal.startswith("equal epochs +10.0 [") and compute.startswith("equal compute −5.0 [")
+
+
+def test_a_smaller_kappa_that_is_behind_and_still_gains_has_not_caught_up_yet(empty):
+    fill(empty, "kappa10")
+    fill(empty, "kappa1", linear=level(40, 50, 50, 65), probe=65.0)
+    found = by_number(late_claims.kappa(empty))["2"]
+    assert found.verdict.answer == FAILS
+    assert "not yet: it still gains, linear head +5.0 [" in found.row["difference"]
 
 
 def test_rows_say_what_they_rest_on(findings):
@@ -109,6 +125,7 @@ def test_rows_say_what_they_rest_on(findings):
     assert rows.evidence.to_dict() == {
         **dict.fromkeys(rows.index, "late"),
         **dict.fromkeys(("1b", "2b"), "early"),
+        "5": "early and late",  # at equal compute
     }
     assert rows.loc["1", ["epochs", "steps"]].tolist() == [60, 60 * 390]
     assert rows.loc["1b", ["epochs", "steps"]].tolist() == [5, 5 * 390]
