@@ -123,10 +123,13 @@ def shared_range(ours: Arm, theirs: Arm, measure: str) -> Shared | None:
         theirs: runs of line e.
         measure: `linear` or `knn`.
     """
+    common = sorted(set(ours.evaluated) & set(theirs.evaluated))
+    if not common:
+        return None
     tables = [far_and_near(arm, measure)[0] for arm in (ours, theirs)]
     bounds = []
     epochs: list[list[int]] = [[], []]
-    for seed in sorted(set(ours.evaluated) & set(theirs.evaluated)):
+    for seed in common:
         paths = [table[seed].dropna().cummax() for table in tables]
         lowest = max(path.iloc[0] for path in paths)
         highest = min(path.iloc[-1] for path in paths)
