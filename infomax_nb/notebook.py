@@ -3,11 +3,16 @@
 import sys
 
 
-def is_interactive() -> bool:
-    """Whether a person is at the other end of the kernel, not papermill, nbconvert or nbval."""
+def kernel():
+    """The Jupyter kernel in which this runs; None outside of one."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+    return getattr(shell, "kernel", None)
+
+
+def is_interactive() -> bool:
+    """Whether a person is at the other end of the kernel, not papermill, nbconvert or nbval."""
+    return bool(getattr(kernel(), "_allow_stdin", False))
 
 
 def shows_bars() -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 
 from infomax_nb import models
 from infomax_nb.config import UNSAID, TrainConfig
-from pipeline.plan import SETS
+from infomax_nb.train.budget import steps
+from pipeline.plan import SETS, training_images
 
 TEMPLATE = Path(__file__).with_name("card.md")
 DATASETS = {"cifar10": "CIFAR-10", "tiny_imagenet": "Tiny-ImageNet"}
@@ -46,7 +47,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         **{key: record[key] for key in ("trained_on", "knn_top1", "images")},
         "name": name,
         "summary": summary(config, record["images"]),
-        "steps": config.epochs * (record["images"] // config.batch_size),
+        "steps": steps(config, record["images"]),
         "minutes": round(record["train_seconds"] / 60),
         "device": record["gpu"] or f"a CPU ({record['cpu']}, threads: {record['threads']})",
         "objective": objective(config),
@@ -70,8 +71,15 @@ def summary(config: TrainConfig, images: int) -> str:
     method = METHODS.get(config.method, config.method)
     dataset = DATASETS.get(config.dataset, config.dataset)
     labels = "with" if config.method == "supervised" else "without"
-    part = "all" if images == SETS[config.dataset][0] else "a subset"
+    part = "all" if takes_all(config, images) else "a subset"
     return f"A {network}, trained {labels} labels on {part} of {dataset} by {method}."
+
+
+def takes_all(config: TrainConfig, images: int) -> bool:
+    """Whether a run on so many images is one on all of its data set."""
+    if config.n_train is None:
+        return True
+    return config.dataset in SETS and images == training_images(config.replace(n_train=None))
 
 
 def objective(config: TrainConfig) -> str:

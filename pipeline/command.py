@@ -1,12 +1,16 @@
-"""What the commands have in common that make one result under `reports/` by its name."""
+"""What commands have in common: how they are called, what they refuse, how they end."""
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 
 
 def parser(module: str, description: str | None, names: Iterable[str]) -> argparse.ArgumentParser:
@@ -14,6 +18,51 @@ def parser(module: str, description: str | None, names: Iterable[str]) -> argpar
     parser = argparse.ArgumentParser(prog=f"python -m pipeline.{module}", description=description)
     parser.add_argument("name", choices=names, metavar="NAME", help=" or ".join(names))
     return parser
+
+
+def takes_nothing(module: str, description: str | None) -> None:
+    """Read the command line of `python -m pipeline.<module>`, which has no options but `--help`."""
+    prog = f"python -m pipeline.{module}"
+    argparse.ArgumentParser(prog=prog, description=description).parse_args()
+
+
+def values_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The values of `-p NAME VALUE`, by name, as YAML reads them; text that is no YAML stays text.
+
+    >>> values_of([("epochs", "3"), ("runs_dir", "[runs")])
+    {'epochs': 3, 'runs_dir': '[runs'}
+    """
+    values: dict[str, Any] = {}
+    for name, text in pairs:
+        try:
+            values[name] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):  # 2024-13-45 has the form of a date
+            values[name] = text
+    return values
+
+
+def made_folder(name: str, path: Path) -> Path:
+    """The folder at the path, made if it is not there.
+
+    Args:
+        name: the parameter that names it; the sentence begins with it.
+        path: its path.
+
+    Raises:
+        ParameterError: there can be no such folder.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        allowed = f"a folder that is there or can be made ({error.strerror})"
+        raise not_allowed(name, str(path), allowed) from None
+    return path
+
+
+def last_line(log: Path) -> str:
+    """What a process said last."""
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    return text.splitlines()[-1].strip() if text else "it said nothing"
 
 
 def until_read(main: Callable[[], None]) -> None:

@@ -24,6 +24,7 @@ from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import features
 from infomax_nb.files import atomic_write, file_digest
 from infomax_nb.networks import FILES, NETWORKS, pretrained
+from infomax_nb.train.budget import steps
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
@@ -71,7 +72,7 @@ def name_of(config: TrainConfig, images: int) -> str:
         images: number of training images.
     """
     parts: list[str] = [config.dataset, config.method, config.backbone]
-    if config.epochs * (images // config.batch_size) >= LATE_STEPS:
+    if steps(config, images) >= LATE_STEPS:
         parts.append("late")
     if config.seed:
         parts.append(f"seed{config.seed}")

@@ -24,9 +24,11 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.data import glyphs
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.methods import build
+from infomax_nb.train.budget import steps
 from infomax_nb.train.run import Run
 from infomax_nb.views.recipes import LIKE_OURS
 from pipeline.bill import KINDS, called, legend, paper_parts, shown, sums
@@ -55,15 +57,32 @@ BYTES_OF_ADAMW = 2  # times a trained weight's bytes: it keeps two numbers for e
 # --- One run ----------------------------------------------------------------------------------
 
 
+def images_and_classes(config: TrainConfig) -> tuple[int, int, int]:
+    """All training images, test images and classes of a run's data set.
+
+    Raises:
+        ParameterError: it is a folder, whose images nobody has counted yet.
+    """
+    if config.dataset not in SETS:
+        allowed = "a data set whose number of images is known before it is read"
+        raise not_allowed("dataset", config.dataset, allowed)
+    train, test, classes = SETS[config.dataset]
+    if not config.dataset.startswith("glyphs"):
+        return train, test, classes
+    drawn = config.n_classes
+    return glyphs.PER_CLASS["train"] * drawn, glyphs.PER_CLASS["test"] * drawn, drawn
+
+
 def training_images(config: TrainConfig) -> int:
     """Images in an epoch. Supervised training uses only the labelled ones."""
     labelled_only = config.dataset == "stl10" and config.method == "supervised"
-    return config.n_train or (STL10_LABELLED if labelled_only else SETS[config.dataset][0])
+    every = STL10_LABELLED if labelled_only else images_and_classes(config)[0]
+    return config.n_train or every
 
 
 def evaluated_images(config: TrainConfig) -> tuple[int, int]:
     """Images in an evaluation: the labelled training images, and those of the test split."""
-    train, test, _ = SETS[config.dataset]
+    train, test, _ = images_and_classes(config)
     labelled = STL10_LABELLED if config.dataset == "stl10" else config.n_train or train
     return labelled, test
 
@@ -72,7 +91,7 @@ def number_of_steps(config: TrainConfig) -> int:
     """Number of training steps; 0 for `imagenet100`, which evaluates a network of `imagenet`."""
     if config.dataset == "imagenet100":
         return 0
-    return config.epochs * (training_images(config) // config.batch_size)
+    return steps(config, training_images(config))
 
 
 def number_of_evaluations(config: TrainConfig) -> int:
@@ -169,7 +188,7 @@ def bill(config: TrainConfig, rates: dict[str, pd.DataFrame]) -> dict:
         "images": training_images(config) if steps else 0,
         "epochs": config.epochs if steps else 0,
         "steps": steps,
-        **footprint(step_shape(config), SETS[config.dataset][2]),
+        **footprint(step_shape(config), images_and_classes(config)[2]),
         **seconds,
         "cuda_source": source,
         "recorded": sum(parts),

@@ -6,16 +6,19 @@ beside the table.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.report import CLAIM
 from infomax_nb.train.run import Run, siblings
+from pipeline.command import values_of
+from pipeline.sweep import table1_rows
 
 
 def measured(config: TrainConfig) -> pd.DataFrame:
@@ -101,19 +104,25 @@ def write_rows(table: pd.DataFrame, out: Path, **changes: Any) -> None:
     """Write and print rows of the table, and the records of their runs beside them."""
     used = json.dumps(records([_configuration(stem, changes) for stem in table.params]), indent=1)
     atomic_write(out, lambda p: table.to_csv(p, index=False, float_format="%.5g"))
-    atomic_write(out.with_suffix(".json"), lambda p: p.write_text(used))
+    atomic_write(out.with_suffix(".json"), lambda p: p.write_text(used, encoding="utf-8"))
     print(table.to_string(index=False))
 
 
 def main() -> None:
     """Write and print the table of one data set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", help="as the table names it")
+    datasets = table1_rows().values()
+    parser = argparse.ArgumentParser(prog="python -m pipeline.table1", description=__doc__)
+    parser.add_argument("dataset", choices=datasets, help="as the table names it")
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
-    changes = {name: yaml.safe_load(value) for name, value in given.p}
-    write_rows(rows_of(given.dataset, **changes), given.out, **changes)
+    changes = values_of(given.p)
+    try:
+        if not given.out.parent.is_dir():
+            raise not_allowed("OUT.csv", str(given.out), "a file in a folder that is there")
+        write_rows(rows_of(given.dataset, **changes), given.out, **changes)
+    except (ParameterError, RunError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def decode_image(
-    path: str | Path, least: tuple[int, int] | None = None, parameter: str = "data_root"
+    path: str | Path,
+    least: tuple[int, int] | None = None,
+    parameter: str = "data_root",
+    cure: str = " `damaged: skip` leaves it out.",
 ) -> Image.Image:
     """The image in a file, RGB, as a viewer shows it.
 
@@ -39,13 +42,14 @@ def decode_image(
         least: width and height in pixels. A larger JPEG may be decoded at 1/2, 1/4 or 1/8 of its
             size, which is fast, but not below `least`.
         parameter: the parameter that led to the file; errors begin with it.
+        cure: errors' last sentence, with a leading space.
 
     Raises:
         ParameterError: the file is damaged, or has floats, signed or 32-bit values, or is a
             TIFF of 16-bit colours in planes. The error names it.
     """
     _silence_metadata()
-    with file_errors(path, parameter, cure=" `damaged: skip` leaves it out."):
+    with file_errors(path, parameter, cure=cure):
         with Image.open(path) as whole:
             whole.verify()  # decoding ignores a PNG's check sums
         with Image.open(path) as image:

@@ -17,8 +17,9 @@ from infomax_nb.data.image_set import ImageFiles, ImageSet
 from infomax_nb.data.readers import READERS
 from infomax_nb.data.readers.listing import Listing
 from infomax_nb.data.sampling import stratified
-from infomax_nb.errors import ParameterError, memory_errors
+from infomax_nb.errors import ParameterError, memory_errors, not_allowed
 from infomax_nb.files import data_place
+from infomax_nb.symbols import MAX_CLASSES
 
 MEMORY = 2 * 2**30  # bytes that images may take if all are decoded at once
 
@@ -58,12 +59,20 @@ def load(
 
     Raises:
         ParameterError: data are missing (the error says where they were looked for and how to get
-            them) or damaged (it names the file), or `name`, `split` or `n` is not allowed.
+            them) or damaged (it names the file), or an argument is not allowed.
         RunError: memory ran out.
     """
     splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
     if split not in splits:
         raise ParameterError(f"split = {split!r} is not allowed: {name} has {', '.join(splits)}.")
+    if n is not None and n < 1:
+        raise not_allowed("n_train", n, "at least 1, or None for all images")
+    if image_size is not None and image_size < 1:
+        raise not_allowed("image_size", image_size, "at least 1, or None")
+    if damaged not in ("refuse", "skip"):
+        raise not_allowed("damaged", damaged, "refuse or skip")
+    if not 2 <= n_classes <= MAX_CLASSES:
+        raise not_allowed("n_classes", n_classes, f"from 2 to {MAX_CLASSES}")
     size = common_size(name, image_size)
     data = _read(name, root, split, n_classes, size)
     if damaged == "skip" and isinstance(data, Listing):

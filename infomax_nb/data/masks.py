@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from infomax_nb.data.decoding import decode_image
@@ -65,8 +66,8 @@ def read_masked(folder: str | Path, split: str | None = None, size=128) -> Maske
         size: pixels of a side.
 
     Raises:
-        ParameterError: a file is missing or damaged, a mask has another size than its photograph,
-            or no photograph is in the split.
+        ParameterError: a file is missing or damaged, a mask has another size than its photograph
+            or shows no object, EXIF turns a photograph, or no photograph is in the split.
     """
     root = data_place(folder)
     with file_errors(root / "images.csv"):
@@ -84,7 +85,12 @@ def read_masked(folder: str | Path, split: str | None = None, size=128) -> Maske
 
 def _pair(root: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
     """A photograph's pixels, uint8 (3, S, S), and its mask's values, uint8 (S, S)."""
-    image = decode_image(root / "images" / f"{name}.jpg")
+    photograph = root / "images" / f"{name}.jpg"
+    image = decode_image(photograph, cure="")
+    with file_errors(photograph), Image.open(photograph) as stored:
+        turned = stored.getexif().get(Base.Orientation, 1)
+        if turned != 1:
+            raise ValueError(f"EXIF turns it (orientation {turned}), but not its mask")
     path = root / "masks" / f"{name}.png"
     with file_errors(path):
         mask = Image.open(path).convert("L")
@@ -93,8 +99,10 @@ def _pair(root: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
         unknown = set(np.unique(np.asarray(mask))) - {BACKGROUND, UNSURE, OBJECT}
         if unknown:
             raise ValueError(f"a mask's pixels are 0, 128 or 255, not {min(unknown)}")
-    pixels = _square(image, size, Image.Resampling.BICUBIC)
-    return pixels.permute(2, 0, 1), _square(mask, size, Image.Resampling.NEAREST)
+        values = _square(mask, size, Image.Resampling.NEAREST)
+        if not (values == OBJECT).any():
+            raise ValueError("its central square shows no object: no pixel is 255")
+    return _square(image, size, Image.Resampling.BICUBIC).permute(2, 0, 1), values
 
 
 def _square(image: Image.Image, size: int, resampling: Image.Resampling) -> Tensor:

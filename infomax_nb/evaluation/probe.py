@@ -65,7 +65,10 @@ def untrained_method(config: TrainConfig, n_classes: int) -> Method:
 
 
 def initial(config: TrainConfig, n_classes: int) -> Method:
-    """The method with the weights that a run of this configuration starts from."""
+    """The method with the weights that a run of this configuration starts from.
+
+    They depend on the seed alone, whatever random numbers were drawn before.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
         return build(config, n_classes)

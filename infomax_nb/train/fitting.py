@@ -112,6 +112,10 @@ def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, Ima
     if labelled and not train.classes:
         problem = "labels are needed, it has none"
         raise ParameterError(f"data_root = {config.data_root!r} is not allowed here: {problem}.")
+    side = train.images.shape[-1]
+    if side != config.size:
+        problem = f"the images of {config.dataset} have {side} pixels a side; give {side}, or less"
+        raise ParameterError(f"image_size = {config.image_size} is not allowed here: {problem}.")
     return train, load(*place, "test", **shape)
 
 

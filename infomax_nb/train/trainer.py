@@ -17,16 +17,14 @@ import torch
 from pytorch_lightning.plugins import environments
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from infomax_nb.config import TrainConfig
 from infomax_nb.data.decoded import FOLDER, decoded_once, place
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
+from infomax_nb.evaluation.probe import initial
 from infomax_nb.files import data_folder
-from infomax_nb.methods import Method, build
-from infomax_nb.notebook import shows_bars
-from infomax_nb.seeds import Use, stream
+from infomax_nb.notebook import kernel, shows_bars
 from infomax_nb.train.branches import find_start, new_header
 from infomax_nb.train.checkpoints import CHECKPOINTS
 from infomax_nb.train.job import Job
@@ -56,7 +54,7 @@ def pretrain(job: Job) -> dict:
     cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
     with memory_errors("images and network were loaded", cure):
         train, test = _on_device(job, device)
-        method = _untrained(config, len(train.classes)).to(device)
+        method = initial(config, len(train.classes)).to(device)
 
     labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     width: int = method.backbone.num_features  # type: ignore[assignment]  # timm's networks have it
@@ -67,7 +65,7 @@ def pretrain(job: Job) -> dict:
     module = PretrainModule(config, method, train, new_header(job, start))
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings(action="ignore"), _preempted_as_terminated():
+    with warnings.catch_warnings(action="ignore"), _stopped_as_terminated():
         trainer = _lightning_trainer(job, recorder)
         try:
             # Exact wherever there is no autocast. Backward passes run here, too.
@@ -103,13 +101,6 @@ def _on_device(job: Job, device: torch.device) -> list[ImageSet]:
     data = (data_folder(job.config.data_root), job.fingerprint["digest"])
     room = torch.cuda.mem_get_info()[0] / 2
     return place(sets, device, room, lambda files: decoded_once(files, folder, *data))
-
-
-def _untrained(config: TrainConfig, n_classes: int) -> Method:
-    """The method with its seed's initial weights, whatever random numbers were drawn before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
-        return build(config, n_classes)
 
 
 def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
@@ -165,18 +156,30 @@ LAUNCHERS: dict[str, Callable] = {
 
 
 @contextmanager
-def _preempted_as_terminated():
-    """Make SIGUSR1, which SLURM may send some time before it ends a job, act like SIGTERM.
+def _stopped_as_terminated():
+    """Make other requests to stop act like SIGTERM: the run saves between two steps.
+
+    They are SIGUSR1, which SLURM may send some time before it ends a job, and Ctrl-C on a command
+    line, if it is the first one. In a notebook Ctrl-C stays an interruption of the cell.
 
     Only a process's main thread can do this; in any other thread nothing is changed, nor on
-    Windows, which has no such signal.
+    Windows, which has no SIGUSR1.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or not hasattr(signal, "SIGUSR1"):
         yield
         return
-    before = signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
+    signals = [signal.SIGUSR1] if kernel() else [signal.SIGUSR1, signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def terminate(number: int, _) -> None:
+        signal.signal(number, before[number])
+        signal.raise_signal(signal.SIGTERM)
+
+    for number in signals:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        for number in signals:
+            signal.signal(number, before[number])

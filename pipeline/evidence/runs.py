@@ -15,6 +15,7 @@ from typing import Any
 
 from infomax_nb.config import TrainConfig, read_yaml, text_where_text_is_meant
 from infomax_nb.errors import ParameterError, not_allowed
+from infomax_nb.files import atomic_write
 from pipeline.evidence.places import Places
 
 LISTS = {"seeds", "runs", "blocks", "of"}
@@ -84,21 +85,29 @@ class Planned:
         return self.config.run_dir / f"epoch_{epoch}.ckpt"
 
     def note(self, kind: str, reason: str = "", **more: Any) -> None:
-        """Write down what the queue did with it."""
+        """Write down what the queue did with it.
+
+        Raises:
+            RunError: the disk is full.
+        """
         text = json.dumps({"kind": kind, "said": reason, **more})
-        self.log.with_suffix(".json").write_text(text, encoding="utf-8")
+        path = self.log.with_suffix(".json")
+        atomic_write(path, lambda part: part.write_text(text, encoding="utf-8"))
 
     def last_note(self) -> dict:
-        """The queue's last note; empty if there is none."""
-        path = self.log.with_suffix(".json")
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        """The queue's last note; empty if there is none, or none that can be read."""
+        try:
+            note = json.loads(self.log.with_suffix(".json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}
 
 
 def planned(places: Places) -> list[Planned]:
     """All runs in the plan's order.
 
     Raises:
-        ParameterError: there are no files, one is not a parameter file, or a run is not allowed.
+        ParameterError: there are no files, one is not a line of the plan, or a run is not allowed.
     """
     files = {path.stem: read_yaml(path) for path in sorted(places.params.glob("*.yaml"))}
     if not files:
@@ -106,6 +115,10 @@ def planned(places: Places) -> list[Planned]:
         raise not_allowed("params", str(places.params), allowed)
     common = files.pop("common", {})
     lines = {stem.partition("_")[0]: {**common, **values} for stem, values in files.items()}
+    for stem in files:
+        if not _is_a_line(lines[stem.partition("_")[0]], lines):
+            allowed = "a line of the plan: `runs`, each with a name, or `of` other lines"
+            raise not_allowed("params", str(places.params / f"{stem}.yaml"), allowed)
     runs: list[Planned] = []
     for stem in files:
         line, _, folder = stem.partition("_")
@@ -119,18 +132,30 @@ def chosen(runs: list[Planned], lines: str | None) -> list[Planned]:
 
     Args:
         runs: all runs.
-        lines: the lines, such as `a,b`; None for all that are letters.
+        lines: the lines, such as `a,b`; None or nothing for all that are letters.
 
     Raises:
-        ParameterError: there is no such line.
+        ParameterError: there is no such line, or none is named.
     """
     known = sorted({run.line for run in runs})
     if not lines:
         return [run for run in runs if run.line.isalpha()]
     asked = [line.strip() for line in lines.split(",") if line.strip()]
-    if not set(asked) <= set(known):
+    if not asked or not set(asked) <= set(known):
         raise ParameterError(f"ONLY = {lines} is not allowed: the lines are {', '.join(known)}.")
     return [run for run in runs if run.line in asked]
+
+
+def _is_a_line(values: dict, lines: dict[str, dict]) -> bool:
+    """Whether each block of a file has runs with names, or is of other lines with runs."""
+    for block in values.get("blocks") or [values]:
+        listed = {**values, **block}
+        sources = [lines.get(line, {}) for line in listed["of"]] if "of" in listed else [listed]
+        for source in sources:
+            runs = source.get("runs")
+            if not runs or not all("name" in run for run in runs):
+                return False
+    return True
 
 
 def _line_values(values: dict, lines: dict[str, dict]) -> list[dict]:

@@ -38,11 +38,10 @@ def setting_of(given: argparse.Namespace) -> Setting:
         raise not_allowed("--tolerance", given.tolerance, "a number >= 0")
     trial = given.device == "cpu"
     build = project_root() / "build" / "gpu"
-    reports = build / "trial" / "reports" if trial else project_root() / "reports"
-    reports = (given.reports or reports).resolve()
-    if trial and reports == project_root() / "reports":
-        raise ParameterError(f"--reports = {reports} is not allowed for a trial: name another.")
-    scratch = reports.parent if trial else build
+    scratch = build / "trial" if trial else build
+    reports = scratch / "reports" if trial else project_root() / "reports"
+    if given.reports:
+        reports = given.reports.resolve()
     runs_dir = str(scratch / "runs") if trial else given.runs_dir
     return Setting(
         minutes=given.minutes,
@@ -54,6 +53,19 @@ def setting_of(given: argparse.Namespace) -> Setting:
         tolerance=given.tolerance,
         despite=given.despite_checks,
     )
+
+
+def begin_anew(setting: Setting) -> None:
+    """Remove what the last trial has left, in the folder that belongs to trials alone.
+
+    Raises:
+        ParameterError: results are to go to a folder in which there is something.
+    """
+    elsewhere = not setting.reports.is_relative_to(setting.scratch)
+    if elsewhere and (setting.reports.is_file() or list(setting.reports.glob("*"))):
+        allowed = "empty or not there yet, as this is a trial; or give --go-on"
+        raise not_allowed("--reports", str(setting.reports), allowed)
+    shutil.rmtree(setting.scratch, ignore_errors=True)
 
 
 def main() -> None:
@@ -72,8 +84,7 @@ def main() -> None:
     try:
         setting = setting_of(given)
         if setting.trial and not given.go_on:
-            shutil.rmtree(setting.reports, ignore_errors=True)
-            shutil.rmtree(setting.runs_dir, ignore_errors=True)
+            begin_anew(setting)
         deadline = Deadline(60 * setting.minutes - setting.reserve)
         for sign in SIGNALS:
             signal.signal(sign, deadline.stop)

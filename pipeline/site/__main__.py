@@ -8,6 +8,7 @@ is complete.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from functools import partial
@@ -15,8 +16,10 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
+from infomax_nb.errors import not_allowed
 from infomax_nb.figures import table1
 from infomax_nb.files import atomic_write
+from pipeline.command import finish
 from pipeline.site import front, notebooks, photographs, reference, results
 from pipeline.site.figures import FIGURES
 from pipeline.site.moving import FOLDER
@@ -24,6 +27,7 @@ from pipeline.site.stage import ROOT, Stage
 
 PICTURES = (".png", ".jpg", ".svg")
 SITE = ROOT / "reports" / "html"
+INVENTORY = "objects.inv"  # a file that Sphinx writes into each site
 
 
 def gather(source: Path, executed: Path = notebooks.EXECUTED) -> None:
@@ -90,8 +94,13 @@ def build(site: Path = SITE, executed: Path = notebooks.EXECUTED) -> Path:
     Args:
         site: its folder, replaced once the new site is complete.
         executed: as in `gather`.
+
+    Raises:
+        ParameterError: there is a folder that is no site.
     """
-    work = ROOT / "build" / "site" if site == SITE else site.with_name(f"{site.name}.build")
+    check_replaceable(site)
+    # sites of other folders may be built at the same time
+    work = ROOT / "build" / ("site" if site == SITE else f"site-{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
     gather(work / "source", executed)
     settings = ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs")]
@@ -101,16 +110,28 @@ def build(site: Path = SITE, executed: Path = notebooks.EXECUTED) -> Path:
     if (work / "source" / FOLDER).is_dir():  # Sphinx does not know them: a script shows them
         shutil.copytree(work / "source" / FOLDER, work / "html" / FOLDER)
     shutil.rmtree(site, ignore_errors=True)
+    site.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(work / "html", site)
+    if site != SITE:
+        shutil.rmtree(work)
     return site / "index.html"
+
+
+def check_replaceable(site: Path) -> None:
+    """Raise ParameterError if there is something at `site` that Sphinx did not build."""
+    empty = not site.exists() or (site.is_dir() and not any(site.iterdir()))
+    if not empty and not (site / INVENTORY).is_file():
+        raise not_allowed("folder", str(site), "a site built before, empty, or not there yet")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pipeline.site", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=SITE)
+    where = "the site's folder, by default reports/html; a site that is there is replaced"
+    parser.add_argument("folder", nargs="?", type=Path, default=SITE, help=where)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--stored", action="store_true", help="show notebooks as they are stored")
     executed = "the folder of executed notebooks, by default reports/notebooks"
     shown.add_argument("--executed", type=Path, default=notebooks.EXECUTED, help=executed)
     given = parser.parse_args()
-    print(build(given.folder.resolve(), notebooks.STORED if given.stored else given.executed))
+    of = notebooks.STORED if given.stored else given.executed
+    finish(lambda: str(build(given.folder.resolve(), of)))

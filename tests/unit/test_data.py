@@ -542,6 +542,15 @@ def test_glyphs_have_classes_and_superclasses():
     assert int(whole.coarse.max()) + 1 == len(whole.coarse_names)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("n", 0), ("n", -1), ("image_size", 0), ("damaged", "maybe"), ("n_classes", 1)],
+)
+def test_an_argument_that_is_not_allowed_is_refused(argument, value):
+    with pytest.raises(ParameterError, match=f"{argument}.* = {value!r} is not allowed: it must"):
+        load("glyphs", **{argument: value})
+
+
 def test_masks_and_labels_of_glyphs_stay_with_their_images():
     whole = load("glyphs", split="test", n_classes=12)
     part = load("glyphs", split="test", n=30, seed=1, n_classes=12)

@@ -3,6 +3,7 @@
 What runs is the command itself, in a copy of the checkout.
 """
 
+import argparse
 import hashlib
 import json
 import signal
@@ -18,9 +19,11 @@ import pytest
 from checkout import ROOT, environment, tracked
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.errors import ParameterError
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
+from pipeline.gpu import __main__ as session_command
 from pipeline.gpu import speeds
 from pipeline.gpu.checks import FAILED, PASSED, Setting, loss_difference, view_difference
 from pipeline.gpu.jobs import Deadline, Job, run_jobs
@@ -171,7 +174,10 @@ def test_a_check_that_fails_ends_it(whole, copy):
             ["--minutes", "0"],
             "MINUTES = 0.0 is not allowed: it must be a number of minutes above 0.",
         ),
-        (["--device", "cpu", "--reports", "reports"], "is not allowed for a trial: name another."),
+        (
+            ["--device", "cpu", "--reports", "reports"],
+            "is not allowed: it must be empty or not there",
+        ),
         (["--device", "cuda"], "device = 'cuda' is not allowed here"),
     ],
 )
@@ -182,6 +188,30 @@ def test_what_is_not_allowed_is_one_sentence(copy, words, sentence):
     assert done.returncode == 1
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_trial_removes_nothing_but_what_trials_have_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(session_command, "project_root", lambda: tmp_path)
+    beside = [tmp_path / "out" / "notes.txt", tmp_path / "runs" / "record.json"]
+    left = tmp_path / "build/gpu/trial/runs/left.txt"
+    for file in (*beside, left):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    setting = session_command.setting_of(given(reports=tmp_path / "new" / "out"))
+    session_command.begin_anew(setting)
+    assert setting.places.params.is_relative_to(tmp_path / "build/gpu/trial")
+    with pytest.raises(ParameterError, match="must be empty or not there yet"):
+        session_command.begin_anew(session_command.setting_of(given(reports=tmp_path / "out")))
+    session_command.begin_anew(session_command.setting_of(given()))
+    assert all(file.exists() for file in beside)
+    assert not left.exists()
+
+
+def given(reports: Path | None = None) -> argparse.Namespace:
+    """The command line of a trial."""
+    numbers = {"minutes": 1.0, "tolerance": 1.0, "despite_checks": False}
+    places = {"data_root": "data", "runs_dir": "runs", "reports": reports}
+    return argparse.Namespace(device="cpu", **numbers, **places)
 
 
 def test_a_copy_without_history_takes_the_commit_that_it_is_told(copy):

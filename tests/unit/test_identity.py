@@ -195,8 +195,9 @@ def test_a_damaged_cache_is_made_anew(own_run, tmp_path):
         assert fingerprint(config)["digest"] == run.data_digest
 
 
-def test_an_interrupted_run_does_not_go_on_with_other_images(own_run):
-    """What is left after a kill: the configuration and a checkpoint."""
+@pytest.mark.parametrize("request_to_stop", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_does_not_go_on_with_other_images(own_run, request_to_stop):
+    """What is left: the configuration and a checkpoint, of a step within an epoch."""
     folder, config, _ = own_run
     longer = config.replace(epochs=40)
     file = folder.parent / "longer.yaml"
@@ -204,7 +205,7 @@ def test_an_interrupted_run_does_not_go_on_with_other_images(own_run):
     process = subprocess.Popen(train_command(file), env=environment())
     checkpoint = longer.run_dir / "checkpoint.ckpt"
     wait_for(checkpoint, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(request_to_stop)
     assert process.wait(60) == 143
     add(folder)
     with pytest.raises(ParameterError, match="had 24 files, now there are 25"):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from PIL.ExifTags import Base
 from scipy import stats
 from sklearn.metrics import jaccard_score
 
@@ -192,6 +193,14 @@ def write(folder: Path, number: int = 6, width: int = 150, first: int = 0) -> Pa
     return folder
 
 
+def turn(photograph: Path) -> None:
+    """Say in its metadata that it stands on its head."""
+    with Image.open(photograph) as image:
+        exif = image.getexif()
+        exif[Base.Orientation] = 3
+        image.save(photograph, exif=exif)
+
+
 def test_photographs_are_read_with_their_masks(tmp_path):
     photographs = read_masked(write(tmp_path), "val")
     assert photographs.names == ["001", "003", "005"]
@@ -214,6 +223,9 @@ def test_photographs_are_read_with_their_masks(tmp_path):
         (lambda folder: (folder / "images.csv").write_text("id,split\n"), "no photograph"),
         (lambda f: Image.new("L", (9, 9)).save(f / "masks" / "001.png"), "the mask has"),
         (lambda f: Image.new("L", (150, 100), 7).save(f / "masks" / "001.png"), "0, 128 or 255"),
+        (lambda f: Image.new("L", (150, 100)).save(f / "masks" / "001.png"), "shows no object"),
+        (lambda f: turn(f / "images" / "001.jpg"), r"001.jpg .* EXIF turns it \(orientation 3\)"),
+        (lambda f: (f / "images" / "001.jpg").write_bytes(b"\xff\xd8"), r"images/001.jpg'\.$"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, spoil, said):

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.errors import ParameterError
 from infomax_nb.files import project_root
+from infomax_nb.train.fitting import datasets
 from pipeline import plan
 from pipeline.bill import called, makespan
 from pipeline.cost import flops_per_image, step_shape
@@ -79,6 +81,20 @@ def test_the_methods_own_views_may_be_named(cifar10, measured):
 @pytest.mark.parametrize("method, images", [("supervised", 5_000), ("infomax", 105_000)])
 def test_supervised_training_has_the_labelled_images_of_stl10(method, images):
     assert plan.bill(TrainConfig(dataset="stl10", method=method), {})["images"] == images
+
+
+def test_glyphs_are_as_many_as_are_drawn():
+    config = TrainConfig(dataset="glyphs", n_classes=10, batch_size=64, epochs=3)
+    train, test = datasets(config)
+    assert plan.training_images(config) == len(train)
+    assert plan.evaluated_images(config) == (len(train), len(test))
+    assert plan.number_of_steps(config) == 3 * (len(train) // 64)
+
+
+def test_a_folder_has_no_bill_before_its_images_are_counted():
+    sentence = "^dataset = 'folder' is not allowed: it must be a data set whose number of images"
+    with pytest.raises(ParameterError, match=sentence):
+        plan.bill(TrainConfig(dataset="folder"), {})
 
 
 def test_imagenet100_is_evaluated_only():

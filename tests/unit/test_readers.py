@@ -16,11 +16,13 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from torch import nn
 from torchvision.datasets import CIFAR100, STL10
 
+from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageFiles, ImageSet
 from infomax_nb.data.loading import load
 from infomax_nb.data.sampling import batches
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.representation import features, inputs
+from infomax_nb.train.fitting import datasets
 
 PHOTOGRAPHS = [Image.fromarray(image) for image in load_sample_images().images]
 
@@ -458,6 +460,17 @@ def test_tiny_imagenet(root, place, size, split, start, wanted):
         assert torch.equal(got.images[k], pillow(path, wanted))
         assert got.classes[got.labels[k]] == wnid
         assert got.boxes[k].tolist() == [side / 64 * x for x in box]
+
+
+def test_images_of_another_size_than_networks_are_made_for_are_refused(root):
+    """The published images have 64 pixels, a copy may have 32."""
+    write_tiny(root / "tiny-imagenet-200", 64)
+    config = TrainConfig(dataset="tiny_imagenet", data_root=str(root), batch_size=4)
+    with pytest.raises(ParameterError, match=r"^image_size = None .* have 64 pixels a side; give"):
+        datasets(config)
+    for side in (32, 64):
+        train, test = datasets(config.replace(image_size=side))
+        assert train.images.shape[-1] == test.images.shape[-1] == side
 
 
 def test_boxes_stay_with_their_images(root):

@@ -9,15 +9,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from infomax_nb.errors import ParameterError
 from infomax_nb.figures import table1
 from infomax_nb.methods import METHODS
 from infomax_nb.names import setting
 from pipeline.site import front, notebooks, results, words
+from pipeline.site.__main__ import INVENTORY, check_replaceable
 from pipeline.site.figures import CENTRAL, FIGURES
 from pipeline.site.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 RAW = re.compile(r"\b(linear_top[15]|knn_top[15]|barlow_twins|resnet_small|vit_mini|cifar10)\b")
+
+
+def test_only_a_site_is_replaced(tmp_path):
+    """Sphinx writes an inventory into each; nothing else may be lost."""
+    for allowed in (tmp_path / "new", tmp_path):
+        check_replaceable(allowed)
+    (tmp_path / "precious.txt").touch()
+    for refused in (tmp_path, tmp_path / "precious.txt"):
+        with pytest.raises(ParameterError, match="it must be a site built before, empty"):
+            check_replaceable(refused)
+    (tmp_path / INVENTORY).touch()
+    check_replaceable(tmp_path)
 
 
 @pytest.mark.parametrize("name", results.names())
