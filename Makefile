@@ -114,7 +114,8 @@ test-all: $(READY)
 bench: $(READY)
 	cd benchmarks && for name in loss views step throughput epoch report engine side_by_side busy; do \
 	  case $$name in loss | views | step | epoch) export OMP_WAIT_POLICY=ACTIVE ;; *) unset OMP_WAIT_POLICY ;; esac; \
-	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py $(if $(DATA_ROOT),$$(test $$name = epoch && echo --data-root $(DATA_ROOT))) || exit 1; \
+	  case $$name in epoch) set -- $${DATA_ROOT:+--data-root "$$DATA_ROOT"} ;; *) set -- ;; esac; \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py "$$@" || exit 1; \
 	done
 
 # Launches and waits of a training step on a GPU, counted on a machine that has none; BATCH_SIZE=n.

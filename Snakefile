@@ -144,7 +144,7 @@ def refusal(name: str, allowed: str) -> WorkflowError:
 
 
 def numbers(*names: str) -> dict[str, int]:
-    """Whole numbers from `--config`, which become part of a file's name."""
+    """Whole numbers from `--config`."""
     for name, value in given(*names).items():
         if not str(value).isdigit():
             raise refusal(name, "a whole number")
@@ -179,7 +179,9 @@ for file in SWEEPS:
         raise WorkflowError(f"sweep: there is no parameter file {file}.")
 
 AS_TEXT = [f"-p {name} {shlex.quote(str(value))}" for name, value in {**CHANGES, **PLACES}.items()]
-GIVEN = " ".join([f"--devices {int(config.get('devices') or 1)}", *AS_TEXT])
+DEVICES = numbers("devices").get("devices") or 1
+THREADS = numbers("threads")["threads"]
+GIVEN = " ".join([f"--devices {DEVICES}", *AS_TEXT])
 SUFFIX = "".join(f"-{name}{value}" for name, value in TRIAL.items())
 ROOT = os.path.relpath(project_root())
 RUNS_DIR = os.path.normpath(os.path.join(ROOT, os.path.expanduser(PLACES["runs_dir"])))
@@ -261,7 +263,7 @@ rule run:
         RUNS_DIR + "/logs/{name}.log",
     params:
         given=lambda wildcards: GIVEN,  # from a function it is taken as it is, braces and all
-    threads: int(config["threads"])
+    threads: THREADS
     shell:
         "OMP_NUM_THREADS={threads}"
         " python -m infomax_nb.train {input.file:q} {params.given} > {log:q} 2>&1"

@@ -90,7 +90,7 @@ def publish(name: str, rows: list[dict]) -> pd.DataFrame:
 
     BENCHMARKS.mkdir(parents=True, exist_ok=True)
     atomic_write(BENCHMARKS / f"{stem}.csv", write_table)
-    atomic_write(BENCHMARKS / f"{stem}.json", lambda path: path.write_text(text))
+    atomic_write(BENCHMARKS / f"{stem}.json", lambda path: path.write_text(text, encoding="utf-8"))
     where = record["gpu"] or f"{record['cpu']}, {torch.get_num_threads()} threads"
     print(f"\n{stem}: {where}")
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"), flush=True)

@@ -74,4 +74,4 @@ class Training:
         if self.process.returncode:
             sys.exit(f"A run ended with {self.process.returncode}: {errors.strip()}")
         (path,) = Path(self.folder.name).glob("*/record.json")
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())

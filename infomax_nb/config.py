@@ -278,6 +278,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"There is no parameter file {path}.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = f"cannot be read as a parameter file: {one_line(error)}"
         raise ParameterError(f"{path} {reason}") from None

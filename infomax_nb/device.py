@@ -252,4 +252,4 @@ def _driver() -> str | None:
 
 
 def _text_of(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
+    return Path(path).read_text("utf-8", "replace") if Path(path).exists() else ""

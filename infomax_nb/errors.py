@@ -1,5 +1,6 @@
 """Errors of one sentence each, and how other libraries' errors become them."""
 
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ def file_errors(
         has_its_sentence = isinstance(error, ParameterError) and kind is ParameterError
         if has_its_sentence or ran_out(error):
             raise
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+            raise kind(f"{what}: there is no {printable(str(path))}.{cure}") from None
+        if isinstance(error, ParameterError):
+            raise kind(f"{what}: {printable(str(path))} cannot be used: {error}") from None
         reason = printable(shorten(str(error) or type(error).__name__, 300).rstrip("."))
         problem = f"cannot be used, it may be damaged or incomplete: {reason}.{cure}"
         raise kind(f"{what}: {printable(str(path))} {problem}") from None

@@ -33,9 +33,9 @@ class Network:
         centroids: (classes, D), mean of the training images' unit features for each class.
         classes: names of the data set's classes.
         config: the run's configuration.
-        record: the run's record, with `knn_top1` in percent: the accuracy of k-NN (k = 200) on the
-            whole test split, with this half-precision network. `trained_on` and `measured_on` name
-            the images.
+        record: the run's record, with `knn_top1` in percent: the accuracy of k-NN (k = 200, or a
+            fifth of fewer than 1,000 images) on the whole test split, with this half-precision
+            network. `trained_on` and `measured_on` name the images.
     """
 
     backbone: nn.Module
@@ -54,7 +54,7 @@ def available(folder: Path | None = None, **fixed) -> list[str]:
     """Names of the networks whose configuration has these values, such as `dataset="cifar10"`."""
     names = []
     for path in sorted((folder or NETWORKS).glob("*.json")):
-        config = json.loads(path.read_text())["config"]
+        config = json.loads(path.read_bytes())["config"]
         if all(config[name] == value for name, value in fixed.items()):
             names.append(path.stem)
     return names
@@ -80,7 +80,7 @@ def pretrained(name: str = SHIPPED, folder: Path | None = None) -> Network:
     if name not in names:
         (near,) = get_close_matches(str(name), names, 1, cutoff=0)
         raise not_allowed("network", name, f"one of networks.available(), such as {near!r}")
-    record = json.loads((folder / f"{name}.json").read_text())
+    record = json.loads((folder / f"{name}.json").read_bytes())
     parts = {part: folder / f"{name}{suffix}" for part, suffix in FILES.items()}
     for part, path in parts.items():
         if record.get(part) != file_digest(path):

@@ -108,9 +108,9 @@ def export_tables(
     for part, table in tables.items():
         if table is not None:
             atomic_write(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
-    atomic_write(folder / "records.json", lambda part: part.write_text(text))
+    atomic_write(folder / "records.json", lambda part: part.write_text(text, encoding="utf-8"))
     atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
-    atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n"))
+    atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n", "utf-8"))
     return f"reports/{name} holds {len(sources)} runs"
 
 
@@ -128,7 +128,7 @@ def with_recorded(
         differing: fields of the configuration.
     """
     folder = project_root() / "reports" / name
-    records = json.loads((folder / "records.json").read_text())
+    records = json.loads((folder / "records.json").read_bytes())
     configs = {
         record["name"]: TrainConfig(**UNSAID | record["config"]).identity() for record in records
     }

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from infomax_nb.files import atomic_write, project_root
+from pipeline.command import takes_nothing
 
 PACKAGES = ("infomax_nb", "pipeline")
 SWEEPS = 8  # passes in which rooms find their places
@@ -230,6 +231,7 @@ def drawn_graph(path: Path) -> Graph:
 
 def main() -> None:
     """Draw the picture, and name rooms that use each other."""
+    takes_nothing("architecture", __doc__)
     rooms = room_graph(import_graph())
     as_lists = {room: sorted(used) for room, used in sorted(rooms.items())}
     about = {"Description": json.dumps(as_lists), "Date": None}

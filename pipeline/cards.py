@@ -5,6 +5,7 @@ from typing import Any
 
 from infomax_nb import models
 from infomax_nb.config import UNSAID, TrainConfig
+from infomax_nb.evaluation.neighbours import usual_k
 from infomax_nb.train.budget import steps
 from pipeline.plan import SETS, training_images
 
@@ -92,7 +93,8 @@ def objective(config: TrainConfig) -> str:
 
 def accuracy(record: dict[str, Any]) -> str:
     """k-NN's, on the images that it was measured on; and on the copy it was trained on."""
-    said = f"k-NN (k = 200), top-1: {record['knn_top1']}% ({record['measured_on']})"
+    k = usual_k(record["images"])
+    said = f"k-NN (k = {k}), top-1: {record['knn_top1']}% ({record['measured_on']})"
     on_copy = record.get("knn_top1_on_training_copy", record["knn_top1"])
     if on_copy != record["knn_top1"]:
         said += f"; {on_copy}% on the copy that it was trained on"

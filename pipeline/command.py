@@ -27,17 +27,18 @@ def takes_nothing(module: str, description: str | None) -> None:
 
 
 def values_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The values of `-p NAME VALUE`, by name, as YAML reads them; text that is no YAML stays text.
+    """The values of `-p NAME VALUE`, by name, as YAML reads them.
 
-    >>> values_of([("epochs", "3"), ("runs_dir", "[runs")])
-    {'epochs': 3, 'runs_dir': '[runs'}
+    Raises:
+        ParameterError: a value is not YAML.
     """
     values: dict[str, Any] = {}
     for name, text in pairs:
         try:
             values[name] = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):  # 2024-13-45 has the form of a date
-            values[name] = text
+            allowed = "a value as YAML has it, such as 3, none or 'a text in quotes'"
+            raise not_allowed(name, text, allowed) from None
     return values
 
 

@@ -106,7 +106,7 @@ def measure(name: str, data_root: str) -> str:
 def measured(
     backbone: torch.nn.Module, config: TrainConfig, train: ImageSet, test: ImageSet
 ) -> dict[str, Any]:
-    """k-NN (k = 200) top-1 in percent, with the training images as the bank.
+    """k-NN (`usual_k`) top-1 in percent, with the training images as the bank.
 
     Returns:
         `knn_top1`; `measured_on`, a description of the images; `measured_date` and
@@ -152,9 +152,9 @@ def _write_record(name: str, record: dict[str, Any]) -> None:
     """
     for part, suffix in FILES.items():
         record[part] = file_digest(NETWORKS / f"{name}{suffix}")
+    in_words = card(name, record)
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     atomic_write(NETWORKS / f"{name}.json", lambda p: p.write_text(text, encoding="utf-8"))
-    in_words = card(name, record)
     atomic_write(NETWORKS / f"{name}.md", lambda p: p.write_text(in_words, encoding="utf-8"))
 
 

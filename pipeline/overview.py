@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.plots import LABELS
+from pipeline.command import takes_nothing
 
 REPORTS = project_root() / "reports"
 SHOWN = {
@@ -55,7 +56,13 @@ def overview() -> Figure:
     return figure
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Draw the figure."""
+    takes_nothing("overview", __doc__)
     path = REPORTS / "overview.png"
     atomic_write(path, lambda p: overview().savefig(p, format="png", dpi=120))
     print(path.relative_to(project_root()))
+
+
+if __name__ == "__main__":
+    main()

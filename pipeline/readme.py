@@ -2,6 +2,7 @@
 
 from infomax_nb.files import atomic_write, project_root
 from pipeline.claims import Claim, claims
+from pipeline.command import takes_nothing
 
 BEGIN = "<!-- claims: written by `python -m pipeline.readme` -->"
 END = "<!-- end of claims -->"
@@ -29,6 +30,7 @@ def with_table(text: str, lines: str) -> str:
 
 def main() -> None:
     """Write the table into the README."""
+    takes_nothing("readme", __doc__)
     readme = project_root() / "README.md"
     text = with_table(readme.read_text("utf-8"), table(claims()))
     atomic_write(readme, lambda part: part.write_text(text, "utf-8"))

@@ -24,8 +24,7 @@ from infomax_nb.device import exact
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.probe import untrained
 from infomax_nb.evaluation.representation import features
-from infomax_nb.files import atomic_write, load_weights, project_root
-from infomax_nb.models import backbone
+from infomax_nb.files import atomic_write, project_root
 from infomax_nb.networks import pretrained
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.seeds import Use, stream
@@ -34,6 +33,8 @@ from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
+from pipeline.command import takes_nothing
+from pipeline.evidence.kept import kept_network
 
 NAME = "related_cifar10"
 EARLY = {"ours": "cifar10-infomax-resnet_small", "SimCLR": "cifar10-simclr-resnet_small"}
@@ -133,13 +134,8 @@ def late_network(folder: Path) -> Measured:
         RunError: it is not the file that the run wrote.
     """
     run = Run(folder)
-    path = folder / "backbone.pt"
-    run.check_file(path, run.record["network"])
-    config = run.config
-    network = backbone(config.backbone, config.stem, config.size)
-    network.load_state_dict(load_weights(path))
     images = run.record["images"]
-    return Measured(config, network.float().eval(), images, steps(config, images), run.record)
+    return Measured(run.config, kept_network(run), images, steps(run.config, images), run.record)
 
 
 def before(config: TrainConfig, data_root: str) -> Measured:
@@ -177,7 +173,7 @@ def keep(data_root: str, reports: Path | None = None) -> pd.DataFrame:
     folder = (reports or project_root() / "reports") / NAME
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "table.csv", partial(table.to_csv, float_format="%.4f"))
-    atomic_write(folder / "records.json", lambda part: part.write_text(text))
+    atomic_write(folder / "records.json", lambda part: part.write_text(text, encoding="utf-8"))
     return table
 
 
@@ -196,6 +192,7 @@ def record_of(measured: Measured, images: str) -> dict[str, object]:
 
 def main() -> None:
     """Measure, and show the table."""
+    takes_nothing("related", __doc__)
     try:
         print(keep(os.environ.get("INFOMAX_DATA", "data")).to_string())
     except (ParameterError, RunError) as error:

@@ -21,6 +21,7 @@ from infomax_nb.config import TrainConfig, read_yaml, text_where_text_is_meant
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.parsing import as_list, is_none
+from pipeline.command import last_line, made_folder, values_of
 
 # The paper's figures that show training runs, as patterns of files in params/paper/.
 # params/README.md lists each curve.
@@ -172,10 +173,12 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
         changes: fields that the run gets.
 
     Raises:
-        ParameterError: the file has no such run, or its parameters are not a configuration.
+        ParameterError: there is no such file, it has no such run, or its parameters are not a
+            configuration.
     """
     runs = runs_of(path, **changes)
     if name not in runs:
+        read_yaml(path)  # which says so where there is no such file
         raise ParameterError(f"{path} has changed: it no longer asks for {name}.")
     values = runs[name]
     if values is None:  # reading the file again says why, unless a list in it is empty
@@ -184,7 +187,7 @@ def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
         raise ParameterError(f"{' and '.join(empty)} = [] {reason}.")
     TrainConfig(**values)
     text = yaml.safe_dump(values, sort_keys=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    made_folder("OUT", out.parent)
     atomic_write(out, lambda part: part.write_text(text, encoding="utf-8"))
 
 
@@ -208,9 +211,7 @@ def failures(folder: Path, before: dict[Path, int]) -> list[str]:
         name = path.stem.removesuffix(".parameters")
         if before.get(path) == time or (folder / name / ".done").exists():
             continue
-        log = path.read_text(encoding="utf-8", errors="replace").strip()
-        last_line = log.splitlines()[-1] if log else "it said nothing"
-        lines.append(f"  {name}: {last_line}  [{path}]")
+        lines.append(f"  {name}: {last_line(path)}  [{path}]")
     return sorted(lines)
 
 
@@ -222,9 +223,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
-    changes = {name: yaml.safe_load(value) for name, value in given.p}
     try:
-        write_run(given.file, given.name, given.out, **changes)
+        write_run(given.file, given.name, given.out, **values_of(given.p))
     except (ParameterError, RunError) as error:
         sys.exit(f"{given.file}: {error}")
 

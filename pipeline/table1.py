@@ -116,8 +116,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
-    changes = values_of(given.p)
     try:
+        changes = values_of(given.p)
         if not given.out.parent.is_dir():
             raise not_allowed("OUT.csv", str(given.out), "a file in a folder that is there")
         write_rows(rows_of(given.dataset, **changes), given.out, **changes)

@@ -26,15 +26,21 @@ NOTEBOOKS |= {"figure7": "07_centroids"}
 MOST_RUNS = 20  # named one by one
 TRIAL = ("epochs", "n_train", "batch_size")  # in a table's name, as in the Snakefile
 CHANGES = ("data_root", "runs_dir", *TRIAL)
+EXAMPLE = "`make sweep SWEEP=params/kappa_cifar10.yaml`"
 
 
 def files_of(target: str, files: list[Path]) -> list[Path]:
     """The parameter files whose runs a target needs.
 
     Raises:
-        ParameterError: there is no such target.
+        ParameterError: there is no such target, or a sweep has no files, or lacks one of them.
     """
     if target == "sweep":
+        if not files:
+            raise ParameterError(f"SWEEP is missing: name parameter files, as in {EXAMPLE}.")
+        for file in files:
+            if not file.is_file():
+                raise ParameterError(f"SWEEP: there is no parameter file {file}.")
         return files
     wanted = paper()
     for data in table1_rows():

@@ -18,7 +18,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from infomax_nb.errors import ParameterError, RunError, one_line
+from infomax_nb.errors import ParameterError, RunError, file_errors, one_line
 from infomax_nb.files import atomic_write, runs_folder
 from infomax_nb.train.run import Run
 
@@ -55,6 +55,9 @@ class Sender:
     Args:
         folder: the tracker's own folder, which holds the note of what was sent.
         make: makes the logger of a run.
+
+    Raises:
+        RunError: the note cannot be read.
     """
 
     def __init__(self, folder: Path, make: Make):
@@ -62,8 +65,11 @@ class Sender:
         self.make = make
         self.loggers: dict[str, Logger] = {}  # of runs that go on
         self.note = folder / "sent.json"
-        known = self.note.exists()
-        self.sent: dict[str, dict[str, Any]] = json.loads(self.note.read_bytes()) if known else {}
+        self.sent: dict[str, dict[str, Any]] = {}
+        if self.note.exists():
+            cure = f" Without the folder {folder} all is sent anew."
+            with file_errors(self.note, "runs", RunError, cure):
+                self.sent = dict(json.loads(self.note.read_bytes()))
 
     def send(self, run: Run) -> int:
         """Send the epochs that the run has and that were not sent; return their number.

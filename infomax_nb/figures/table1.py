@@ -85,7 +85,7 @@ def title(dataset: str, result: str | None) -> str:
     """A panel's title: the data set, and what of ours is in the panel."""
     if result is None:
         return f"{dataset} (not run here)"
-    records = json.loads((REPORTS / result / "records.json").read_text())
+    records = json.loads((REPORTS / result / "records.json").read_bytes())
     runs = setting(records).partition(", ")[2].replace("training images", "images")
     return f"{dataset} (here: {PART.get(dataset, '')}{runs})"
 

@@ -48,6 +48,8 @@ class Run:
         beyond its first step.
         """
         path = self.intact / "config.yaml"
+        if not path.exists():
+            raise RunError(f"run: there is no {path}.")
         with file_errors(path, "run", RunError):
             values = UNSAID | read_yaml(path)
             if values["device"] == "auto":

@@ -20,9 +20,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from infomax_nb.data.readers import READERS
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import data_place, project_root, runs_folder
 from infomax_nb.train.record import environment
+from pipeline.command import last_line, made_folder
 from pipeline.evidence.history import has_history
 from pipeline.evidence.places import add_lines, options, parser, places_of
 from pipeline.evidence.progress import Progress
@@ -246,12 +247,6 @@ def give_way(process: int) -> None:
         group.write_text(str(LOWEST_PRIORITY), encoding="ascii")
 
 
-def last_line(log: Path) -> str:
-    """What a process said last."""
-    text = log.read_text(encoding="utf-8", errors="replace").strip()
-    return text.splitlines()[-1].strip() if text else "it said nothing"
-
-
 def no_data(run: Planned) -> str:
     """Why a run's images cannot be read, in one sentence; empty if they can."""
     return _problem_with(run.config.dataset, run.config.data_root)
@@ -294,14 +289,16 @@ def main() -> None:
     given = arguments.parse_args()
     os.nice(LOWEST_PRIORITY)
     try:
+        if given.cores < 1:
+            raise not_allowed("CORES", given.cores, "at least 1")
         check_commit()
         places = places_of(given)
         every = planned(places)
         runs = chosen(every, given.lines)
-        runs_folder(places.runs_dir).mkdir(parents=True, exist_ok=True)
-        places.journal.mkdir(exist_ok=True)
+        made_folder("runs_dir", runs_folder(places.runs_dir))
+        made_folder("runs_dir", places.journal)
         with FileLock(places.journal / ".lock", timeout=0):
-            sys.exit(Queue(runs, max(1, given.cores), every).work())
+            sys.exit(Queue(runs, given.cores, every).work())
     except Timeout:
         cure = "`make evidence-status` shows how far it is"
         sys.exit(f"Another `make evidence` is at work on these runs: {cure}.")

@@ -153,14 +153,14 @@ def record_of(config: TrainConfig, here: dict) -> dict:
 def kept_records(folder: Path) -> list[dict]:
     """The records of what was measured before."""
     path = folder / RECORDS
-    return json.loads(path.read_text()) if path.exists() else []
+    return json.loads(path.read_bytes()) if path.exists() else []
 
 
 def keep(rows: pd.DataFrame, records: list[dict], folder: Path) -> None:
     """Write the table, and the records of where its numbers come from."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(records, indent=1) + "\n"
-    atomic_write(folder / RECORDS, lambda part: part.write_text(text))
+    atomic_write(folder / RECORDS, lambda part: part.write_text(text, encoding="utf-8"))
     atomic_write(folder / "table.csv", partial(rows.to_csv, index=False, float_format="%.6g"))
 
 

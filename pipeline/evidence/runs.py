@@ -147,14 +147,16 @@ def chosen(runs: list[Planned], lines: str | None) -> list[Planned]:
 
 
 def _is_a_line(values: dict, lines: dict[str, dict]) -> bool:
-    """Whether each block of a file has runs with names, or is of other lines with runs."""
+    """Whether each block of a file has runs with names, or is of lines that are there."""
     for block in values.get("blocks") or [values]:
         listed = {**values, **block}
-        sources = [lines.get(line, {}) for line in listed["of"]] if "of" in listed else [listed]
-        for source in sources:
-            runs = source.get("runs")
-            if not runs or not all("name" in run for run in runs):
-                return False
+        if "of" in listed:
+            complete = set(listed["of"]) <= lines.keys()
+        else:
+            runs = listed.get("runs")
+            complete = isinstance(runs, list) and all("name" in run for run in runs)
+        if not complete:
+            return False
     return True
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from infomax_nb.files import project_root
+from pipeline.command import last_line
 
 PAUSE = 0.1  # seconds between two looks
 GRACE = 30.0  # seconds in which a process that was told to stop may save
@@ -117,12 +118,6 @@ class Running:
         with suppress(OSError):  # what it started and left
             os.killpg(self.process.pid, signal.SIGKILL)
         return Ended(code, not self.told, last_line(self.job.log))
-
-
-def last_line(log: Path) -> str:
-    """What a process said last."""
-    text = log.read_text(encoding="utf-8", errors="replace").strip()
-    return text.splitlines()[-1].strip() if text else "it said nothing"
 
 
 def run_jobs(

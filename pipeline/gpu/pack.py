@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import lzma
+import math
 import os
 import shutil
 import sys
@@ -26,9 +27,10 @@ from tqdm import tqdm
 
 from infomax_nb.data.readers import READERS, packed_files
 from infomax_nb.data.readers.listing import Listing
-from infomax_nb.errors import ParameterError, not_allowed
+from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import atomic_write, data_folder
 from infomax_nb.train.record import commit
+from pipeline.command import made_folder
 from pipeline.gpu import wheels
 
 DATASET = "cifar10"
@@ -138,9 +140,8 @@ def pack_data(data_root: str, out: Path, limit: int) -> dict:
     return pack("data", root, files_of_data(root), out, limit, dataset=DATASET)
 
 
-def pack_site(given: argparse.Namespace, limit: int) -> dict:
+def pack_site(given: argparse.Namespace, machine: wheels.Machine, limit: int) -> dict:
     """Pack the libraries as wheels; see `pack`."""
-    machine = wheels.Machine(given.python, given.machine, given.glibc)
     there = {*wheels.THERE, *given.there}
     needed = wheels.needed(machine, there, {*wheels.WITHOUT, *given.without})
     print(f"There already: {', '.join(sorted(there))}.")
@@ -169,15 +170,17 @@ def main() -> None:
     add("--pip", default="", help="a Python that has pip; else one is looked for")
     given = parser.parse_args()
     try:
-        if given.megabytes < 0.001:
-            raise not_allowed("--megabytes", given.megabytes, "at least 0.001")
+        if not 0.001 <= given.megabytes < math.inf:
+            raise not_allowed("--megabytes", given.megabytes, "a number of at least 0.001")
+        machine = wheels.Machine(given.python, given.machine, given.glibc)
+        made_folder("OUT", given.out)
         limit = int(given.megabytes * 1e6)
         packed = []
         if given.only != "site":
             packed.append(pack_data(given.data_root, given.out, limit))
         if given.only != "data":
-            packed.append(pack_site(given, limit))
-    except ParameterError as error:
+            packed.append(pack_site(given, machine, limit))
+    except (ParameterError, RunError) as error:
         sys.exit(str(error))
     for each in packed:
         size = sum(part["bytes"] for part in each["parts"]) / 1e6

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.device import resolve
 from infomax_nb.errors import ParameterError, RunError, one_line
 from infomax_nb.files import load_weights, project_root
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run
+from pipeline.command import made_folder
 from pipeline.gpu.data import reason_against
 from pipeline.gpu.order import METHODS
 from pipeline.gpu.results import Results
@@ -177,7 +179,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0, help="start no run after these")
     parser.add_argument("--trial", action="store_true", help="train as little as possible")
     given = parser.parse_args()
-    given.scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        resolve(given.device)
+        made_folder("--out", given.out)
+        made_folder("--scratch", given.scratch)
+    except ParameterError as error:
+        sys.exit(str(error))
     results = Results(given.out, given.device, given.what)
     with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
         short = Short(given.device, given.data_root, given.trial, Path(folder))

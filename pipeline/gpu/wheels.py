@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tqdm import tqdm
 
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.files import project_root
 
 # What a machine with a GPU has. What these need is there, too.
@@ -34,12 +34,21 @@ class Machine:
     Args:
         python: version of its Python, such as `3.12`.
         kind: of its processor, such as `x86_64`.
-        glibc: version of its C library.
+        glibc: version of its C library, such as `2.28`.
+
+    Raises:
+        ParameterError: a version does not have this form.
     """
 
     python: str
     kind: str
     glibc: str
+
+    def __post_init__(self) -> None:
+        versions = {"--python": (self.python, "3.12"), "--glibc": (self.glibc, "2.28")}
+        for name, (version, example) in versions.items():
+            if not re.fullmatch(r"[0-9]+\.[0-9]+", version):
+                raise not_allowed(name, version, f"two numbers, such as {example}")
 
     def markers(self) -> dict[str, str]:
         """What a requirement may depend on."""

@@ -79,7 +79,7 @@ def _short(words: str) -> str:
 
 def _beside(figure: PaperFigure) -> dict:
     """What the page says about one of the paper's figures and ours beside it."""
-    records = json.loads((REPORTS / figure.result / "records.json").read_text())
+    records = json.loads((REPORTS / figure.result / "records.json").read_bytes())
     return {
         "figure": figure,
         "picture": f"reports/{figure.result}/figure.png",
@@ -115,7 +115,7 @@ def _links(results: Iterable[str]) -> str:
 
 def _copies() -> str:
     """A note on the images of ours in the plot of Table 1."""
-    records = json.loads((REPORTS / "methods_cifar10" / "records.json").read_text())
+    records = json.loads((REPORTS / "methods_cifar10" / "records.json").read_bytes())
     note = data_note(records)
     return f" Ours are of a copy: {escape(note)}." if note else ""
 

@@ -70,8 +70,8 @@ def title(name: str) -> str:
 def report(name: str) -> str:
     """The page of `reports/<name>`: caption, figure, table, origin, files."""
     folder = REPORTS / name
-    caption = (folder / "caption.txt").read_text().strip()
-    records = json.loads((folder / "records.json").read_text())
+    caption = (folder / "caption.txt").read_text("utf-8").strip()
+    records = json.loads((folder / "records.json").read_bytes())
     return page(
         "report",
         title=title(name),
@@ -121,7 +121,7 @@ def _benchmark(path: Path) -> dict[str, str]:
     """What the page says about one table."""
     device, _, name = path.stem.partition("_")
     numbers = pd.read_csv(path, dtype=str, index_col=0)
-    machine = facts_of([json.loads(path.with_suffix(".json").read_text())])
+    machine = facts_of([json.loads(path.with_suffix(".json").read_bytes())])
     picture = path.with_suffix(".png")
     return {
         "device": device,
@@ -143,7 +143,7 @@ def networks() -> str:
     """The page of `reports/networks/`: a table of the trained networks."""
     rows = {}
     for path in sorted(REPORTS.glob("networks/*.json")):
-        about = json.loads(path.read_text())
+        about = json.loads(path.read_bytes())
         rows[f"`{path.stem}`"] = {
             "epochs": about["config"]["epochs"],
             "method": in_words(about["config"]["method"]),

@@ -1,5 +1,8 @@
 """Imports go one way, and the committed picture of them is the command's."""
 
+import re
+
+from infomax_nb.files import project_root
 from pipeline.architecture import (
     cycles,
     draw,
@@ -42,6 +45,18 @@ def test_names_import_nothing():
 def test_the_committed_picture_is_what_the_command_draws():
     """Else `python -m pipeline.architecture` draws it anew."""
     assert drawn_graph(picture()) == room_graph(import_graph())
+
+
+def test_the_table_of_rooms_has_each_room_of_the_picture():
+    """And each module of the room that measures."""
+    page = (project_root() / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| (`.+?`) \| (.*) \|$", page)
+    named = " ".join(first for first, _ in rows)
+    for room in room_graph(import_graph()).keys() - {"small things"}:
+        assert f"`{room}.py`" in named or f"`{room}/`" in named, room
+    of_evaluation = dict(rows)["`evaluation/`"]
+    for path in (project_root() / "infomax_nb" / "evaluation").glob("[a-z]*.py"):
+        assert f"`{path.stem}`" in of_evaluation, path
 
 
 def test_an_import_inside_a_function_counts(tmp_path):

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from infomax_nb.config import TrainConfig, read_yaml
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, RunError, file_errors
 from infomax_nb.files import project_root
 from infomax_nb.parameters import notebook_parameters
 
@@ -355,3 +355,17 @@ def test_there_are_parameter_files():
 def test_the_committed_parameter_files_are_configurations(path):
     values = read_yaml(path)
     TrainConfig(**{name: values[name] for name in values if name in TrainConfig.model_fields})
+
+
+def test_a_file_that_is_missing_is_not_called_damaged(tmp_path):
+    path = tmp_path / "record.json"
+    with pytest.raises(RunError) as missing, file_errors(path, "run", RunError):
+        path.read_text(encoding="utf-8")
+    assert str(missing.value) == f"run: there is no {path}."
+    path.touch()
+    with pytest.raises(RunError) as refused, file_errors(path, "run", RunError):
+        TrainConfig(batch_size=1)
+    assert "damaged" not in str(refused.value)
+    assert str(refused.value).startswith(f"run: {path} cannot be used: batch_size = 1 is not")
+    with pytest.raises(ParameterError, match="^There is no parameter file .*none.yaml\\.$"):
+        read_yaml(tmp_path / "none.yaml")

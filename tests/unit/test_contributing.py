@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 from checkout import ROOT, checkout, run
 
+from infomax_nb.data.readers import READERS
+from infomax_nb.methods import METHODS
+
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SIZES = {"n_classes": 4, "n_train": 64, "batch_size": 32, "epochs": 1, "proj_dim": 16}
 
@@ -54,6 +57,16 @@ def train(copy: Path, **values) -> pd.DataFrame:
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip().splitlines()[-1])
     return pd.read_csv(folder / "metrics.csv")
+
+
+def test_methods_and_data_sets_are_listed_where_it_says():
+    for words, page, names in (
+        ("the list of methods", "docs/runs.md", METHODS),
+        ("a line in the first table", "docs/data.md", READERS),
+    ):
+        assert f"**{page}**: {words}" in PAGE
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert not [name for name in names if f"`{name}`" not in text]
 
 
 # --- A method -------------------------------------------------------------------------------------

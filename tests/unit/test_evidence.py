@@ -199,9 +199,58 @@ def test_a_folder_without_a_plan_is_refused(tmp_path):
         planned(Places(nowhere))
 
 
-def test_an_unknown_line_is_refused(every_run):
-    with pytest.raises(ParameterError, match="ONLY = a,z is not allowed: the lines are 0, a, b"):
-        chosen(every_run, "a,z")
+@pytest.mark.parametrize("lines", ["a,z", ",", " "])
+def test_an_unknown_line_is_refused_and_so_is_none(every_run, lines):
+    with pytest.raises(ParameterError, match=f"ONLY = {lines} is not allowed: the lines are 0, a"):
+        chosen(every_run, lines)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kappas": [1]},
+        {"runs": [{"kappa": 1}]},
+        {"runs": "kappa10"},
+        {"of": ["a", "z"]},
+        {"blocks": [{"seeds": [0]}]},
+    ],
+    ids=["a sweep", "no name", "no list", "of no line", "an empty block"],
+)
+def test_a_file_that_is_no_line_of_the_plan_is_named(tmp_path, values):
+    folder = toy(tmp_path / "toy", {"a": [{"name": "one"}]})
+    (folder / "b_other.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ParameterError, match="b_other.yaml' is not allowed: it must be a line"):
+        planned(Places(folder))
+
+
+# --- Notes ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_run(tmp_path) -> Planned:
+    """A run that the queue may write notes of."""
+    places = Places(toy(tmp_path / "toy", {"a": [{"name": "one"}]}), tmp_path, str(tmp_path))
+    places.journal.mkdir()
+    return planned(places)[0]
+
+
+@pytest.mark.parametrize("text", ["", '{"kind": "fai', "[]", "\0\0"])
+def test_a_note_that_a_power_cut_has_left_is_none(one_run, text):
+    one_run.note("failed", "why")
+    assert one_run.last_note() == {"kind": "failed", "said": "why"}
+    one_run.log.with_suffix(".json").write_text(text)
+    assert one_run.last_note() == {}
+
+
+def test_a_note_that_cannot_be_written_leaves_the_last_one(one_run, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError("No space left on device")
+
+    one_run.note("started")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="the disk may be full"):
+        one_run.note("failed", "why")
+    assert one_run.last_note()["kind"] == "started"
 
 
 # --- The queue --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from lightly.loss import NTXentLoss
 
 from infomax_nb.losses import InfoMaxLoss
+from infomax_nb.networks import available
 from infomax_nb.objective import KAPPA, KAPPA_MAX
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,13 @@ def test_the_rest_of_the_package():
     names = run(REST)
     assert names["config"].kappa == 10
     assert "<Network " in repr(names["network"])
+
+
+def test_each_network_of_the_repository_is_named_with_its_card():
+    cards = re.findall(r"\(\.\./reports/networks/(\S+)\.md\)", PAGE)
+    assert sorted(cards) == sorted(available())
+    numbers = ["seven", "eight", "nine", "ten", "eleven", "twelve"]
+    assert f"The repository has {numbers[len(cards) - 7]}, each with a card" in PAGE
 
 
 def test_the_table_has_the_losses_own_limits():

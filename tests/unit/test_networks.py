@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from infomax_nb.networks import FILES, NETWORKS, SHIPPED, available, pretrained
-from pipeline.cards import card
+from pipeline.cards import accuracy, card
 from pipeline.networks import half_precision
 from pipeline.wheel import NetworkHook
 
@@ -71,6 +71,12 @@ def test_a_card_says_what_people_ask_for(name):
     stored = half_precision(network.backbone)
     is_learnt = [key for key in stored if not re.search("running_|num_batches", key)]
     assert f"| {sum(stored[key].numel() for key in is_learnt):,} parameters" in said
+
+
+@pytest.mark.parametrize(("images", "k"), [(5000, 200), (1000, 200), (144, 28)])
+def test_a_card_says_how_many_neighbours_voted(images, k):
+    record = {"images": images, "knn_top1": 12.5, "measured_on": "drawn glyphs"}
+    assert accuracy(record) == f"k-NN (k = {k}), top-1: 12.5% (drawn glyphs)"
 
 
 @pytest.mark.parametrize("name", available())

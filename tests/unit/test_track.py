@@ -10,6 +10,7 @@ from checkout import SMALL
 from pytorch_lightning.loggers import Logger
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.errors import RunError
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
 from pipeline.track import Sender, runs_in, send_all, track
@@ -129,6 +130,14 @@ def test_a_damaged_run_is_left_out_and_named(finished, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("left out: ")
     assert str(other) in line
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_damaged_note_of_what_was_sent_is_named(tmp_path, text):
+    (tmp_path / "sent.json").write_text(text)
+    with pytest.raises(RunError, match=f"runs: {tmp_path}/sent.json cannot be used") as error:
+        Sender(tmp_path, Tracker())
+    assert str(error.value).endswith(f"Without the folder {tmp_path} all is sent anew.")
 
 
 def test_a_folder_without_runs_is_refused_in_a_sentence(tmp_path):

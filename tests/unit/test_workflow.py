@@ -347,8 +347,10 @@ def test_braces_are_letters_like_others(copy):
         ("sweep", {"sweep": "nowhere.yaml"}, "no parameter file nowhere.yaml"),
         ("sweep", {"sweep": "a{b}.yaml"}, "sweep = a{b}.yaml is not allowed"),
         ("table1", {"data_root": "{d}"}, "--config data_root={'d': ''} is not allowed"),
+        ("table1", {"devices": "foo"}, "--config devices=foo is not allowed"),
+        ("table1", {"threads": "foo"}, "--config threads=foo is not allowed"),
     ],
-    ids=["outside", "number", "missing", "braces", "mapping"],
+    ids=["outside", "number", "missing", "braces", "mapping", "devices", "threads"],
 )
 def test_a_command_that_cannot_be_meant_is_refused(copy, target, config, words):
     before = {*copy.iterdir()}
@@ -360,26 +362,41 @@ def test_a_command_that_cannot_be_meant_is_refused(copy, target, config, words):
     assert not (copy.parent / "x").exists()
 
 
-def test_make_quotes_what_it_is_given(tmp_path):
-    """Names that make or a shell would read; what prints its words stands in for Snakemake."""
-    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    (tmp_path / ".venv/.ready").touch()
+def words_of_make(folder: Path, target: str, **given: str) -> list[list[str]]:
+    """What a target's commands are given, in order: what prints its words stands in for them."""
+    (folder / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv/.ready").touch()
     code = "import json, sys\nprint(json.dumps(sys.argv[1:]))\n"
     for program in ("snakemake", "python"):
-        printer = tmp_path / ".venv/bin" / program
+        printer = folder / ".venv/bin" / program
         printer.write_text(f"#!{sys.executable}\n{code}")
         printer.chmod(0o755)
-    odd = ODD.replace("$", "$$")  # as make wants a dollar
-    given = [f"SWEEP={odd}", f"DATA_ROOT={odd}", "EPOCHS=1"]
-    command = ["make", "-s", "-o", ".venv/.ready", "sweep", *given]
+    values = [f"{name}={value.replace('$', '$$')}" for name, value in given.items()]
+    command = ["make", "-s", "-o", ".venv/.ready", target, *values]
     options = {"capture_output": True, "text": True, "check": True}
-    output = subprocess.run(command, cwd=tmp_path, **options).stdout
-    before, words, after = map(json.loads, output.splitlines())
+    output = subprocess.run(command, cwd=folder, **options).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_make_quotes_what_it_is_given(tmp_path):
+    """Names that make or a shell would read."""
+    given = {"SWEEP": ODD, "DATA_ROOT": ODD, "EPOCHS": "1"}
+    before, words, after = words_of_make(tmp_path, "sweep", **given)
     told = ["sweep", "--sweep", ODD, f"--data_root={ODD}", "--epochs=1"]
     assert before == ["-m", "pipeline.targets", "check", *told]
     assert after == ["-m", "pipeline.targets", "made", *told]
     assert words[-5:] == ["sweep", "--config", f"sweep={ODD}", f"data_root={ODD}", "epochs=1"]
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("given", [{}, {"DATA_ROOT": ODD}], ids=["without", "with data"])
+def test_make_quotes_the_data_of_the_benchmark_that_takes_them(tmp_path, given):
+    (tmp_path / "benchmarks").mkdir()
+    words = {script: more for script, *more in words_of_make(tmp_path, "bench", **given)}
+    assert words.pop("epoch.py") == (["--data-root", ODD] if given else [])
+    assert len(words) > 5
+    assert not any(words.values())
     assert not list(tmp_path.rglob("pwned"))
 
 
