@@ -28,6 +28,7 @@ from infomax_nb.files import atomic_write, project_root
 from infomax_nb.networks import pretrained
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.seeds import Use, stream
+from infomax_nb.train.budget import steps
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
@@ -38,7 +39,8 @@ from pipeline.evidence.kept import kept_network
 
 NAME = "related_cifar10"
 EARLY = {"ours": "cifar10-infomax-resnet_small", "SimCLR": "cifar10-simclr-resnet_small"}
-LATE = project_root() / "reports" / "late_a" / "kappa10_seed0"
+LATE = {"ours": "kappa10_seed0", "SimCLR": "simclr_seed0"}
+LATE_RUNS = project_root() / "reports" / "late_a"
 UNTRAINED_IMAGES = 5000  # that BatchNorm's statistics are taken from
 SHARPNESS = 2.0  # t of uniformity, Wang and Isola's choice
 AT_ONCE = 1000  # rows of a table of cosines
@@ -109,14 +111,14 @@ def features_of_views(network: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def networks(data_root: str) -> dict[str, Measured]:
-    """The networks by name: early ones, a late one, and each as it was before training."""
-    late = late_network(LATE)
+    """The networks by name: early ones, late ones, and ours as it was before training."""
     early = {name: early_network(file) for name, file in EARLY.items()}
+    late = {name: late_network(LATE_RUNS / folder) for name, folder in LATE.items()}
     return {
         "untrained (early)": before(early["ours"].config, data_root),
         **{f"{name}, early": measured for name, measured in early.items()},
-        "untrained (late)": before(late.config, data_root),
-        "ours, late": late,
+        "untrained (late)": before(late["ours"].config, data_root),
+        **{f"{name}, late": measured for name, measured in late.items()},
     }
 
 
@@ -143,11 +145,6 @@ def before(config: TrainConfig, data_root: str) -> Measured:
     few = config.replace(data_root=data_root, n_train=UNTRAINED_IMAGES)
     train, _ = datasets(few)
     return Measured(config, untrained(few, train), 0, 0, {})
-
-
-def steps(config: TrainConfig, images: int) -> int:
-    """Optimiser steps: whole batches of each epoch."""
-    return config.epochs * (images // config.batch_size)
 
 
 # --- What is written --------------------------------------------------------------------------

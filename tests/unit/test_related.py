@@ -80,18 +80,16 @@ def test_alignment_is_of_two_views_of_each_image(labels):
     assert found[1] > found[0]
 
 
-def test_the_late_network_is_the_one_that_its_run_kept():
-    late = related.late_network(related.LATE)
-    state = torch.load(related.LATE / "backbone.pt", weights_only=True)
+@pytest.mark.parametrize("name", related.LATE)
+def test_the_late_network_is_the_one_that_its_run_kept(name):
+    folder = related.LATE_RUNS / related.LATE[name]
+    late = related.late_network(folder)
+    state = torch.load(folder / "backbone.pt", weights_only=True)
     for name, value in late.network.state_dict().items():
         assert torch.equal(value, state[name].to(value.dtype)), name
     assert not late.network.training
     assert late.steps == 23_400 == 60 * math.floor(50_000 / 128)
-    assert late.record == Run(related.LATE).record
-
-
-def test_steps_are_whole_batches():
-    assert related.steps(TrainConfig(epochs=10), 5000) == 390
+    assert late.record == Run(folder).record
 
 
 # --- The page's numbers -----------------------------------------------------------------------
