@@ -13,7 +13,9 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import by_seed
+from infomax_nb.late import curves, late_means
 from infomax_nb.report import committed
+from infomax_nb.train.budget import steps
 from infomax_nb.train.run import Run
 from pipeline import related
 from pipeline.evidence.finding import interval_in_words
@@ -110,6 +112,13 @@ def test_the_table_is_the_committed_one():
     early = table.loc["ours, early"]
     late = table.loc["ours, late"]
     assert late.uniformity > table.uniformity["untrained (late)"]
+    gap = table["same class"] - table["other class"]
+    for when, larger in (("early", "ours"), ("late", "SimCLR")):
+        ours, simclr = table.loc[f"ours, {when}"], table.loc[f"SimCLR, {when}"]
+        assert ours.uniformity < simclr.uniformity and ours["same class"] < simclr["same class"]
+        assert gap[[f"ours, {when}", f"SimCLR, {when}"]].idxmax() == f"{larger}, {when}"
+    ends = late_means(curves("kappa10", "simclr", lines="a"), ["knn_top1"]).knn_top1.unstack()[0]
+    assert round(ends.kappa10 - ends.simclr) == 8
     tolerance = table["same class"]
     said = f"({tolerance['untrained (early)']:.3f} against {early['same class']:.3f})"
     assert said in text(PAGE)
@@ -266,5 +275,5 @@ def test_the_sequels_findings_beside_untrained_networks():
 def test_steps_are_those_of_the_records(name, said):
     for record in json.loads((ROOT / "reports" / name / "records.json").read_text()):
         config = TrainConfig(**record["config"])
-        assert f"{related.steps(config, record['images'])} steps" == said
+        assert f"{steps(config, record['images'])} steps" == said
     assert said in text(PAGE)
