@@ -41,7 +41,11 @@ STANDINGS: dict[str, Literal["holds", "does not hold", "open"]] = {
 
 
 def with_late(
-    early: Claim, number: str, reports: Path = REPORTS, says: str = "", compared: str = ""
+    early: Claim,
+    number: str,
+    reports: Path = REPORTS,
+    says: str = "",
+    compared: str | None = None,
 ) -> Claim:
     """The claim as early runs have it; once the plan's verdict is there, with that.
 
@@ -50,14 +54,16 @@ def with_late(
         number: the claim's number in `docs/plan.md`.
         reports: the folder of all results.
         says: what the paper says, where the verdict is about a part of the early claim.
-        compared: the verdict's contrast in fewer words than it has in the plan.
+        compared: the verdict's contrast in fewer words than it has in the plan; none where its
+            numbers say it.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
     late_links = {"verdict": "reports/verdicts"}
     if row.verdict == "unfinished":
         evidence = f"{early.evidence}; plan {row.seeds.replace(' of ', '/')}"
         return replace(early, evidence=evidence, links=early.links | late_links)
-    found = f"{compared or row.contrast}: {row.brief}"
+    contrast = row.contrast if compared is None else compared
+    found = f"{contrast}: {row.brief}" if contrast else row.brief
     return replace(
         early,
         paper=says or early.paper,

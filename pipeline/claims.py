@@ -30,7 +30,7 @@ def claims() -> list[Claim]:
         with_late(stability(), "6"),
         with_late(competitive(), "5"),
         lung(),
-        with_late(objects(), "8"),
+        with_late(objects(), "8", says="Focus on objects", compared=""),
         width(),
         with_late(large_kappa_early(), "1b"),
         with_late(large_kappa_late(), "1"),

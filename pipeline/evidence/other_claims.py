@@ -161,6 +161,7 @@ def apart(verdict: Verdict, ours: Arm, theirs: Arm) -> str:
 def on_objects(arms: Arms) -> list[Finding]:
     """Claim 8, on photographs with pixel masks."""
     found = objects.verdict(arms.places.reports)
+    numbers = found.numbers.rename(index={"less centre prior": "less centre"})
     return [
         Finding(
             "8",
@@ -168,7 +169,7 @@ def on_objects(arms: Arms) -> list[Finding]:
             "share of Smooth Grad-CAM inside the mask; ours less an untrained network, less a "
             "centre prior",
             "epoch 60",
-            with_failures(found, arms("kappa10")),
+            with_failures(Verdict(found.answer, numbers), arms("kappa10")),
             (arms("kappa10"),),
             "a,c",
             "another target, size or layer, which notebook 06 shows; photographs like those it "
