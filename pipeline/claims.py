@@ -48,10 +48,13 @@ def claims() -> list[Claim]:
 def summary(found: list[Claim]) -> str:
     """One sentence that counts how the claims stand."""
     count = Counter(claim.standing for claim in found)
+    hold = "holds" if count["holds"] == 1 else "hold"
+    do = "does" if count["does not hold"] == 1 else "do"
+    are = "is" if count["open"] == 1 else "are"
     return (
-        f"Of {len(found)} claims {count['holds']} hold in what was run, "
-        f"{count['does not hold']} do not, and {count['open']} are open: undecided, mixed, or not "
-        "tested yet."
+        f"Of {len(found)} claims {count['holds']} {hold} in what was run, "
+        f"{count['does not hold']} {do} not, and {count['open']} {are} open: undecided, mixed, or "
+        "not tested yet."
     )
 
 

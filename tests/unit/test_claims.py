@@ -37,6 +37,13 @@ def test_every_standing_is_counted_once():
     assert numbers[0] == len(FOUND) == sum(numbers[1:])
 
 
+def test_the_count_of_claims_is_a_sentence():
+    one = next(each for each in FOUND if each.standing == "holds")
+    two = [each for each in FOUND if each.standing == "open"][:2]
+    said = "Of 3 claims 1 holds in what was run, 0 do not, and 2 are open: undecided"
+    assert claims.summary([one, *two]).startswith(said)
+
+
 def test_the_first_page_has_each_claim_with_its_verdict_evidence_and_links():
     table = front.claims_table(FOUND).splitlines()
     assert len(table) == len(FOUND) + 2
