@@ -16,15 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from infomax_nb.device import resolve
-from infomax_nb.errors import ParameterError, one_line
+from infomax_nb.errors import one_line
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import METHODS
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.pixels import IMAGENET_STD
 from infomax_nb.views.recipes import recipe_views
-from pipeline.command import made_folder
-from pipeline.gpu.results import Results
+from pipeline.gpu.results import results_of
 from pipeline.gpu.steps import run_difference, step_difference
 from pipeline.gpu.waits import eager_steps, trained_steps
 
@@ -173,14 +171,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--tolerance", type=float, default=1.0)
     given = parser.parse_args()
-    try:
-        resolve(given.device)
-        made_folder("--out", given.out)
-        made_folder("--scratch", given.scratch)
-    except ParameterError as error:
-        sys.exit(str(error))
+    results = results_of(given, "checks")
     setting = Setting(given.device, given.batch, given.tolerance, given.scratch)
-    results = Results(given.out, given.device, "checks")
     made: list[Check] = []
     for check in checks(setting):
         made.append(check)

@@ -1,14 +1,19 @@
 """Tables that are written with a record of the machine, and known again when they are there."""
 
+import argparse
 import json
+import sys
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.device import resolve
+from infomax_nb.errors import ParameterError
 from infomax_nb.files import atomic_write
 from infomax_nb.train.record import environment
+from pipeline.command import made_folder
 
 
 @cache
@@ -77,3 +82,21 @@ class Results:
             return json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+
+
+def results_of(given: argparse.Namespace, name: str) -> Results:
+    """The results of a command with `--device`, `--out` and `--scratch`, whose folders are made.
+
+    Where the device is not there or a folder cannot be made, exit with the reason in a sentence.
+
+    Args:
+        given: the command line.
+        name: what the results are about.
+    """
+    try:
+        resolve(given.device)
+        made_folder("--out", given.out)
+        made_folder("--scratch", given.scratch)
+    except ParameterError as error:
+        sys.exit(str(error))
+    return Results(given.out, given.device, name)

@@ -18,15 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.device import resolve
 from infomax_nb.errors import ParameterError, RunError, one_line
 from infomax_nb.files import load_weights, project_root
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run
-from pipeline.command import made_folder
 from pipeline.gpu.data import reason_against
 from pipeline.gpu.order import METHODS
-from pipeline.gpu.results import Results
+from pipeline.gpu.results import Results, results_of
 
 PAPER = project_root() / "params" / "paper"
 OURS = PAPER / "cifar10_infomax_resnet18.yaml"
@@ -179,13 +177,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0, help="start no run after these")
     parser.add_argument("--trial", action="store_true", help="train as little as possible")
     given = parser.parse_args()
-    try:
-        resolve(given.device)
-        made_folder("--out", given.out)
-        made_folder("--scratch", given.scratch)
-    except ParameterError as error:
-        sys.exit(str(error))
-    results = Results(given.out, given.device, given.what)
+    results = results_of(given, given.what)
     with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
         short = Short(given.device, given.data_root, given.trial, Path(folder))
         if given.what == "throughput":
