@@ -61,7 +61,7 @@ def decode_image(
             image.load()
             shown = _on_white(_with_alpha(image, layout))
             shown.info.clear()  # including EXIF, which may be damaged
-            shown.getexif()[Base.Orientation] = _orientation(image)
+            shown.getexif()[Base.Orientation] = orientation(image)
             ImageOps.exif_transpose(shown, in_place=True)
             return shown
 
@@ -125,7 +125,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def orientation(image: ImageFile.ImageFile) -> int:
     """EXIF's orientation, 1 to 8; 1, upright, if there is none that can be read."""
     try:
         return image.getexif().get(Base.Orientation, 1)

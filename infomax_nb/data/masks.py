@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps
-from PIL.ExifTags import Base
 from torch import Tensor
 
-from infomax_nb.data.decoding import decode_image
+from infomax_nb.data.decoding import decode_image, orientation
 from infomax_nb.data.fingerprints import digest_of
 from infomax_nb.errors import ParameterError, file_errors
 from infomax_nb.files import data_place
@@ -88,9 +87,9 @@ def _pair(root: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
     photograph = root / "images" / f"{name}.jpg"
     image = decode_image(photograph, cure="")
     with file_errors(photograph), Image.open(photograph) as stored:
-        turned = stored.getexif().get(Base.Orientation, 1)
-        if turned != 1:
-            raise ValueError(f"EXIF turns it (orientation {turned}), but not its mask")
+        if orientation(stored) != 1:
+            turned = f"orientation {orientation(stored)}"
+            raise ValueError(f"EXIF turns it ({turned}), but not its mask")
     path = root / "masks" / f"{name}.png"
     with file_errors(path):
         mask = Image.open(path).convert("L")

@@ -173,7 +173,8 @@ def _stopped_as_terminated():
     before = {number: signal.getsignal(number) for number in signals}
 
     def terminate(number: int, _) -> None:
-        signal.signal(number, before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])  # a second one ends it at once
         signal.raise_signal(signal.SIGTERM)
 
     for number in signals:

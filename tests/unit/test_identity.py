@@ -22,6 +22,7 @@ from infomax_nb.data.fingerprints import CACHE, KNOWN, fingerprint, pixels_diges
 from infomax_nb.data.loading import load
 from infomax_nb.distributed import processes
 from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.train import trainer
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run, siblings
 
@@ -210,6 +211,20 @@ def test_an_interrupted_run_does_not_go_on_with_other_images(own_run, request_to
     add(folder)
     with pytest.raises(ParameterError, match="had 24 files, now there are 25"):
         fit(longer)
+
+
+def test_only_ctrl_c_ends_a_run_at_once_when_it_comes_again():
+    asked = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, lambda *_: asked.append("stop"))
+    try:
+        with trainer._stopped_as_terminated():
+            for number in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGINT):
+                signal.raise_signal(number)
+            assert asked == ["stop"] * 3
+            assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
 
 
 def forget(run: Run, *names: str) -> None:
