@@ -148,7 +148,7 @@ sweep: $(READY)
 	$(WORKFLOW) sweep --config sweep="$$SWEEP" $(CONFIG)
 	@$(RUN) python -m pipeline.targets made sweep --sweep "$$SWEEP" $(CHANGES)
 
-# The runs of docs/plan.md, or how they go on: one a core, at the lowest priority; docs/evidence.md says how.
+# Starts the runs of docs/plan.md, or goes on with them: one a core, at the lowest priority; docs/evidence.md says how.
 # ONLY=a,b runs only these; REPORTS=DIR keeps results in another checkout; RUNS_DIR=DIR.
 EVIDENCE := $${DATA_ROOT:+--data-root "$$DATA_ROOT"} $${RUNS_DIR:+--runs-dir "$$RUNS_DIR"} $${REPORTS:+--reports "$$REPORTS"}
 evidence: $(READY)

@@ -84,7 +84,7 @@ def export_tables(
 
     Args:
         name: the folder's name: letters, digits and underscores.
-        tables: by name, saved with their index. The report page shows the one called `table`.
+        tables: by name, saved with their index. The site shows the one called `table`.
         figure: the figure to save.
         caption: a text that names data, number of images, epochs, network and seeds.
         sources: the runs that the tables were computed from.

@@ -262,9 +262,9 @@ def imagenet() -> Claim:
         "Table 1",
         "open",
         "Not run",
-        f"the paper has {linear:.1f}%; a day on one GPU",
+        f"the paper has {linear:.1f}%; about a day on one GPU, by estimate",
         "none",
-        {"make gpu": "docs/gpu.md"},
+        {"make plan": "docs/speed.md"},
     )
 
 

@@ -196,6 +196,23 @@ def test_kappa_and_coarseness_late_in_training():
             assert claim == "7b" or words in text(PAGE)
     square = interval_in_words(numbers.loc["9", "difference"], 3)
     assert f"ours less untrained is {square}" in text("reports/README.md")
+    assert f"ours less untrained {square} in cosine" in text("07")
+
+
+@pytest.mark.parametrize("method", ["l_out", "dcl", "pvc_geometric"])
+def test_the_family_of_losses_on_glyphs(method):
+    runs = by_seed(metrics("family_glyphs"), "method")
+    less = runs[method] - runs.infomax
+    assert f"{signed(less.mean(), 1)} points {interval(less)}" in text(PAGE)
+
+
+def test_segmentation_by_frozen_features():
+    column = committed("objects_voc")["linear segmentation, mIoU (%)"]
+    ours, untrained, place = (
+        column[name].split(" ")[0] for name in ("infomax", "untrained", "centre prior")
+    )
+    said = f"reaches a mean intersection over union of {ours}%, untrained {untrained}%, a cell's place alone {place}%"
+    assert said in text(PAGE)
 
 
 def test_width_views_and_equal_compute():
