@@ -4,9 +4,12 @@
 those of `infomax_nb.networks.available()`, with `_` for `-`.
 """
 
-from functools import partial, update_wrapper
+# The hub takes what is public and can be called for a network, so that all else has a `_`.
+from functools import partial as _partial
+from functools import update_wrapper as _update_wrapper
 
-from infomax_nb.networks import available, pretrained
+from infomax_nb.networks import available as _available
+from infomax_nb.networks import pretrained as _pretrained
 
 # What has to be there; the package itself may, but need not, be installed.
 dependencies = ["torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "yaml"]
@@ -18,8 +21,9 @@ def _backbone(name):
 
     Images are RGB, in 0..1, standardised by ImageNet's mean and deviation.
     """
-    return pretrained(name).backbone
+    return _pretrained(name).backbone
 
 
-for _name in available():
-    globals()[_name.replace("-", "_")] = update_wrapper(partial(_backbone, _name), _backbone)
+for _name in _available():
+    _network = _partial(_backbone, _name)
+    globals()[_name.replace("-", "_")] = _update_wrapper(_network, _backbone)

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -120,7 +121,7 @@ class TrainConfig(BaseModel):
     recipe: Literal[1, 2] = 2
     runs_dir: str = "runs"
 
-    def __init__(self, **values: Any):
+    def __init__(self, /, **values: Any):
         refuse_unknown(values, type(self).model_fields)
         try:
             super().__init__(**_as_meant(values))
@@ -217,7 +218,7 @@ class TrainConfig(BaseModel):
         """The run directory; a relative `runs_dir` lies in the project's folder."""
         return runs_folder(self.runs_dir) / self.name
 
-    def replace(self, **changes: Any) -> "TrainConfig":
+    def replace(self, /, **changes: Any) -> "TrainConfig":
         """The same configuration with some fields changed, validated again.
 
         >>> TrainConfig(kappa=1).replace(beta=0.5).kappa
@@ -226,7 +227,7 @@ class TrainConfig(BaseModel):
         return type(self)(**{**self.model_dump(), **changes})
 
     @classmethod
-    def from_yaml(cls, path: str | Path, **changes: Any) -> "TrainConfig":
+    def from_yaml(cls, path: str | Path, /, **changes: Any) -> "TrainConfig":
         """The configuration in a parameter file (`params/*.yaml`), with some fields changed."""
         return cls(**text_where_text_is_meant({**read_yaml(path), **changes}))
 
@@ -265,7 +266,7 @@ def text_where_text_is_meant(values: Mapping[str, Any]) -> dict[str, Any]:
     texts = {name for name, field in TrainConfig.model_fields.items() if field.annotation is str}
     read = dict(values)
     for name in texts & read.keys():
-        if isinstance(read[name], int | float) and not isinstance(read[name], bool):
+        if isinstance(read[name], int | float | date) and not isinstance(read[name], bool):
             read[name] = str(read[name])
     return read
 
@@ -280,7 +281,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"There is no parameter file {path}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a date that is none, no text
         reason = f"cannot be read as a parameter file: {one_line(error)}"
         raise ParameterError(f"{path} {reason}") from None
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

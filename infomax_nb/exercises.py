@@ -92,6 +92,11 @@ def check(exercise: str, answer: Any) -> Verdict:
 
 def _items(answer: Any) -> list:
     """The answer as a list, words in lower case with single spaces."""
-    plain = answer.tolist() if hasattr(answer, "tolist") else answer  # of NumPy, PyTorch and pandas
-    items = plain if isinstance(plain, list | tuple) else [plain]
+    plain = _plain(answer)
+    items = [_plain(item) for item in plain] if isinstance(plain, list | tuple) else [plain]
     return [" ".join(item.lower().split()) if isinstance(item, str) else item for item in items]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and lists of NumPy, PyTorch and pandas as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -96,9 +96,17 @@ def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Mean of each run's last five evaluations, by run and seed; accuracies in percent.
 
     Args:
-        rows: of `curves`, finished runs.
+        rows: of `curves`, finished runs on one data set.
         columns: of `rows`.
+
+    Raises:
+        ValueError: the rows are of line e and of others, whose data differ.
     """
+    lines = set(rows.line)
+    if "e" in lines and len(lines) > 1:
+        raise ValueError(
+            f"rows of lines {sorted(lines)} have no common mean: line e has other data."
+        )
     last = rows.sort_values("epoch").groupby(["run", "seed"]).tail(5)
     return last.groupby(["run", "seed"])[list(columns)].mean()
 

@@ -39,7 +39,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
 
     Args:
         z: (N, D) unit rows, N >= 2; half precision is accumulated in float32.
-        kappa: concentration of the kernel, > 0.
+        kappa: concentration of the kernel, > 0 and at most `KAPPA_MAX`.
 
     Returns: a scalar with gradient; memory grows linearly in N.
 
@@ -47,7 +47,7 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
         ValueError: an argument is not as described.
     """
     z = check_rows(z)
-    kappa = check_positive("kappa", kappa)
+    kappa = check_positive("kappa", kappa, KAPPA_MAX)
     log_sums = log_sum_exp(z, kappa)
     return _entropy(float64(log_sums).mean(), len(z), z.shape[1], kappa).to(z.dtype)
 
@@ -63,13 +63,13 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     Args:
         z: (N, D) unit rows.
         image_ids: (N,) whole numbers; rows with equal ids are views of one image, at least two.
-        kappa: concentration of the kernel, > 0.
+        kappa: concentration of the kernel, > 0 and at most `KAPPA_MAX`.
 
     Raises:
         ValueError: an argument is not as described.
     """
     z = check_rows(z)
-    kappa = check_positive("kappa", kappa)
+    kappa = check_positive("kappa", kappa, KAPPA_MAX)
     ids = torch.as_tensor(image_ids, device=z.device)
     if ids.shape != z.shape[:1]:
         needed = f"it must be ({len(z)},), one id for each row of z"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from infomax_nb import models
-from infomax_nb.config import UNSAID, TrainConfig
+from infomax_nb.config import UNSAID, TrainConfig, refuse_unknown
 from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import file_digest, project_root
 
@@ -51,11 +51,19 @@ class Network:
 
 
 def available(folder: Path | None = None, **fixed) -> list[str]:
-    """Names of the networks whose configuration has these values, such as `dataset="cifar10"`."""
+    """Names of the networks whose configuration has these values, such as `dataset="cifar10"`.
+
+    A field that a network's method ignores, as SimCLR ignores `kappa`, has no value.
+
+    Raises:
+        ParameterError: a name is no field of `TrainConfig`.
+    """
+    refuse_unknown(fixed, TrainConfig.model_fields)
     names = []
     for path in sorted((folder or NETWORKS).glob("*.json")):
-        config = json.loads(path.read_bytes())["config"]
-        if all(config[name] == value for name, value in fixed.items()):
+        recorded = UNSAID | json.loads(path.read_bytes())["config"]
+        config = UNSAID | TrainConfig(**recorded).identity()
+        if all(config.get(name) == value for name, value in fixed.items()):
             names.append(path.stem)
     return names
 

@@ -82,6 +82,9 @@ def export_tables(
 ) -> str:
     """Write `reports/<name>/`: tables as `<name>.csv`, a figure, its caption, `records.json`.
 
+    Tables and records of an earlier export go first, and the records come last: a folder without
+    them was not written to its end.
+
     Args:
         name: the folder's name: letters, digits and underscores.
         tables: by name, saved with their index. The site shows the one called `table`.
@@ -105,12 +108,14 @@ def export_tables(
     text = json.dumps(records or [environment()], indent=1)
     folder = (reports or project_root() / "reports") / name
     folder.mkdir(parents=True, exist_ok=True)
+    for old in (folder / "records.json", *folder.glob("*.csv")):  # of an earlier export
+        old.unlink(missing_ok=True)
     for part, table in tables.items():
         if table is not None:
             atomic_write(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
-    atomic_write(folder / "records.json", lambda part: part.write_text(text, encoding="utf-8"))
     atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
     atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n", "utf-8"))
+    atomic_write(folder / "records.json", lambda part: part.write_text(text, encoding="utf-8"))
     return f"reports/{name} holds {len(sources)} runs"
 
 
@@ -141,6 +146,8 @@ def with_recorded(
     }
     rows = pd.read_csv(folder / "metrics.csv")
     rows = rows[rows.run.isin(beside)]
+    if rows.empty:  # which would turn whole numbers into fractions
+        return found
     values = pd.DataFrame([beside[run] for run in rows.run], index=rows.index)
     missing = values.columns.difference(rows.columns)
     return pd.concat([found, rows.join(values[missing])], ignore_index=True)

@@ -42,7 +42,7 @@ def half_precision(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 def store(run: Run) -> str:
     """Keep a finished run's backbone in `reports/networks/`; returns its name."""
     config = run.config
-    train, test = datasets(config)
+    train, test = datasets(config, labelled=True)
     backbone: Any = run.method().backbone
     backbone = backbone.half().float()  # as it will be read
     of_classes = centroids(features(backbone, train.images), train.labels).half()

@@ -64,7 +64,7 @@ def _paper_table() -> pd.DataFrame:
 # --- The runs of a parameter file -------------------------------------------------------------
 
 
-def runs_of(path: str | Path, **changes: Any) -> dict[str, dict[str, Any] | None]:
+def runs_of(path: str | Path, /, **changes: Any) -> dict[str, dict[str, Any] | None]:
     """The single runs that a parameter file asks for.
 
     A list under a field's name with an 's' (`kappas`, `seeds`) stands for one run per value.
@@ -163,7 +163,7 @@ def _refused(text: str) -> str:
     return f"refused-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def write_run(path: str | Path, name: str, out: Path, **changes: Any) -> None:
+def write_run(path: str | Path, name: str, out: Path, /, **changes: Any) -> None:
     """Write the parameters of a file's run to `out`.
 
     Args:

@@ -240,8 +240,13 @@ def rank_correlation(
         relabelled ρ, the true one included, that reach it; `by_class` (C,), the jackknife's
         pseudo-values C ρ - (C - 1) ρ_without: their `scipy.stats.sem` is ρ's standard error over
         classes.
+        Two classes, which are one pair, have no order: all are NaN. Three leave the jackknife
+        none: `by_class` is.
     """
     n = len(distance)
+    unknown = np.full(n, np.nan)
+    if n < 3:
+        return {"rho": np.nan, "p": np.nan, "by_class": unknown}
     dissimilarity = 1 - similarity
     own = _standard_ranks(dissimilarity)
     known = _standard_ranks(distance)
@@ -252,6 +257,8 @@ def rank_correlation(
 
     options: dict[str, Any] = {"permutation_type": "pairings", "alternative": "greater", "rng": 0}
     test = stats.permutation_test([np.arange(n)], rho, n_resamples=permutations, **options)
+    if n < 4:
+        return {"rho": test.statistic, "p": test.pvalue, "by_class": unknown}
     by_class = []
     for others in ~np.eye(n, dtype=bool):
         vectors = [_pairs(matrix[others][:, others]) for matrix in (dissimilarity, distance)]
@@ -296,12 +303,14 @@ def above(rho: pd.Series, by_class: pd.DataFrame, other: str = "untrained") -> p
         networks`, Student's interval paired by seed. There is no row for `other`.
     """
     names = rho.index.unique(0)
-    by_seed = rho.unstack(0)[names].ffill().bfill()
+    by_seed = rho.unstack(0)[names]
+    for name in names[by_seed.count() == 1]:  # such as pixels, which have no seeds
+        by_seed[name] = by_seed[name].dropna().iloc[0]
     more = by_seed.sub(by_seed[other], axis=0).drop(columns=other)
     pseudo = by_class.sub(by_class[other], axis=0)
     intervals = [over_classes(more.mean(), pseudo).assign(series="over classes")]
     if len(more) > 1:
-        of_networks = {name: paired_interval(more[name]) for name in more}
+        of_networks = {name: paired_interval(more[name].dropna()) for name in more}
         table = pd.DataFrame(of_networks).T[["mean", "low", "high"]]
         intervals.append(table.assign(series="over networks"))
     return pd.concat(intervals)

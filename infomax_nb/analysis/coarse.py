@@ -272,16 +272,18 @@ def gap(
         value: the column to compare; accuracy gives points.
 
     Returns:
-        `gap` and its bootstrap 95% interval, `low` to `high`.
+        `gap` and its bootstrap 95% interval, `low` to `high`. Two representations are compared in
+        the seeds that both have.
     """
 
-    def differences(kind: str) -> np.ndarray:  # (seeds, units)
+    def by_unit(kind: str) -> np.ndarray:  # (seeds, units)
         of_kind = scores[scores.kind == kind]
         table = of_kind.pivot_table(value, ["representation", "seed"], unit)
-        return (table.loc[name] - (table.loc[other] if other else 0)).to_numpy()
+        own = table.loc[name]
+        return (own - table.loc[other]).dropna(how="all").to_numpy() if other else own.to_numpy()
 
-    far = differences("far")
-    near = differences("near")
+    far = by_unit("far")
+    near = by_unit("near")
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(far), size=(10_000, len(far), 1))  # the same seeds for far and near
     gaps = _resampled_means(far, drawn, rng) - _resampled_means(near, drawn, rng)

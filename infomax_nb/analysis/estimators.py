@@ -15,6 +15,7 @@ from scipy.stats import vonmises_fisher
 from torch import Tensor
 
 from infomax_nb.analysis.sphere import log_area
+from infomax_nb.errors import not_allowed
 from infomax_nb.objective import KAPPA_MAX
 from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import check_positive, log_vmf_normalizer
@@ -205,12 +206,15 @@ def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:
     Args:
         x: (N, D).
         y: (N, D').
-        k: 1 to N - 1.
+        k: a whole number, 1 to N - 1.
 
     Raises:
         ValueError: `k` is not allowed.
     """
     check_positive("k", k, len(x) - 1)
+    if int(k) != k:
+        raise not_allowed("k", k, "a whole number")
+    k = int(k)
     in_each = [torch.cdist(part.double(), part.double()) for part in (x, y)]
     distances = torch.stack([d.fill_diagonal_(torch.inf) for d in in_each])  # (2, N, N)
     to_kth = distances.amax(0).kthvalue(k, dim=1, keepdim=True).values

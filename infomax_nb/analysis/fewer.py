@@ -59,6 +59,7 @@ def explained(
     for name, (train, test) in represented.items():
         is_true = probe(train, train_labels, test) == truth[:, None]
         ranks = 1 + is_true.int().argmax(1)
+        ranks[~is_true.any(1)] = n_classes  # of a class that the probe never saw: the last
         anew = reprobe({name: (train, test)}, labels, tasks, paths, probe)
         measured = anew.groupby("classes in it").accuracy.mean().to_dict()
         measured[n_classes] = 100 * (ranks == 1).double().mean().item()
@@ -75,10 +76,10 @@ def bounds(top1: float, top5: float, n_classes: int, fewer: int, k: int = 1) -> 
     """
 
     def gives(second: int, beyond: int) -> float:
-        shares = {1: top1, second: top5 - top1, beyond: 100 - top5}
+        shares = [(1, top1), (second, top5 - top1), (beyond, 100 - top5)]
         found = (
-            share / 100 * expected_accuracy([rank], n_classes, fewer, k)
-            for rank, share in shares.items()
+            share / 100 * expected_accuracy([min(rank, n_classes)], n_classes, fewer, k)
+            for rank, share in shares
         )
         return float(sum(found))
 

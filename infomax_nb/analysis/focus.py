@@ -4,7 +4,6 @@ Maps and masks are as in `saliency`; networks of one kind differ in their seed.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import pandas as pd
 from torch import Tensor
 
 from infomax_nb.analysis.centroids import read_intervals
-from infomax_nb.analysis.saliency import inside, interval, smooth_grad_cam
-from infomax_nb.errors import ParameterError
+from infomax_nb.analysis.saliency import inside, interval, map_sizes, smooth_grad_cam
+from infomax_nb.evaluation.representation import inputs
 from infomax_nb.evaluation.verdicts import interval_text
 
 PARTS = ("ratio", "other", "hit")
@@ -48,9 +47,8 @@ def by_stage(
         device: `auto`, `cpu` or `cuda`.
     """
     found = {}
-    for stage in net.feature_info:
-        name = stage["module"]
-        with suppress(ParameterError):  # a map of 1×1
+    for name, size in map_sizes(net, next(iter(inputs(images[:1])))).items():
+        if max(size) > 1:
             maps = smooth_grad_cam(net, images, name, device=device)
             found[name] = inside(maps, masks)
     return found

@@ -128,10 +128,10 @@ def map_layer(net: nn.Module, x: Tensor, layer: str | None = None) -> str:
     Raises:
         ParameterError: there is no such layer, or its map is a single point.
     """
-    return _with_a_map(layer, _map_sizes(net, x))
+    return _with_a_map(layer, map_sizes(net, x))
 
 
-def _map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:
+def map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:
     """Height and width of each stage's map, in the network's order."""
     stages = [stage["module"] for stage in getattr(net, "feature_info", ())]
     stages = stages or [name for name, _ in net.named_children()]
@@ -216,8 +216,14 @@ def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
         for a uniform map. `hit`: the pointing game (Zhang et al. 2016, here without their tolerance
         of 15 pixels), 100 if the map's maximum lies inside, 0 if not. Of equal maxima the mean
         counts, so a uniform map scores the area. `area`: the mask's share of the image, percent.
+
+    Raises:
+        ValueError: a map holds a number that is not finite.
     """
     values = maps.double().flatten(1)
+    if not values.isfinite().all():
+        rows = (~values.isfinite()).any(1).nonzero()[:, 0].tolist()
+        raise ValueError(f"maps must be finite, those of images {rows} are not.")
     values = (values / values.amax(1, keepdim=True)).nan_to_num(1.0)
     mask = masks.double().flatten(1)
     area = mask.mean(1)
@@ -237,8 +243,9 @@ def inside_sure(maps: Tensor, masks: Tensor, sure: Tensor) -> pd.DataFrame:
         masks: bool (N, H, W).
         sure: bool (N, H, W).
     """
-    empty = maps.amax((1, 2), keepdim=True) == 0
-    found = inside(torch.where(empty, 1.0, maps) * sure, masks & sure)
+    known = maps * sure
+    empty = known.amax((1, 2), keepdim=True) == 0
+    found = inside(torch.where(empty, 1.0, known) * sure, masks & sure)
     return pd.DataFrame({"share": found["ratio"] * found["area"], "hit": found["hit"]})
 
 
@@ -256,8 +263,10 @@ def centre_prior(size: int, width: float = 0.25) -> Tensor:
 def interval(values: pd.DataFrame) -> pd.DataFrame:
     """Mean of each column with its 95% interval, `low` to `high`, over the rows (images).
 
-    It is a percentile bootstrap.
+    It is a percentile bootstrap. A single row has no interval: its ends are NaN.
     """
+    if len(values) < 2:
+        return pd.DataFrame({"mean": values.mean(), "low": np.nan, "high": np.nan})
     options: dict[str, Any] = {"n_resamples": 2000, "method": "percentile", "random_state": 0}
     ends = bootstrap((values,), np.mean, batch=50, **options).confidence_interval
     return pd.DataFrame({"mean": values.mean(), "low": ends.low, "high": ends.high})

@@ -151,6 +151,11 @@ class ImageSet:
         chosen = {name: column[rows] for name, column in columns.items() if column is not None}
         return replace(self, **chosen)
 
+    def labelled(self) -> "ImageSet":
+        """The images that have a label, which of STL-10's are few."""
+        known = self.labels >= 0
+        return self if known.all() else self[known]
+
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with labels and images on `device`; those in files are decoded."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))

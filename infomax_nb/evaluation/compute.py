@@ -11,6 +11,8 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.verdicts import by_seed, paired_interval
 from infomax_nb.methods import build
 
+ROUNDING = 1e-9  # an epoch that is affordable but for this is
+
 
 def training_flops(config: TrainConfig, n_classes: int = 10) -> float:
     """Floating-point operations of the networks for each image of a training step.
@@ -45,14 +47,16 @@ def at_equal_compute(
         other: the method that is trained to the end.
 
     Returns:
-        The epoch at which the method is stopped (0 if there is none), and its accuracy there less
-        the other's at the end (seeds,), in points.
+        The epoch at which the method is stopped, an evaluated one (0 if there is none), and its
+        accuracy there less the other's at the end (seeds,), in points.
     """
+    metrics = metrics.dropna(subset="linear_top1")
     last = int(metrics.epoch.max())
-    affordable = int(last * costs[other] / costs[method])
-    epoch = min(last, affordable)
-    if epoch == 0:
+    affordable = last * costs[other] / costs[method] * (1 + ROUNDING)
+    evaluated = metrics.epoch[(metrics.method == method) & (metrics.epoch <= affordable)]
+    if evaluated.empty:
         return 0, np.array([np.nan])
+    epoch = int(evaluated.max())
     stopped = by_seed(metrics, "method", epoch=epoch)[method]
     finished = by_seed(metrics, "method")[other]
     return epoch, (stopped - finished).to_numpy()

@@ -14,7 +14,7 @@ from infomax_nb.data.sampling import stratified
 from infomax_nb.device import exact, resolve
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.neighbours import knn, topk_accuracies
-from infomax_nb.evaluation.representation import effective_rank, features, inputs
+from infomax_nb.evaluation.representation import effective_rank, evaluating, features, inputs
 from infomax_nb.losses import InfoMaxLoss, mutual_information
 from infomax_nb.methods import Method, build
 from infomax_nb.seeds import Use, stream
@@ -49,7 +49,8 @@ def untrained(config: TrainConfig, train: ImageSet) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
-    some = itertools.islice(inputs(train.images, device, 512), 10)
+    batches = itertools.islice(inputs(train.images, device, 512), 10)
+    some = (batch for batch in batches if len(batch) > 1 or len(train) == 1)  # one has no variance
     torch.optim.swa_utils.update_bn(some, net.to(device))
     return net.cpu().eval()
 
@@ -189,14 +190,15 @@ def held_out_projections(
         raise ParameterError(f"data_root: {problem}.")
     place = resolve(device)[0]
     here = next(method.parameters(), torch.empty(0)).device.type == place
-    copy = (method if here else deepcopy(method).to(place)).eval()
+    copy = method if here else deepcopy(method).to(place)
     size = min(128, len(test))
     images = min(batches, len(test) // size) * size
     views = MultiView(dino_views(test.images.shape[-1]))
     generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
     chosen = stratified(test.labels, images, 0).split(size)
     drawn = (views(test.images[rows].to(place), generator) for rows in chosen)
-    return [copy.project(batch) for batch in drawn]
+    with evaluating(copy):
+        return [copy.project(batch) for batch in drawn]
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -71,17 +72,24 @@ def features(backbone: nn.Module, images: Tensor | ImageFiles, device: str | Non
     if device is not None:
         place = torch.device(resolve(device)[0])
         backbone = deepcopy(backbone)
-    training = {module: module.training for module in backbone.modules()}
     doing = f"the features of {len(images):,} images of {images.shape[-1]} pixels were computed"
-    with exact(), memory_errors(doing, MEMORY_CURE):
-        backbone.to(place).eval()
+    with exact(), memory_errors(doing, MEMORY_CURE), evaluating(backbone):
+        backbone.to(place)
         own = [backbone(x).float() for x in inputs(images, place, rows=_own_rows(len(images)))]
         rows = gathered(torch.cat(own))[: len(images)]
-        if device is not None:
-            rows = rows.cpu()
-    for module, mode in training.items():
-        module.training = mode
-    return rows
+        return rows if device is None else rows.cpu()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, after which each module has the mode that it had, come what may."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
 
 
 def _own_rows(n: int) -> Tensor | None:

@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from infomax_nb.errors import not_allowed
+
 # --- Differences of runs ----------------------------------------------------------------------
 
 
@@ -53,7 +55,9 @@ def paired_interval(
 
 
 def interval_text(differences: ArrayLike, digits: int = 1, count: bool = True) -> str:
-    """The mean of differences (seeds,) and its 95% t interval as text; for one seed only the mean.
+    """The mean of differences (seeds,) and its 95% t interval as text.
+
+    For one seed it is the mean alone, for none `no pairs`.
 
     Args:
         differences: (seeds,), in any unit.
@@ -64,6 +68,8 @@ def interval_text(differences: ArrayLike, digits: int = 1, count: bool = True) -
     '+2.0 [−0.5, +4.5] (3 seeds)'
     """
     interval = paired_interval(differences)
+    if not interval["seeds"]:
+        return "no pairs"
     several = interval["seeds"] > 1
     text = "{mean:+.{d}f} [{low:+.{d}f}, {high:+.{d}f}]" if several else "{mean:+.{d}f}"
     text = text.format(**interval, d=digits).replace("-", "−")
@@ -106,7 +112,12 @@ def seeds_to_decide(deviation: float, margin: float = 1.0, power: float = 0.8) -
         deviation: standard deviation of the paired differences, above 0.
         margin: in the differences' unit.
         power: a probability below 1.
+
+    Raises:
+        ParameterError: the deviation is not a number above 0, as that of a single pair is not.
     """
+    if not 0 < deviation < np.inf:
+        raise not_allowed("deviation", deviation, "a number > 0, of two pairs or more")
     seeds = 2
     while equivalence_power(seeds, deviation, margin) < power:
         seeds += 1
@@ -208,17 +219,20 @@ def epochs_to_stall(accuracies: ArrayLike, share: float = 0.1) -> int:
     The measure is relative because a slow run has less to gain at every epoch.
 
     Args:
-        accuracies: (epochs,), in percent.
+        accuracies: (epochs,), in percent, or NaN after an epoch that was not evaluated.
         share: between 0 and 1.
 
     >>> epochs_to_stall([10, 50, 80, 89, 90])
     4
     """
     curve = np.asarray(accuracies, float)
-    gained = curve[-1] - curve[0]
+    evaluated = np.flatnonzero(~np.isnan(curve))
+    known = curve[evaluated]
+    gained = known[-1] - known[0]
     if gained <= 0:
-        return 1
-    return 1 + int(np.argmax(curve[-1] - curve < share * gained))
+        return 1 + int(evaluated[0])
+    stalled = known[-1] - known < share * gained
+    return 1 + int(evaluated[np.argmax(stalled)])
 
 
 def stalls(metrics: pd.DataFrame) -> pd.DataFrame:

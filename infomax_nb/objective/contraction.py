@@ -25,6 +25,7 @@ from infomax_nb.objective.unit_rows import unit_rows
 from infomax_nb.objective.vmf import check_positive
 
 NO_MEAN = 1e-9  # the mean's length below which it has no direction
+NO_RATE = 1e-12  # a view's rate below which it is rounding
 
 
 @torch.no_grad()
@@ -57,7 +58,7 @@ def contraction_threshold(views: Sequence[Tensor], kappa: float) -> float:
     positive = (image[:, None] == image) & ~itself
     of_global = _shares(kappa * cosines, ~itself) * rates
     of_local = _shares(kappa * cosines, positive) * rates
-    if of_local.sum() == 0:
+    if of_local.sum() < NO_RATE * len(x):
         raise ValueError("views of each image coincide: their entropy has no rate to compare with.")
     return float(of_global.sum() / of_local.sum())
 

@@ -9,6 +9,8 @@ from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.objective.checks import check_views
 from infomax_nb.objective.unit_rows import unit_rows
 
+AT_ONCE = 2048  # rows whose neighbours are sought together, so that memory grows as N
+
 
 @exact()
 def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, float]:
@@ -27,10 +29,17 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
         gradient = torch.autograd.grad(value, z)[0]
     n_images = z.shape[1]
     rows = z.detach().float().flatten(0, 1)
-    nearest = (rows @ rows.T).fill_diagonal_(-torch.inf).argmax(1)
-    images = torch.arange(len(rows), device=rows.device) % n_images
-    positive = nearest % n_images == images
+    itself = torch.arange(len(rows), device=rows.device)
+    nearest = torch.cat([_nearest(rows, chosen) for chosen in itself.split(AT_ONCE)])
+    positive = nearest % n_images == itself % n_images
     return {
         "nn_positive": float(positive.float().mean()),
         "grad_over_kappa": float(gradient.norm()) / loss.kappa,
     }
+
+
+def _nearest(rows: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """For each chosen row the number of the nearest other one; rows are (N, D), of unit length."""
+    cosines = rows[chosen] @ rows.T
+    cosines[torch.arange(len(chosen), device=rows.device), chosen] = -torch.inf
+    return cosines.argmax(1)

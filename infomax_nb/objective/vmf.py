@@ -18,7 +18,7 @@ def check_positive(name: str, value: float, high=math.inf, least: float | None =
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     large_enough = number > 0 if least is None else number >= least
     if large_enough and number <= high and number < math.inf and not isinstance(value, bool):

@@ -99,6 +99,10 @@ def save_interval() -> float:
 def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, ImageSet]:
     """The configured training and test splits.
 
+    Args:
+        config: names the data set, its place, and how many images are taken.
+        labelled: leave out the training images that have no label, which a probe cannot use.
+
     Raises:
         ParameterError: they cannot be used, or have no labels although `labelled` asks for them.
     """
@@ -116,7 +120,8 @@ def datasets(config: TrainConfig, labelled: bool = False) -> tuple[ImageSet, Ima
     if side != config.size:
         problem = f"the images of {config.dataset} have {side} pixels a side; give {side}, or less"
         raise ParameterError(f"image_size = {config.image_size} is not allowed here: {problem}.")
-    return train, load(*place, "test", **shape)
+    test = load(*place, "test", **shape)
+    return train.labelled() if labelled else train, test
 
 
 def _reused(run: Run, config: TrainConfig) -> Run:

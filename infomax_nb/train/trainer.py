@@ -56,9 +56,8 @@ def pretrain(job: Job) -> dict:
         train, test = _on_device(job, device)
         method = initial(config, len(train.classes)).to(device)
 
-    labelled = train if train.labels.min() >= 0 else train[train.labels >= 0]
     width: int = method.backbone.num_features  # type: ignore[assignment]  # timm's networks have it
-    evaluation = OnlineEvaluation(labelled, test, width, config.seed, device)
+    evaluation = OnlineEvaluation(train.labelled(), test, width, config.seed, device)
     title = "" if shows_bars() else job.title
     recorder = Recorder(job.run, evaluation, job.save_interval, title)
     start = find_start(job)

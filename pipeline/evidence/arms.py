@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.compute import training_flops
 from infomax_nb.evaluation.curves import hits, scheduled
 from infomax_nb.methods import build
@@ -132,7 +133,7 @@ class Arms:
         """The arm of that name in these lines of the plan.
 
         Raises:
-            KeyError: there is none.
+            ParameterError: there is none.
         """
         if (name, lines) in self._found:
             return self._found[name, lines]
@@ -142,7 +143,8 @@ class Arms:
             if run.line in lines and run.label.rpartition("_seed")[0] == name
         ]
         if not found:
-            raise KeyError(f"lines {', '.join(lines)} of the plan have no run {name!r}")
+            place = f"lines {', '.join(lines)} of the plan in {self.places.params}"
+            raise ParameterError(f"{place} have no run {name!r}, which a verdict needs.")
         arm = Arm(name, tuple(found))
         self._found[name, lines] = arm
         return arm

@@ -78,6 +78,7 @@ def measure(arms: Arms) -> str:
             continue
         train, test = datasets(arm.config, labelled=True)
         record = record_of(arm.config, here)
+        refuse_other_data(record, records, folder)
         records.append(record)
         for (name, seed), network in wanted.items():
             net = network(train) if callable(network) else network
@@ -148,6 +149,15 @@ def record_of(config: TrainConfig, here: dict) -> dict:
     what = {"dataset": config.dataset, "image_size": config.image_size}
     data = fingerprint(config)
     return {"config": what, "measured": [], "started": now(), **here, "data": data}
+
+
+def refuse_other_data(record: dict, records: list[dict], folder: Path) -> None:
+    """Raise RunError if rows of this data set were measured on other files before."""
+    for before in records:
+        same_set = before["config"]["dataset"] == record["config"]["dataset"]
+        if same_set and before["data"]["digest"] != record["data"]["digest"]:
+            problem = f"holds {before['config']['dataset']} measured on other files"
+            raise RunError(f"{folder} {problem}: give --reports another folder.")
 
 
 def kept_records(folder: Path) -> list[dict]:

@@ -9,6 +9,7 @@ the converged probe is fitted at the end; `not_built`, what is missing in the co
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,15 @@ def planned(places: Places) -> list[Planned]:
         allowed = "a folder with a parameter file for each line of the plan"
         raise not_allowed("params", str(places.params), allowed)
     common = files.pop("common", {})
+    letters = [stem.partition("_")[0] for stem in files]
+    twice = [letter for letter, count in Counter(letters).items() if count > 1]
+    if twice:
+        allowed = f"a folder with one file for each line, it has several for {', '.join(twice)}"
+        raise not_allowed("params", str(places.params), allowed)
     lines = {stem.partition("_")[0]: {**common, **values} for stem, values in files.items()}
     for stem in files:
         if not _is_a_line(lines[stem.partition("_")[0]], lines):
-            allowed = "a line of the plan: `runs`, each with a name, or `of` other lines"
+            allowed = "a line of the plan: `runs`, each with a name, or `of` other lines; `seeds`"
             raise not_allowed("params", str(places.params / f"{stem}.yaml"), allowed)
     runs: list[Planned] = []
     for stem in files:
@@ -147,25 +153,32 @@ def chosen(runs: list[Planned], lines: str | None) -> list[Planned]:
 
 
 def _is_a_line(values: dict, lines: dict[str, dict]) -> bool:
-    """Whether each block of a file has runs with names, or is of lines that are there."""
-    for block in values.get("blocks") or [values]:
-        listed = {**values, **block}
-        if "of" in listed:
-            complete = set(listed["of"]) <= lines.keys()
-        else:
-            runs = listed.get("runs")
-            complete = isinstance(runs, list) and all("name" in run for run in runs)
-        if not complete:
-            return False
-    return True
+    """Whether each block of a file has seeds, and runs with names or lines that are there."""
+    return all(_is_a_block(block, lines) for block in _blocks(values))
+
+
+def _is_a_block(block: dict, lines: dict[str, dict]) -> bool:
+    if not isinstance(block["seeds"], list):
+        return False
+    if "of" in block:
+        return isinstance(block["of"], list) and set(block["of"]) <= lines.keys()
+    runs = block.get("runs")
+    return isinstance(runs, list) and all(isinstance(run, dict) and "name" in run for run in runs)
+
+
+def _blocks(values: dict) -> list[dict]:
+    """The blocks of a file, or the file as its one block; each with what the file says for all."""
+    common = {"seeds": [0], **values}
+    blocks = common.pop("blocks", None) or [{}]
+    return [{**common, **block} for block in blocks]
 
 
 def _line_values(values: dict, lines: dict[str, dict]) -> list[dict]:
     """The values of each run of a line, block by block, seed by seed."""
     runs = []
-    for block in values.get("blocks") or [values]:
-        entries = _entries({**values, **block}, lines)
-        for seed in block.get("seeds", [0]):
+    for block in _blocks(values):
+        entries = _entries(block, lines)
+        for seed in block["seeds"]:
             runs += [{**entry, "seed": seed} for entry in entries]
     return runs
 
@@ -173,7 +186,8 @@ def _line_values(values: dict, lines: dict[str, dict]) -> list[dict]:
 def _entries(values: dict, lines: dict[str, dict]) -> list[dict]:
     """The values of each run of a block, without its seed."""
     if "of" in values:
-        return [entry for line in values["of"] for entry in _entries(lines[line], lines)]
+        repeated = [block for line in values["of"] for block in _blocks(lines[line])]
+        return [entry for block in repeated for entry in _entries(block, lines)]
     fields = {name: value for name, value in values.items() if name not in LISTS}
     return [{**fields, **run} for run in values["runs"]]
 

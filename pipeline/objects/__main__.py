@@ -18,7 +18,7 @@ from infomax_nb.files import project_root
 from infomax_nb.names import listed
 from infomax_nb.train.record import environment, now
 from pipeline.evidence.places import Places
-from pipeline.objects.measure import SETTINGS, of_network, of_references
+from pipeline.objects.measure import SETTINGS, UNIFORM, WIDTHS, of_network, of_references
 from pipeline.objects.networks import Candidate, candidates, missing
 from pipeline.objects.results import REFERENCES, keep, records
 from pipeline.objects.tables import conclude
@@ -38,8 +38,8 @@ def measure(data_root: str, reports: Path | None = None) -> None:
     places = Places(reports=reports or project_root() / "reports")
     found = candidates(places, training)
     kept = {(each["kind"], each["seed"]): each for each in records(reports)}
-    known = records(reports, REFERENCES)
-    if not known or any(each["photographs"] != digests for each in known):
+    known = {each["kind"]: each for each in records(reports, REFERENCES)}
+    if not all(_is_current(known.get(kind), digests) for kind in (*WIDTHS, UNIFORM)):
         for kind, table in of_references(photographs, training).items():
             record = {"kind": kind, "seed": 0, **_record(digests, here)}
             keep(table.set_index([photographs.names]), record, reports)
@@ -81,10 +81,15 @@ def _record(digests: dict[str, str], here: dict) -> dict:
 def _is_known(candidate: Candidate, kept: dict, digests: dict[str, str]) -> bool:
     """Whether this network was measured on these photographs."""
     record = kept.get((candidate.kind, candidate.config.seed))
+    same_network = record and record.get("network") == candidate.about.get("network")
+    return bool(same_network) and _is_current(record, digests)
+
+
+def _is_current(record: dict | None, digests: dict[str, str]) -> bool:
+    """Whether something was measured on these photographs, as it is measured now."""
     if record is None:
         return False
-    same_network = record.get("network") == candidate.about.get("network")
-    return same_network and record["photographs"] == digests and record["settings"] == SETTINGS
+    return record["photographs"] == digests and record["settings"] == SETTINGS
 
 
 def main() -> None:

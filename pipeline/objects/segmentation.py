@@ -4,6 +4,7 @@ Each cell of the map is classified by itself. Masks and sure pixels are those of
 `infomax_nb.data.masks`, bool (N, S, S).
 """
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,11 @@ def cell_features(net: Any, images: Tensor) -> Tensor:
         net: one of timm's networks, on the CPU and in evaluation mode.
         images: uint8 (N, 3, H, W).
     """
-    rows = []
-    layer = None
-    for x in inputs(images, batch=32):
-        if hasattr(net, "patch_embed"):
-            rows.append(_token_cells(net, x))
-            continue
-        layer = layer or map_layer(net, x[:1])
-        rows.append(AttentionExtract(net, [layer], method="hook")(x)[layer])
-    return torch.cat(rows)
+    if hasattr(net, "patch_embed"):
+        return torch.cat([_token_cells(net, x) for x in inputs(images, batch=32)])
+    layer = map_layer(net, next(iter(inputs(images[:1]))))
+    extract = AttentionExtract(deepcopy(net), [layer], method="hook")  # its hooks stay in the copy
+    return torch.cat([extract(x)[layer] for x in inputs(images, batch=32)])
 
 
 def _token_cells(net: Any, x: Tensor) -> Tensor:
