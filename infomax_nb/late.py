@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 VERDICTS = project_root() / "reports" / "verdicts"
+CIFAR10_LINES = "abcdg"  # the plan's lines with whole trainings on CIFAR-10
 HEAD = """\
 | claim | compared | difference and interval | verdict | rests on |
 |---|---|---|---|---|
@@ -80,7 +81,7 @@ def how_to_check(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def curves(*runs: str, lines: str = "abcdg", folder: Path = VERDICTS) -> pd.DataFrame:
+def curves(*runs: str, lines: str = CIFAR10_LINES, folder: Path = VERDICTS) -> pd.DataFrame:
     """The evaluations of finished runs, a row for each run and epoch; accuracies in percent.
 
     Args:

@@ -100,6 +100,9 @@ class InfoMaxLoss(torch.nn.Module):
     Where all processes are known to have equally many images, `equal_shares = True` spares them
     asking each other at each call.
 
+    `h_global` and `h_local` are the two entropies of the last call in nats, without gradient; None
+    before the first.
+
     Args:
         kappa: concentration of the kernel, 0 < kappa <= 1e4; None means 10.
         alpha: weight of the global entropy, >= 0.
@@ -122,6 +125,8 @@ class InfoMaxLoss(torch.nn.Module):
         self.kappa = _concentration(kappa, temperature)
         self.alpha = check_positive("alpha", alpha, least=0)
         self.beta = check_positive("beta", beta, least=0)
+        self.h_global: Tensor | None = None
+        self.h_local: Tensor | None = None
 
     def extra_repr(self) -> str:
         return f"kappa={self.kappa}, alpha={self.alpha}, beta={self.beta}"

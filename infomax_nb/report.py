@@ -15,7 +15,7 @@ from infomax_nb.files import atomic_write, project_root, runs_folder
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 
-CLAIM = ("linear_top1", "knn_top1")
+TOP1_COLUMNS = ("linear_top1", "knn_top1")
 # Columns of the summary tables
 FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}"}
 
@@ -181,7 +181,7 @@ def committed(name: str, reports: Path | None = None) -> pd.DataFrame:
         return pd.read_csv(folder / "table.csv", index_col=0)
     table = summary(pd.read_csv(folder / "metrics.csv"))
     if (folder / "baselines.csv").exists():
-        baselines = pd.read_csv(folder / "baselines.csv", index_col=0)[list(CLAIM)]
+        baselines = pd.read_csv(folder / "baselines.csv", index_col=0)[list(TOP1_COLUMNS)]
         table = pd.concat([table, baselines.map("{:.1f}".format)])
     table.index = [", ".join(key) if isinstance(key, tuple) else key for key in table.index]
     return table.replace("nan", "").fillna("")

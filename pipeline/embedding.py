@@ -24,7 +24,7 @@ from infomax_nb.evaluation.representation import features
 from infomax_nb.figures.embedding import Movement, map_stills
 from infomax_nb.files import load_weights
 from infomax_nb.methods import Method, build
-from infomax_nb.report import CLAIM, export_tables, run_label
+from infomax_nb.report import TOP1_COLUMNS, export_tables, run_label
 from infomax_nb.seeds import Use, stream
 from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
@@ -89,7 +89,7 @@ def watched(run: Run, train: ImageSet, test: ImageSet, chosen: Tensor) -> Moveme
     frames = [features(first, test.images[chosen])]
     start = initial(config, len(train.classes))
     similarities = [of_batch(start, config, test)]
-    accuracy = run.metrics.set_index("epoch")[list(CLAIM)]
+    accuracy = run.metrics.set_index("epoch")[list(TOP1_COLUMNS)]
     accuracy.loc[0] = {"knn_top1": knn_of(first, train, test)}
     for epoch in range(1, config.epochs + 1):
         method = after(run, epoch, len(train.classes))
@@ -154,7 +154,7 @@ def _similarities(movement: Movement) -> pd.DataFrame:
 def summary(runs: list[Run]) -> pd.DataFrame:
     """What the runs reached in the end, in percent."""
     last = {f"β = {run.config.beta:g}": run.metrics.iloc[-1] for run in runs}
-    return pd.DataFrame(last).T[["epoch", *CLAIM]].rename(columns={"epoch": "epochs"})
+    return pd.DataFrame(last).T[["epoch", *TOP1_COLUMNS]].rename(columns={"epoch": "epochs"})
 
 
 def caption(config: TrainConfig, images: int, shown: int) -> str:

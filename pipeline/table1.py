@@ -15,7 +15,7 @@ import pandas as pd
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import atomic_write, project_root
-from infomax_nb.report import CLAIM
+from infomax_nb.report import TOP1_COLUMNS
 from infomax_nb.train.run import Run, siblings
 from pipeline.command import values_of
 from pipeline.sweep import table1_rows
@@ -53,7 +53,7 @@ def table1(**changes: Any) -> pd.DataFrame:
     rows = []
     for stem in paper.params:
         metrics = measured(_configuration(stem, changes))
-        last = pd.DataFrame(columns=CLAIM)
+        last = pd.DataFrame(columns=TOP1_COLUMNS)
         if len(metrics):
             last = metrics[metrics.epoch == metrics.epoch.max()]
         known = [column for column in accuracies if column in last]

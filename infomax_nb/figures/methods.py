@@ -12,7 +12,7 @@ from infomax_nb.figures.axes import log_ticks
 from infomax_nb.figures.intervals import MARKERS
 from infomax_nb.names import in_words
 from infomax_nb.plots import LABELS, curves, legend_beside
-from infomax_nb.report import CLAIM
+from infomax_nb.report import TOP1_COLUMNS
 
 MEASURES = {"linear_top1": "linear head", "knn_top1": "k-NN"}
 LOOK_UP = "colour statistics, 5 neighbours"  # a row of the baselines
@@ -23,12 +23,12 @@ def accuracy(metrics: pd.DataFrame, baselines: pd.DataFrame, title: str = "") ->
 
     Args:
         metrics: rows of runs, with their method.
-        baselines: rows `untrained` and `raw pixels`, columns as in `CLAIM`, in percent.
+        baselines: rows `untrained` and `raw pixels`, columns as in `TOP1_COLUMNS`, in percent.
         title: shown above.
     """
-    figure = curves(metrics, list(CLAIM), hue="method", title=title)
+    figure = curves(metrics, list(TOP1_COLUMNS), hue="method", title=title)
     styles = {"untrained": "--", "raw pixels": ":"}
-    for axis, column in zip(figure.axes, CLAIM, strict=True):
+    for axis, column in zip(figure.axes, TOP1_COLUMNS, strict=True):
         for name, style in styles.items():
             height = float(baselines.loc[name, column])
             axis.axhline(height, color="0.2", ls=style, lw=1.8, label=name)

@@ -13,6 +13,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.compute import training_flops
 from infomax_nb.evaluation.curves import hits, scheduled
+from infomax_nb.late import CIFAR10_LINES
 from infomax_nb.methods import build
 from infomax_nb.train.run import Run
 from pipeline.evidence.places import Places
@@ -20,8 +21,9 @@ from pipeline.evidence.runs import Planned, planned
 from pipeline.evidence.state import exported
 
 MEASURES = ("linear", "knn")
-NONE = np.zeros((0, 1), int)  # the classes that a run predicted which was never evaluated
-NOTHING = {"labels": np.zeros(1, int), "epochs": np.zeros(0, int)}
+# The predictions of a run that was never evaluated.
+NO_CLASSES = np.zeros((0, 1), int)
+NOT_EVALUATED = {"labels": np.zeros(1, int), "epochs": np.zeros(0, int)}
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,11 @@ class Arm:
         tables = []
         evaluated = self.evaluated
         for seed in self.runs:
-            kept = evaluated[seed].predictions if seed in evaluated else NOTHING | {measure: NONE}
+            kept = (
+                evaluated[seed].predictions
+                if seed in evaluated
+                else NOT_EVALUATED | {measure: NO_CLASSES}
+            )
             table = hits({seed: kept[measure]}, kept["labels"], kept["epochs"].tolist())
             tables.append(table.reindex(scheduled(self.epochs)))
         return pd.concat(tables, axis=1) if tables else pd.DataFrame()
@@ -129,7 +135,7 @@ class Arms:
         self.planned = planned(places)
         self._found: dict[tuple[str, str], Arm] = {}
 
-    def __call__(self, name: str, lines: str = "abcdg") -> Arm:
+    def __call__(self, name: str, lines: str = CIFAR10_LINES) -> Arm:
         """The arm of that name in these lines of the plan.
 
         Raises:

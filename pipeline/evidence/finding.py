@@ -28,7 +28,7 @@ DATA = {
 WORDS = {"linear": "linear head", "knn": "k-NN"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What the plan concludes about one claim.
 

@@ -51,23 +51,23 @@ def large_kappa(arms: Arms) -> list[Finding]:
     }
     return [
         Finding(
-            "1",
-            f"Too large a κ hinders learning later{at_a_constant_rate(arms)}",
-            "κ = 20 less κ = 10",
-            PARTS,
-            by_both_measures(stalls_late, twenty, ten),
-            (twenty, ten),
-            "a,c",
-            "a lag that appears only after epoch 60; at κ between 10 and 20; on STL-10",
+            claim="1",
+            says=f"Too large a κ hinders learning later{at_a_constant_rate(arms)}",
+            contrast="κ = 20 less κ = 10",
+            when=PARTS,
+            verdict=by_both_measures(stalls_late, twenty, ten),
+            arms=(twenty, ten),
+            lines="a,c",
+            change="a lag that appears only after epoch 60; at κ between 10 and 20; on STL-10",
         ),
         Finding(
-            "1b",
-            "A larger κ is faster early",
-            "κ = 10 less 1, κ = 20 less 10",
-            EARLY,
-            together(steps),
-            (one, ten, twenty),
-            "a,c,d",
+            claim="1b",
+            says="A larger κ is faster early",
+            contrast="κ = 10 less 1, κ = 20 less 10",
+            when=EARLY,
+            verdict=together(steps),
+            arms=(one, ten, twenty),
+            lines="a,c,d",
             early=True,
             until=EARLY_EPOCHS,
         ),
@@ -82,35 +82,35 @@ def small_kappa(arms: Arms) -> list[Finding]:
     slower = by_both_measures(ahead, *pair, probe=False, statistic=early, sign=-1)
     return [
         Finding(
-            "2",
-            f"A smaller κ catches up{at_a_constant_rate(arms)}",
-            "κ = 1 less κ = 10",
-            LATE,
-            caught_up,
-            pair,
-            "a,c,d",
-            "κ = 1 still gains on κ = 10 at epoch 60: then this says “not yet”",
+            claim="2",
+            says=f"A smaller κ catches up{at_a_constant_rate(arms)}",
+            contrast="κ = 1 less κ = 10",
+            when=LATE,
+            verdict=caught_up,
+            arms=pair,
+            lines="a,c,d",
+            change="κ = 1 still gains on κ = 10 at epoch 60: then this says “not yet”",
             note=still_gaining(gaining, caught_up),
         ),
         Finding(
-            "2b",
-            "A smaller κ is slower at first",
-            "κ = 1 less κ = 10",
-            EARLY,
-            slower,
-            pair,
-            "a,c,d",
+            claim="2b",
+            says="A smaller κ is slower at first",
+            contrast="κ = 1 less κ = 10",
+            when=EARLY,
+            verdict=slower,
+            arms=pair,
+            lines="a,c,d",
             early=True,
             until=EARLY_EPOCHS,
         ),
         Finding(
-            "2c",
-            "A smaller κ still gains on a larger one",
-            "the gain of κ = 1 less that of κ = 10",
-            f"{LATE} less 32 to 40",
-            gaining,
-            pair,
-            "a,c,d",
+            claim="2c",
+            says="A smaller κ still gains on a larger one",
+            contrast="the gain of κ = 1 less that of κ = 10",
+            when=f"{LATE} less 32 to 40",
+            verdict=gaining,
+            arms=pair,
+            lines="a,c,d",
         ),
     ]
 
@@ -162,14 +162,14 @@ def competitive(arms: Arms) -> Finding:
         "equal compute": at_equal_compute(ours, simclr),
     }
     return Finding(
-        "5",
-        "Competitive on CIFAR-10",
-        "ours less SimCLR, not more than 1 point below",
-        f"{LATE}; {compute_in_words(ours, simclr)}",
-        together(reckonings),
-        (ours, simclr),
-        "a,c",
-        "200 epochs; ResNet-18; a learning rate tuned for each method",
+        claim="5",
+        says="Competitive on CIFAR-10",
+        contrast="ours less SimCLR, not more than 1 point below",
+        when=f"{LATE}; {compute_in_words(ours, simclr)}",
+        verdict=together(reckonings),
+        arms=(ours, simclr),
+        lines="a,c",
+        change="200 epochs; ResNet-18; a learning rate tuned for each method",
         passed=(affordable(ours, simclr), simclr.epochs),
     )
 
@@ -184,13 +184,13 @@ def order(arms: Arms) -> Finding:
     verdict = together(signs)
     numbers = pd.concat([verdict.numbers, dino_alone(arms("dino"), ours)])
     return Finding(
-        "5b",
-        "Table 1's order on CIFAR-10",
-        "VICReg, Barlow Twins and supervised above ours, ours above BYOL",
-        LATE,
-        Verdict(verdict.answer, numbers),
-        (ours, *above, byol),
-        "a,c,d",
+        claim="5b",
+        says="Table 1's order on CIFAR-10",
+        contrast="VICReg, Barlow Twins and supervised above ours, ours above BYOL",
+        when=LATE,
+        verdict=Verdict(verdict.answer, numbers),
+        arms=(ours, *above, byol),
+        lines="a,c,d",
     )
 
 
@@ -203,13 +203,13 @@ def unsurpassed(arms: Arms) -> Finding:
         for name, arm in others.items()
     }
     return Finding(
-        "5c",
-        "No method surpasses supervised training",
-        "supervised less each of six methods",
-        LATE,
-        together(best),
-        (supervised, *others.values()),
-        "a,c,d",
+        claim="5c",
+        says="No method surpasses supervised training",
+        contrast="supervised less each of six methods",
+        when=LATE,
+        verdict=together(best),
+        arms=(supervised, *others.values()),
+        lines="a,c,d",
     )
 
 

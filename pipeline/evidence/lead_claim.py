@@ -39,13 +39,13 @@ def lead(arms: Arms) -> list[Finding]:
         answer = in_one_word(factor_answers(table), seeds)
         findings.append(
             Finding(
-                f"10{letter}",
-                "Views, κ or recipe make the difference",
-                f"main effects and interactions at equal {kind}, 95% intervals",
-                when[kind],
-                with_failures(Verdict(answer, table), *every),
-                every,
-                "f",
+                claim=f"10{letter}",
+                says="Views, κ or recipe make the difference",
+                contrast=f"main effects and interactions at equal {kind}, 95% intervals",
+                when=when[kind],
+                verdict=with_failures(Verdict(answer, table), *every),
+                arms=every,
+                lines="f",
                 early=True,
                 seeds=seeds,
                 scale="points, 95% intervals",

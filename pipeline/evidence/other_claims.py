@@ -41,13 +41,13 @@ def stability(arms: Arms) -> list[Finding]:
     answer = count_answer(failures, runs, planned) if measured else UNFINISHED
     return [
         Finding(
-            "6",
-            "It trains stably",
-            "failures among runs of ours with a constant β of at most 1",
-            "whole runs",
-            Verdict(answer, numbers),
-            tuple(counted),
-            "a,c,d,e",
+            claim="6",
+            says="It trains stably",
+            contrast="failures among runs of ours with a constant β of at most 1",
+            when="whole runs",
+            verdict=Verdict(answer, numbers),
+            arms=tuple(counted),
+            lines="a,c,d,e",
             unit="run",
             seeds=runs,
             planned=planned,
@@ -111,14 +111,15 @@ def coarseness(arms: Arms) -> list[Finding]:
         shared = {measure: shared_range(ours, theirs, measure) for measure in MEASURES}
         findings.append(
             Finding(
-                claim,
-                says,
-                f"near accuracy of {names[1]} less that of {names[0]}",
-                passed_in_words(shared, names),
-                verdict,
-                (ours, theirs),
-                "e",
-                "curves that share no far accuracy; the opposite in subtrees of Tiny-ImageNet",
+                claim=claim,
+                says=says,
+                contrast=f"near accuracy of {names[1]} less that of {names[0]}",
+                when=passed_in_words(shared, names),
+                verdict=verdict,
+                arms=(ours, theirs),
+                lines="e",
+                change="curves that share no far accuracy; the opposite in subtrees of "
+                "Tiny-ImageNet",
                 passed=last_passed(shared),
                 note=apart(verdict, ours, theirs),
             )
@@ -164,16 +165,16 @@ def on_objects(arms: Arms) -> list[Finding]:
     numbers = found.numbers.rename(index={"less centre prior": "less centre"})
     return [
         Finding(
-            "8",
-            "Networks focus on the main object",
-            "share of Smooth Grad-CAM inside the mask; ours less an untrained network, less a "
-            "centre prior",
-            "epoch 60",
-            with_failures(Verdict(found.answer, numbers), arms("kappa10")),
-            (arms("kappa10"),),
-            "a,c",
-            "another target, size or layer, which notebook 06 shows; photographs like those it "
-            "was trained on",
+            claim="8",
+            says="Networks focus on the main object",
+            contrast="share of Smooth Grad-CAM inside the mask; ours less an untrained network, "
+            "less a centre prior",
+            when="epoch 60",
+            verdict=with_failures(Verdict(found.answer, numbers), arms("kappa10")),
+            arms=(arms("kappa10"),),
+            lines="a,c",
+            change="another target, size or layer, which notebook 06 shows; photographs like those "
+            "it was trained on",
             unit="network",
             seeds=int(found.numbers.seeds.min()),
             measured=(".venv/bin/python -m pipeline.objects --data-root DIR --reports NEW",),
@@ -198,13 +199,13 @@ def dogs(arms: Arms) -> list[Finding]:
     interval = paired_interval(differences, level=1 - 2 * LEVEL)
     return [
         Finding(
-            "9",
-            "Training makes the dogs' square of centroids more intense",
-            "mean cosine among breeds less that among far classes; ours less untrained",
-            "epoch 70",
-            judged(interval, margin=0.0),
-            (ours,),
-            "e",
+            claim="9",
+            says="Training makes the dogs' square of centroids more intense",
+            contrast="mean cosine among breeds less that among far classes; ours less untrained",
+            when="epoch 70",
+            verdict=judged(interval, margin=0.0),
+            arms=(ours,),
+            lines="e",
             seeds=len(differences),
             digits=3,
             scale="cosine, 90% interval",

@@ -3,7 +3,7 @@
 Tables and their statistics are those of `infomax_nb/evaluation/curves.py`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -54,11 +54,22 @@ def _answer(finished: bool, shown: bool, refuted: bool) -> str:
 
 
 # --- Claims -----------------------------------------------------------------------------------
-# In all of them: margin is in points; probe is the mean difference of the converged probes after
-# the last epoch, in points, or None if the claim is not about it; seeds is the number planned.
+# In all of them: ours and theirs are tables of `curves.hits`, with a row for each evaluation and a
+# column for each seed and image; margin is in points; probe is the mean difference of the converged
+# probes after the last epoch, in points, or None if the claim is not about it; seeds is the number
+# planned.
 
 
-def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3, floor=0.0):
+def ahead(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    statistic: Callable = late,
+    sign: int = 1,
+    margin: float = 1.0,
+    probe: float | None = None,
+    seeds: int = 3,
+    floor: float = 0.0,
+) -> Verdict:
     """Is ours above theirs (`sign` −1: below) by more than `floor` points? Returns a Verdict.
 
     It holds if a one-sided t test at 5% shows it and the probe's difference agrees. It does not
@@ -68,7 +79,14 @@ def ahead(ours, theirs, statistic=late, sign=1, margin=1.0, probe=None, seeds=3,
     return judged(interval, sign, margin, probe, seeds, floor)
 
 
-def judged(interval, sign=1, margin=1.0, probe=None, seeds=3, floor=0.0) -> Verdict:
+def judged(
+    interval: Mapping,
+    sign: int = 1,
+    margin: float = 1.0,
+    probe: float | None = None,
+    seeds: int = 3,
+    floor: float = 0.0,
+) -> Verdict:
     """The verdict of `ahead` on an `interval` as `paired_interval` gives it."""
     shown = _above(interval, sign, floor) and (probe is None or sign * probe > floor)
     refuted = _below(interval, sign, margin) and (probe is None or sign * probe < margin)
@@ -76,12 +94,26 @@ def judged(interval, sign=1, margin=1.0, probe=None, seeds=3, floor=0.0) -> Verd
     return Verdict(answer, pd.DataFrame({"difference": interval}).T)
 
 
-def keeps_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
+def keeps_up(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    statistic: Callable = late,
+    margin: float = 1.0,
+    probe: float | None = None,
+    seeds: int = 3,
+) -> Verdict:
     """Is ours less than `margin` points below theirs? Does not hold if it is shown to be more."""
     return ahead(ours, theirs, statistic, 1, -margin, probe, seeds, floor=-margin)
 
 
-def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) -> Verdict:
+def catches_up(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    statistic: Callable = late,
+    margin: float = 1.0,
+    probe: float | None = None,
+    seeds: int = 3,
+) -> Verdict:
     """Are ours and theirs equal within ± `margin` points, by `verdicts.equivalent`?
 
     It does not hold if the 90% interval lies outside, below or above. The probe's difference must
@@ -96,7 +128,14 @@ def catches_up(ours, theirs, statistic=late, margin=1.0, probe=None, seeds=3) ->
     return Verdict(answer, pd.DataFrame({"difference": interval}).T)
 
 
-def stalls_late(ours, theirs, epochs=60, margin=1.0, probe=None, seeds=3) -> Verdict:
+def stalls_late(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    epochs: int = 60,
+    margin: float = 1.0,
+    probe: float | None = None,
+    seeds: int = 3,
+) -> Verdict:
     """Is ours ahead early, behind late, and gaining less over the last 20 epochs?
 
     It holds if all three one-sided t tests show it at 5% (intersection-union) and the probe has

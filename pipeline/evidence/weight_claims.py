@@ -38,23 +38,23 @@ def beta(arms: Arms) -> list[Finding]:
     constant = (tenth, three_quarters, whole)
     return [
         Finding(
-            "3",
-            "A smaller β leads early and gets stuck",
-            "β = 0.1 less 0.75 and less 1",
-            PARTS,
-            together(stalls),
-            constant,
-            "a,c",
-            "a learning rate at which β = 0.1 leads early; a lag that begins after epoch 60",
+            claim="3",
+            says="A smaller β leads early and gets stuck",
+            contrast="β = 0.1 less 0.75 and less 1",
+            when=PARTS,
+            verdict=together(stalls),
+            arms=constant,
+            lines="a,c",
+            change="a learning rate at which β = 0.1 leads early; a lag that begins after epoch 60",
         ),
         Finding(
-            "3b",
-            "A higher β ends higher",
-            "β = 1 less 0.75, β = 0.75 less 0.1",
-            LATE,
-            together(higher),
-            constant,
-            "a,c",
+            claim="3b",
+            says="A higher β ends higher",
+            contrast="β = 1 less 0.75, β = 0.75 less 0.1",
+            when=LATE,
+            verdict=together(higher),
+            arms=constant,
+            lines="a,c",
         ),
         *weaker_global_term(arms),
     ]
@@ -77,14 +77,15 @@ def weaker_global_term(arms: Arms) -> list[Finding]:
             verdict = Verdict(UNDECIDED, verdict.numbers)
         findings.append(
             Finding(
-                claim,
-                words,
-                "β = 1.25, 1.5 and 2 less 1",
-                BRANCH,
-                verdict,
-                every,
-                "a,b,c",
-                "a gain later than 20 epochs after the branch; another epoch; small steps of β",
+                claim=claim,
+                says=words,
+                contrast="β = 1.25, 1.5 and 2 less 1",
+                when=BRANCH,
+                verdict=verdict,
+                arms=every,
+                lines="a,b,c",
+                change="a gain later than 20 epochs after the branch; another epoch; small steps "
+                "of β",
                 until=BRANCHES_END,
             )
         )
@@ -98,13 +99,13 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
     there = {name: table for name, table in numbers.items() if len(table)}
     joined = pd.concat(there) if there else pd.DataFrame()
     return Finding(
-        "4c",
-        "Not the maximal mutual information is best",
-        "4b, or β = 0.75 less 1",
-        f"{BRANCH}; {LATE}",
-        Verdict(either([somewhere, above]), joined),
-        (*every, three_quarters),
-        "a,b,c",
+        claim="4c",
+        says="Not the maximal mutual information is best",
+        contrast="4b, or β = 0.75 less 1",
+        when=f"{BRANCH}; {LATE}",
+        verdict=Verdict(either([somewhere, above]), joined),
+        arms=(*every, three_quarters),
+        lines="a,b,c",
     )
 
 
