@@ -1,6 +1,7 @@
 """`python -m pipeline.overview` draws the README's picture from committed results.
 
-It writes `reports/overview.png`: one claim of the paper that holds, and one that is not shown.
+It writes `reports/overview.png`: the plan's verdicts on two claims of the paper, its headline about
+the global term and that networks focus on objects, each with what it was compared with.
 """
 
 import matplotlib.pyplot as plt
@@ -9,49 +10,57 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from infomax_nb.files import atomic_write, project_root
+from infomax_nb.late import curves, verdict_rows
 from infomax_nb.plots import LABELS
 from pipeline.command import takes_nothing
 
 REPORTS = project_root() / "reports"
-SHOWN = {
-    "infomax": "ours",
-    "simclr": "SimCLR",
-    "supervised": "supervised",
-    "untrained": "untrained",
-    "centre prior": "a central blob",
+CONDITIONS = {
+    "kappa10": "β = 1",
+    "beta1.25_from20": "β = 1.25 from epoch 20",
+    "beta1.5_from20": "β = 1.5 from epoch 20",
+    "beta2_from20": "β = 2 from epoch 20",
+}
+COMPARED = {
+    "less untrained": "less an untrained\nnetwork",
+    "less centre": "less a blob in\nthe middle",
 }
 
 
-def draw_kappa(axis: plt.Axes) -> None:
-    """Draw accuracy by epoch for each κ: mean and standard deviation over seeds."""
-    metrics = pd.read_csv(REPORTS / "kappa_cifar10" / "metrics.csv")
-    metrics = metrics.sort_values("kappa", ascending=False)
-    metrics["kappa"] = metrics.kappa.map("{:g}".format)
-    style = {"hue": "kappa", "palette": "viridis_r", "errorbar": "sd"}
-    sns.lineplot(metrics, x="epoch", y="linear_top1", ax=axis, **style)
-    axis.legend(title="κ", loc="lower right", fontsize=9, labelspacing=0.2)
+def draw_weaker_global_term(axis: plt.Axes) -> None:
+    """Draw accuracy by epoch for each weight of the local entropy: mean and range of the seeds."""
+    rows = curves(*CONDITIONS)
+    rows = rows[rows.epoch.between(5, 40)].replace({"run": CONDITIONS})
+    names = [name for name in CONDITIONS.values() if name in set(rows.run)]
+    style = {"hue": "run", "hue_order": names, "palette": "viridis", "errorbar": ("pi", 100)}
+    sns.lineplot(rows, x="epoch", y="linear_top1", ax=axis, **style)
+    axis.legend(title=None, loc="lower right", fontsize=9)
     axis.set(xlabel="epoch", ylabel=LABELS["linear_top1"])
-    axis.set_title("A larger κ is faster early: yes", loc="left", fontsize=11)
+    axis.set_title(f"A weaker global term helps: {_answer('4')}", loc="left", fontsize=11)
 
 
 def draw_objects(axis: plt.Axes) -> None:
-    """Draw how much of each network's saliency lies on objects, with its interval over images."""
-    ratios = pd.read_csv(REPORTS / "saliency_tiny_imagenet" / "table.csv", index_col=0).ratio
-    numbers = ratios[list(SHOWN)].str.extract(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)").astype(float)
-    numbers.columns = ["mean", "low", "high"]
-    places = range(0, -len(SHOWN), -1)
-    errors = [numbers["mean"] - numbers.low, numbers.high - numbers["mean"]]
-    axis.errorbar(numbers["mean"], places, xerr=errors, fmt="o", capsize=3)
-    axis.axvline(1, color="black", ls="--", lw=1)
-    axis.set_yticks(list(places), SHOWN.values())
-    axis.set(xlabel="saliency on the object, times chance", ylim=(-len(SHOWN) + 0.4, 0.6))
-    axis.set_title("Networks focus on objects: not shown", loc="left", fontsize=11)
+    """Draw how much more saliency lies on the object than two references put there."""
+    numbers = pd.read_csv(REPORTS / "verdicts" / "numbers.csv", dtype={"claim": str})
+    rows = numbers[numbers.claim == "8"].set_index("what").loc[list(COMPARED)]
+    places = range(0, -len(rows), -1)
+    errors = [rows["mean"] - rows.low, rows.high - rows["mean"]]
+    axis.errorbar(rows["mean"], places, xerr=errors, fmt="o", capsize=3)
+    axis.axvline(0, color="black", ls="--", lw=1)
+    axis.set_yticks(list(places), COMPARED.values())
+    axis.set(xlabel="ours: share of saliency on the animal, points", ylim=(-len(rows) + 0.4, 0.6))
+    axis.set_title(f"Networks focus on objects: {_answer('8')}", loc="left", fontsize=11)
+
+
+def _answer(claim: str) -> str:
+    """The plan's verdict on a claim."""
+    return verdict_rows([claim]).loc[claim, "verdict"]
 
 
 def overview() -> Figure:
     """The figure with both drawings, side by side."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.3), layout="constrained")
-    draw_kappa(axes[0])
+    figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.4), layout="constrained")
+    draw_weaker_global_term(axes[0])
     draw_objects(axes[1])
     return figure
 
