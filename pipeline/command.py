@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,16 @@ def with_data(config: TrainConfig) -> TrainConfig:
     return config.replace(data_root=os.environ.get("INFOMAX_DATA", "data"))
 
 
-def finish(make: Callable[[], str]) -> None:
-    """Print what was made. Where it cannot be made, exit with the reason in a sentence."""
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """Where something is refused or goes wrong, exit with the reason as one sentence."""
     try:
-        print(make())
+        yield
     except (ParameterError, RunError) as error:
         sys.exit(str(error))
+
+
+def finish(make: Callable[[], str]) -> None:
+    """Print what was made, or say in a sentence why it cannot be made."""
+    with in_a_sentence():
+        print(make())

@@ -6,7 +6,6 @@ the images in DIR, and writes the accuracy and the images into their records.
 
 import argparse
 import json
-import sys
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from infomax_nb.analysis.centroids import centroids
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.fingerprints import KNOWN, pixels_digest
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import features
 from infomax_nb.files import atomic_write, file_digest
@@ -29,6 +28,7 @@ from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from pipeline.cards import card
+from pipeline.command import in_a_sentence
 from pipeline.copies import data_note
 from pipeline.evidence.finding import LATE_STEPS
 
@@ -173,7 +173,7 @@ def main() -> None:
     given = _arguments()
     places = dict(given.p)
     others = set(places) - {"data_root"}
-    try:
+    with in_a_sentence():
         if others:
             reason = "is not allowed: only data_root can be given"
             raise ParameterError(f"-p {min(others)} {reason}.")
@@ -183,8 +183,6 @@ def main() -> None:
             print(store(Run(folder)))
         for name in given.measure:
             print(measure(name, places.get("data_root", "data")))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ ignored. The recorded time of a finished run is shown beside the projected one.
 import argparse
 import json
 import math
-import os
-import sys
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -25,13 +23,14 @@ import pandas as pd
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.data import glyphs
-from infomax_nb.errors import ParameterError, RunError, not_allowed
+from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.methods import build
 from infomax_nb.train.budget import steps
 from infomax_nb.train.run import Run
 from infomax_nb.views.recipes import LIKE_OURS
 from pipeline.bill import KINDS, called, legend, paper_parts, shown, sums
+from pipeline.command import in_a_sentence, until_read
 from pipeline.cost import flops_per_image, step_shape
 from pipeline.roofline import ESTIMATED, evaluation_seconds, step_seconds
 from pipeline.sweep import runs_of
@@ -262,14 +261,9 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="a file for the same, with the runs' folders")
     given = parser.parse_args()
     paper = paper_parts(project_root() / "params" / "paper")
-    printed({str(file): [file] for file in given.files} or paper, given.csv)
+    with in_a_sentence():
+        printed({str(file): [file] for file in given.files} or paper, given.csv)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # a reader such as head has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
+    until_read(main)

@@ -8,7 +8,6 @@ network is trained.
 
 import json
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,6 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.fingerprints import KNOWN, pixels_digest
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact
-from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.probe import untrained
 from infomax_nb.evaluation.representation import features
 from infomax_nb.files import atomic_write, project_root
@@ -34,7 +32,7 @@ from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
-from pipeline.command import takes_nothing
+from pipeline.command import in_a_sentence, takes_nothing
 from pipeline.evidence.kept import kept_network
 
 NAME = "related_cifar10"
@@ -190,10 +188,8 @@ def record_of(measured: Measured, images: str) -> dict[str, object]:
 def main() -> None:
     """Measure, and show the table."""
     takes_nothing("related", __doc__)
-    try:
+    with in_a_sentence():
         print(keep(os.environ.get("INFOMAX_DATA", "data")).to_string())
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ beside the table.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import ParameterError, RunError, not_allowed
+from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.report import TOP1_COLUMNS
 from infomax_nb.train.run import Run, siblings
-from pipeline.command import values_of
+from pipeline.command import in_a_sentence, values_of
 from pipeline.sweep import table1_rows
 
 
@@ -116,13 +115,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
-    try:
+    with in_a_sentence():
         changes = values_of(given.p)
         if not given.out.parent.is_dir():
             raise not_allowed("OUT.csv", str(given.out), "a file in a folder that is there")
         write_rows(rows_of(given.dataset, **changes), given.out, **changes)
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ of the paper's: `paper`, `table1`, `table1_cifar10`, `figure3` and so on.
 """
 
 import argparse
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.files import data_folder, data_place, project_root, runs_folder
 from infomax_nb.train.run import Run
 from pipeline.bill import PUBLISHED, called
+from pipeline.command import in_a_sentence
 from pipeline.sweep import FIGURES, paper, runs_of, table1_rows
 
 # Notebooks that draw the paper's figures of training runs.
@@ -137,14 +137,12 @@ def main() -> None:
     given = parser.parse_args()
     changes = {name: value for name, value in vars(given).items() if name in CHANGES}
     files = [Path(file) for file in given.sweep.split(",") if file]
-    try:
+    with in_a_sentence():
         configs = configurations(given.target, files, **changes)
         if given.when == "check":
             check(configs)
         else:
             print(*made(given.target, configs, changes), sep="\n")
-    except ParameterError as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from infomax_nb.errors import ParameterError, RunError, file_errors, one_line
 from infomax_nb.files import atomic_write, runs_folder
 from infomax_nb.train.run import Run
+from pipeline.command import in_a_sentence
 
 PROJECT = "infomax-nb"
 SECONDS = 5.0  # between two looks at the runs
@@ -164,10 +165,8 @@ def main() -> None:
     parser.add_argument("--follow", action="store_true", help="go on until interrupted")
     given = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    try:
+    with in_a_sentence():
         print(track(runs_folder(given.runs), given.to, given.follow))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 It gives the verdict on line 0 of `docs/plan.md`, by the rule there.
 """
 
-import sys
 from functools import partial
 
 import pandas as pd
 
-from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.verdicts import equivalent, paired_interval
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
+from pipeline.command import in_a_sentence
 from pipeline.evidence.places import kept_places_of, parser
 from pipeline.evidence.runs import Planned, chosen, planned
 from pipeline.evidence.state import exported
@@ -53,14 +52,12 @@ def _by_seed(values: pd.Series, precision: str) -> pd.Series:
 def main() -> None:
     """Write `verdict.csv` beside the runs' results and print it."""
     given = parser("precision", __doc__).parse_args()
-    try:
+    with in_a_sentence():
         runs = chosen(planned(kept_places_of(given)), "0")
         table = verdict(runs)
         folder = runs[0].results.parent
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(folder / "verdict.csv", partial(table.to_csv, index=False))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
     print(table.to_string(index=False))
     may = "may" if (table.answer == "equivalent").all() else "may not"
     print(f"bf16 {may} stand in for float32 (±{MARGIN} points): {folder / 'verdict.csv'}")

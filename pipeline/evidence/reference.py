@@ -7,7 +7,6 @@ numbers with their records. Started again, it adds the networks that have come s
 """
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,13 +20,14 @@ from infomax_nb.analysis.centroids import centroids
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.fingerprints import fingerprint
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import RunError
 from infomax_nb.evaluation.neighbours import best_within, knn, topk_accuracy
 from infomax_nb.evaluation.probe import represent, untrained
 from infomax_nb.files import atomic_write
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment, now
 from infomax_nb.train.run import Run
+from pipeline.command import in_a_sentence
 from pipeline.evidence.arms import Arm, Arms
 from pipeline.evidence.class_sets import is_far
 from pipeline.evidence.kept import kept_network
@@ -177,10 +177,8 @@ def keep(rows: pd.DataFrame, records: list[dict], folder: Path) -> None:
 def main() -> None:
     """Measure what is missing."""
     given = parser("reference", __doc__).parse_args()
-    try:
+    with in_a_sentence():
         print(measure(Arms(kept_places_of(given))))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """`make evidence-status [DATA_ROOT=DIR] [CSV=FILE]`: how far each run of the plan is."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write
-from pipeline.command import until_read
+from pipeline.command import in_a_sentence, until_read
 from pipeline.evidence.hours import hours_left
 from pipeline.evidence.places import add_lines, parser, places_of
 from pipeline.evidence.runs import Planned, chosen, planned
@@ -39,14 +37,12 @@ def main() -> None:
     add_lines(arguments)
     arguments.add_argument("--csv", type=Path, help="write the table there, too")
     given = arguments.parse_args()
-    try:
+    with in_a_sentence():
         every = planned(places_of(given))
         table = status(chosen(every, given.lines), every)
         if given.csv:
             write = partial(table.drop(columns="hours left").to_csv, index=False)
             atomic_write(given.csv, write)
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
     print(table.to_string(index=False, max_colwidth=70))
     done = table.state.isin(["finished", "collapsed"]).sum()
     hours = table["hours left"].sum()

@@ -8,17 +8,16 @@ written.
 """
 
 import string
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from infomax_nb.errors import ParameterError, RunError
+from infomax_nb.errors import ParameterError
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
-from pipeline.command import until_read
+from pipeline.command import in_a_sentence, until_read
 from pipeline.evidence import late_claims, lead_claim, other_claims, weight_claims
 from pipeline.evidence.arms import Arms
 from pipeline.evidence.class_sets import is_far
@@ -207,15 +206,13 @@ def main() -> None:
     arguments = parser("verdicts", __doc__)
     arguments.add_argument("claims", nargs="*", metavar="CLAIM", help="such as 1 or 4b")
     given = arguments.parse_args()
-    try:
+    with in_a_sentence():
         arms = Arms(kept_places_of(given))
         if not given.claims:
             print(keep(arms))
             return
         found = findings_of(given.claims, arms)
         print("\n".join(described(finding) for finding in found))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 
 from infomax_nb.device import resolve
-from infomax_nb.errors import ParameterError, RunError, not_allowed
+from infomax_nb.errors import not_allowed
 from infomax_nb.files import project_root
+from pipeline.command import in_a_sentence
 from pipeline.gpu.jobs import Deadline
 from pipeline.gpu.session import Session
 from pipeline.gpu.setting import Setting
@@ -81,7 +82,7 @@ def main() -> None:
     add("--despite-checks", action="store_true", help="go on after a failed check")
     add("--go-on", action="store_true", help="of a trial: keep what the last one has done")
     given = parser.parse_args()
-    try:
+    with in_a_sentence():
         setting = setting_of(given)
         if setting.trial and not given.go_on:
             begin_anew(setting)
@@ -89,8 +90,6 @@ def main() -> None:
         for sign in SIGNALS:
             signal.signal(sign, deadline.stop)
         sys.exit(Session(setting, deadline).run())
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from infomax_nb.data.readers import READERS, packed_files
 from infomax_nb.data.readers.listing import Listing
-from infomax_nb.errors import ParameterError, RunError, not_allowed
+from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, data_folder
 from infomax_nb.train.record import commit
-from pipeline.command import made_folder
+from pipeline.command import in_a_sentence, made_folder
 from pipeline.gpu import wheels
 
 DATASET = "cifar10"
@@ -169,7 +169,7 @@ def main() -> None:
     add("--without", nargs="*", default=[], help="more libraries that are not needed there")
     add("--pip", default="", help="a Python that has pip; else one is looked for")
     given = parser.parse_args()
-    try:
+    with in_a_sentence():
         if not 0.001 <= given.megabytes < math.inf:
             raise not_allowed("--megabytes", given.megabytes, "a number of at least 0.001")
         machine = wheels.Machine(given.python, given.machine, given.glibc)
@@ -180,8 +180,6 @@ def main() -> None:
             packed.append(pack_data(given.data_root, given.out, limit))
         if given.only != "data":
             packed.append(pack_site(given, machine, limit))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
     for each in packed:
         size = sum(part["bytes"] for part in each["parts"]) / 1e6
         print(

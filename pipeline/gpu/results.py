@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import pandas as pd
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.device import resolve
-from infomax_nb.errors import ParameterError
 from infomax_nb.files import atomic_write
 from infomax_nb.train.record import environment
-from pipeline.command import made_folder
+from pipeline.command import in_a_sentence, made_folder
 
 
 @cache
@@ -93,10 +91,8 @@ def results_of(given: argparse.Namespace, name: str) -> Results:
         given: the command line.
         name: what the results are about.
     """
-    try:
+    with in_a_sentence():
         resolve(given.device)
         made_folder("--out", given.out)
         made_folder("--scratch", given.scratch)
-    except ParameterError as error:
-        sys.exit(str(error))
     return Results(given.out, given.device, name)

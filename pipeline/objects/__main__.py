@@ -13,10 +13,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from infomax_nb.data.masks import MaskedPhotographs, read_masked
-from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import project_root
 from infomax_nb.names import listed
 from infomax_nb.train.record import environment, now
+from pipeline.command import in_a_sentence
 from pipeline.evidence.places import Places
 from pipeline.objects.measure import SETTINGS, UNIFORM, WIDTHS, of_network, of_references
 from pipeline.objects.networks import Candidate, candidates, missing
@@ -102,12 +102,10 @@ def main() -> None:
     given = parser.parse_args()
     if not given.recompute and not given.data_root:
         parser.error("--data-root DIR is needed, or --recompute")
-    try:
+    with in_a_sentence():
         if not given.recompute:
             measure(given.data_root, given.reports)
         print(conclude(given.reports))
-    except (ParameterError, RunError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":
