@@ -93,6 +93,12 @@ def curves(*runs: str, lines: str = CIFAR10_LINES, folder: Path = VERDICTS) -> p
     return rows[rows.run.isin(runs) & rows.line.isin(list(lines))]
 
 
+def without_trunks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `curves` without those that a branch, as `beta2_from20`, has from its trunk."""
+    branched = rows.run.str.extract(r"_from(\d+)$")[0].astype(float)
+    return rows[~(rows.epoch < branched)]
+
+
 def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Mean of each run's last five evaluations, by run and seed; accuracies in percent.
 

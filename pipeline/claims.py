@@ -34,7 +34,7 @@ def claims() -> list[Claim]:
         width(),
         with_late(large_kappa_early(), "1b"),
         with_late(large_kappa_late(), "1"),
-        with_late(weak_global_term(), "4"),
+        with_late(weak_global_term(), "4", compared=""),
         with_late(
             centroids(),
             "9",

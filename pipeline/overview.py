@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from infomax_nb.files import atomic_write, project_root
-from infomax_nb.late import curves, verdict_rows
+from infomax_nb.late import curves, verdict_rows, without_trunks
 from infomax_nb.plots import LABELS
 from pipeline.command import takes_nothing
 
@@ -22,15 +22,15 @@ CONDITIONS = {
     "beta2_from20": "β = 2 from epoch 20",
 }
 COMPARED = {
-    "less untrained": "less an untrained\nnetwork",
-    "less centre": "less a blob in\nthe middle",
+    "less untrained": "ours than an\nuntrained network",
+    "less centre": "ours than a blob\nin the middle",
 }
 
 
 def draw_weaker_global_term(axis: plt.Axes) -> None:
     """Draw accuracy by epoch for each weight of the local entropy: mean and range of the seeds."""
-    rows = curves(*CONDITIONS)
-    rows = rows[rows.epoch.between(5, 40)].replace({"run": CONDITIONS})
+    rows = without_trunks(curves(*CONDITIONS))
+    rows = rows[rows.epoch.between(10, 40)].replace({"run": CONDITIONS})
     names = [name for name in CONDITIONS.values() if name in set(rows.run)]
     style = {"hue": "run", "hue_order": names, "palette": "viridis", "errorbar": ("pi", 100)}
     sns.lineplot(rows, x="epoch", y="linear_top1", ax=axis, **style)
@@ -48,7 +48,7 @@ def draw_objects(axis: plt.Axes) -> None:
     axis.errorbar(rows["mean"], places, xerr=errors, fmt="o", capsize=3)
     axis.axvline(0, color="black", ls="--", lw=1)
     axis.set_yticks(list(places), COMPARED.values())
-    axis.set(xlabel="ours: share of saliency on the animal, points", ylim=(-len(rows) + 0.4, 0.6))
+    axis.set(xlabel="more saliency on the animal, points", ylim=(-len(rows) + 0.4, 0.6))
     axis.set_title(f"Networks focus on objects: {_answer('8')}", loc="left", fontsize=11)
 
 

@@ -13,6 +13,7 @@ import pytest
 from checkout import ROOT, environment
 from fabricated import arms_of, fill, keep, keep_all, level
 
+from infomax_nb.late import curves
 from pipeline.evidence import precision, reference, verdicts
 from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
 from pipeline.evidence.finding import interval_in_words
@@ -158,13 +159,43 @@ def test_far_and_near_classes_are_those_of_the_data():
     assert sorted(path.name for path in (folder / "train").iterdir()) == CLASSES
 
 
+def prose_of(notebook: str, cell_id: str) -> str:
+    """The text of a notebook's cell, by its number and the cell's id."""
+    (path,) = (ROOT / "notebooks").glob(f"{notebook}_*.ipynb")
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    (prose,) = ("".join(cell["source"]) for cell in cells if cell.get("id") == cell_id)
+    return prose
+
+
+def kept_numbers() -> pd.DataFrame:
+    """The verdicts' differences, by claim and what is compared."""
+    found = pd.read_csv(ROOT / "reports/verdicts/numbers.csv", dtype={"claim": str})
+    return found.set_index(["claim", "what"])
+
+
+def test_what_is_said_of_the_branches_is_what_their_verdict_has():
+    prose = prose_of("04", "late-04-k")
+    claims = prose_of("04", "cell-31")
+    tables = (ROOT / "reports" / "README.md").read_text("utf-8")
+    numbers = kept_numbers()
+    rows = curves("kappa10", *(f"beta{beta}_from20" for beta in ("1.25", "1.5", "2")))
+    by_run = rows[rows.epoch.between(32, 40)].groupby(["run", "seed"]).mi_density.mean()
+    information = by_run.groupby("run").mean()
+    assert f"(β = 1: {information.kappa10:.2f})" in prose
+    for beta in ("1.25", "1.5", "2"):
+        linear, knn = (numbers.loc["4", f"{measure}, β = {beta}"] for measure in ("linear", "knn"))
+        assert linear.seeds == knn.seeds == 3
+        cells = [beta, interval_in_words(linear), interval_in_words(knn)]
+        cells.append(f"{information[f'beta{beta}_from20']:.2f}")
+        assert f"| {' | '.join(cells)} |" in prose
+        assert interval_in_words(linear) in claims
+        assert interval_in_words(linear) in tables
+
+
 def test_what_09_says_of_line_e_is_what_its_verdicts_have():
     """Each difference of claims 7 to 7c with its interval, and the square of the dogs."""
-    (path,) = (ROOT / "notebooks").glob("09_*.ipynb")
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    (prose,) = ("".join(cell["source"]) for cell in cells if cell.get("id") == "late-09-k")
-    found = pd.read_csv(ROOT / "reports/verdicts/numbers.csv", dtype={"claim": str})
-    numbers = found.set_index(["claim", "what"])
+    prose = prose_of("09", "late-09-k")
+    numbers = kept_numbers()
     for claim in ("7", "7b", "7c"):
         for measure in ("linear", "knn"):
             row = numbers.loc[claim, f"{measure}, difference"]
