@@ -132,7 +132,7 @@ def map_layer(net: nn.Module, x: Tensor, layer: str | None = None) -> str:
 
 
 def map_sizes(net: nn.Module, x: Tensor) -> dict[str, torch.Size]:
-    """Height and width of each stage's map, in the network's order."""
+    """Height and width of each stage's map for images x (N, 3, H, W), in the network's order."""
     stages = [stage["module"] for stage in getattr(net, "feature_info", ())]
     stages = stages or [name for name, _ in net.named_children()]
     outputs = AttentionExtract(deepcopy(net), stages, method="hook")(x)  # works for any module

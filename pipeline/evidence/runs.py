@@ -115,16 +115,16 @@ def planned(places: Places) -> list[Planned]:
         allowed = "a folder with a parameter file for each line of the plan"
         raise not_allowed("params", str(places.params), allowed)
     common = files.pop("common", {})
-    letters = [stem.partition("_")[0] for stem in files]
-    twice = [letter for letter, count in Counter(letters).items() if count > 1]
-    if twice:
-        allowed = f"a folder with one file for each line, it has several for {', '.join(twice)}"
-        raise not_allowed("params", str(places.params), allowed)
     lines = {stem.partition("_")[0]: {**common, **values} for stem, values in files.items()}
     for stem in files:
         if not _is_a_line(lines[stem.partition("_")[0]], lines):
             allowed = "a line of the plan: `runs`, each with a name, or `of` other lines; `seeds`"
             raise not_allowed("params", str(places.params / f"{stem}.yaml"), allowed)
+    letters = [stem.partition("_")[0] for stem in files]
+    twice = [letter for letter, count in Counter(letters).items() if count > 1]
+    if twice:
+        allowed = f"a folder with one file for each line, it has several for {', '.join(twice)}"
+        raise not_allowed("params", str(places.params), allowed)
     runs: list[Planned] = []
     for stem in files:
         line, _, folder = stem.partition("_")

@@ -93,6 +93,15 @@ def test_curves_are_those_of_the_named_runs_and_lines(tmp_path):
     assert of_e.groupby("run").size().to_dict() == {"kappa10": 10, "simclr": 10}
 
 
+def test_a_branch_begins_where_it_leaves_its_trunk():
+    names = ["kappa10", "beta2_from20", "beta1.25_from4"]
+    rows = pd.DataFrame({"run": name, "epoch": epoch} for name in names for epoch in (3, 4, 20, 40))
+    kept = late.without_trunks(rows).groupby("run").epoch.agg(list)
+    assert kept.kappa10 == [3, 4, 20, 40]
+    assert kept["beta2_from20"] == [20, 40]
+    assert kept["beta1.25_from4"] == [4, 20, 40]
+
+
 def test_late_is_the_mean_of_the_last_five_evaluations():
     shuffled = rows(kappa10=[0, 2]).sample(frac=1, random_state=0)
     found = late.late_means(shuffled, ["linear_top1", "knn_top1"])
