@@ -111,9 +111,7 @@ def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """
     lines = set(rows.line)
     if "e" in lines and len(lines) > 1:
-        raise ValueError(
-            f"rows of lines {sorted(lines)} have no common mean: line e has other data."
-        )
+        raise ValueError(f"lines {sorted(lines)} have no common mean: line e has other data.")
     last = rows.sort_values("epoch").groupby(["run", "seed"]).tail(5)
     return last.groupby(["run", "seed"])[list(columns)].mean()
 

@@ -16,6 +16,7 @@ from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 
 TOP1_COLUMNS = ("linear_top1", "knn_top1")
+EXPORTED = {"figure.png", "caption.txt", "records.json"}  # beside tables
 # Columns of the summary tables
 FORMATS = {"linear_top1": "{:.1f}", "knn_top1": "{:.1f}", "mi_held_out": "{:.2f}"}
 
@@ -97,7 +98,7 @@ def export_tables(
         What was written where, as a sentence.
 
     Raises:
-        ParameterError: `name` is not allowed.
+        ParameterError: `name` is not allowed, or its folder holds what no export wrote.
         RunError: the disk is full.
     """
     if not re.fullmatch(r"\w+", str(name)):
@@ -108,15 +109,29 @@ def export_tables(
     text = json.dumps(records or [environment()], indent=1)
     folder = (reports or project_root() / "reports") / name
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (folder / "records.json", *folder.glob("*.csv")):  # of an earlier export
-        old.unlink(missing_ok=True)
+    _clear(name, folder)
+    atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n", "utf-8"))
     for part, table in tables.items():
         if table is not None:
             atomic_write(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
     atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
-    atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n", "utf-8"))
     atomic_write(folder / "records.json", lambda part: part.write_text(text, encoding="utf-8"))
     return f"reports/{name} holds {len(sources)} runs"
+
+
+def _clear(name: str, folder: Path) -> None:
+    """Remove the tables and records of an earlier export.
+
+    Raises:
+        ParameterError: the folder holds anything else, or tables that no export has captioned.
+    """
+    files = {path.name for path in folder.glob("[!.]*") if path.suffix != ".part"}
+    tables = {file for file in files if file.endswith(".csv")}
+    others = files - tables - EXPORTED
+    if others or (tables and "caption.txt" not in files):
+        raise not_allowed("export", name, f"another name: its folder has {min(others or tables)}")
+    for file in (*tables, "records.json"):
+        (folder / file).unlink(missing_ok=True)
 
 
 def with_recorded(

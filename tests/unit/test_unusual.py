@@ -6,6 +6,7 @@ import runpy
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -307,8 +308,6 @@ def test_lines_on_other_data_have_no_common_mean():
 
 
 def test_an_export_leaves_no_table_of_the_one_before(tmp_path):
-    import matplotlib.pyplot as plt
-
     figure = plt.figure()
     table = pd.DataFrame({"x": [1]})
     export_tables("same", {"table": table, "baselines": table}, figure, "first", [], tmp_path)
@@ -317,6 +316,19 @@ def test_an_export_leaves_no_table_of_the_one_before(tmp_path):
     kept = {path.name for path in (tmp_path / "same").iterdir()}
     assert kept == {"metrics.csv", "figure.png", "caption.txt", "records.json"}
     assert json.loads((tmp_path / "same/records.json").read_text())
+
+
+@pytest.mark.parametrize("file", ["table.csv", "references.json", "predictions.npz"])
+def test_an_export_removes_nothing_that_no_export_wrote(tmp_path, file):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / file).write_text("of another command")
+    figure = plt.figure()
+    with pytest.raises(ParameterError, match=f"export = 'kept' .* has {file}"):
+        export_tables("kept", {"table": pd.DataFrame({"x": [1]})}, figure, "", [], tmp_path)
+    plt.close(figure)
+    assert [path.name for path in folder.iterdir()] == [file]
+    assert (folder / file).read_text() == "of another command"
 
 
 # --- A plan of one's own --------------------------------------------------------------------------
