@@ -88,7 +88,7 @@ lint: $(READY)
 
 # CORES files at a time; those that take longest begin first. What is said to this make is not meant for those that tests call.
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
-unit: LONGEST = $(foreach n,gpu notebooks device_step train parallel workflow evidence branches,tests/unit/test_$n.py)
+unit: LONGEST = $(foreach n,parallel workflow notebooks evidence train identity device_step branches gpu,tests/unit/test_$n.py)
 unit: $(READY)
 	unset LOWEST TORCH MAKEFLAGS; $(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py) $(UNLOCKED)
 
@@ -104,8 +104,9 @@ notebooks: $(READY)
 wheel: $(READY)
 	$(UV) build --quiet --wheel --python $(BIN)/python
 
-# Three quarters of an hour on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
-# and munge are installed), faults, damaged files; site and lab in Chromium (where it is); empty environments; the README.
+# Some fifty minutes on two cores, as many files at a time: sweeps that are killed, a real SLURM (where Debian's slurmctld, slurmd, slurm-client
+# and munge are installed), faults, damaged files; each method in two processes; make gpu whole, on the CPU; the late networks on real images
+# (where INFOMAX_DATA names CIFAR-10's folder); site and lab in Chromium (where it is); empty environments; the README.
 test-all: $(READY)
 	$(RUN) pytest -n $(CORES) --dist loadfile tests/slow
 

@@ -1,22 +1,23 @@
-"""`make gpu` on a machine without a GPU: the whole of it small, its order, and its checks.
+"""`make gpu` on a machine without a GPU: its order, its checks, its deadline, what it refuses.
 
-What runs is the command itself, in a copy of the checkout.
+What runs is the command itself, in a copy of the checkout; tests/slow/test_gpu_trial.py has the
+whole of it.
 """
 
 import argparse
-import hashlib
-import json
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from checkout import ROOT, environment, tracked
+from gpu_trial import METHODS, said, trial
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
@@ -28,31 +29,9 @@ from pipeline.gpu import speeds
 from pipeline.gpu.checks import FAILED, PASSED, Setting, loss_difference, view_difference
 from pipeline.gpu.jobs import Deadline, Job, run_jobs
 from pipeline.gpu.order import ORDER, SHARES, parts
+from pipeline.gpu.steps import run_difference, step_difference
 
-METHODS = {"infomax", "simclr", "vicreg", "barlow_twins", "byol", "dino", "supervised"}
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """The content of each file below a folder."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def trial(copy: Path, minutes: float, *more: str) -> subprocess.CompletedProcess:
-    """What `make gpu DEVICE=cpu` starts, where there are no data."""
-    command = [sys.executable, "-m", "pipeline.gpu", "--device", "cpu", "--minutes", str(minutes)]
-    own = environment(copy, CUDA_VISIBLE_DEVICES="")
-    nothing = ["--data-root", "nowhere", *more]
-    return subprocess.run([*command, *nothing], cwd=copy, env=own, capture_output=True, text=True)
-
-
-def said(copy: Path) -> dict:
-    """What a trial in this copy has kept of itself."""
-    path = copy / "build/gpu/trial/reports/benchmarks/cpu_session.json"
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-# --- The whole, in the copy -----------------------------------------------------------------------
+# --- The command, in the copy ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -61,24 +40,11 @@ def copy(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def before(copy) -> dict[str, str]:
-    return digests(copy / "reports")
-
-
-@pytest.fixture(scope="module")
-def interrupted(copy, before) -> dict:
+def interrupted(copy) -> dict:
     """A trial with seconds alone, far too few for the first check to end."""
     done = trial(copy, 0.02)
     assert done.returncode == 0, done.stderr
     assert "This was a trial on the CPU" in done.stdout
-    return said(copy)
-
-
-@pytest.fixture(scope="module")
-def whole(copy, interrupted) -> dict:
-    """Then one with time for everything, which goes on."""
-    done = trial(copy, 15, "--go-on")
-    assert done.returncode == 0, done.stdout + done.stderr
     return said(copy)
 
 
@@ -89,82 +55,6 @@ def test_what_has_no_time_is_left_out_and_said(interrupted):
     for part in (*parts("checks"), *parts("speed"), *parts("contrasts")):
         assert any(line.startswith(part.name) for line in over), part.name
     assert len([line for line in over if line.startswith("CIFAR-10, ")]) == 7
-
-
-def test_all_of_it_is_done_where_there_is_time(whole):
-    assert whole["failed"] == []
-    for part in ORDER:
-        if "STL-10" not in part.name:
-            assert any(line.startswith(part.name) for line in whole["done"]), part.name
-    assert all(line.startswith(("STL-10", "Table 1, STL-10")) for line in whole["left_out"])
-    assert whole["used_minutes"] <= 15
-
-
-def test_the_checks_are_those_of_every_method(whole, copy):
-    table = pd.read_csv(copy / "build/gpu/trial/reports/benchmarks/cpu_checks.csv")
-    for check in ("step", "run"):
-        rows = table[table.check == check]
-        assert set(rows.case) == METHODS
-        assert set(rows.result) == {PASSED}
-    assert set(table[table.check == "loss"].result) == {PASSED}
-    waits = table[table.check == "no wait"]
-    assert set(waits.result) == {"left out"}
-    assert set(waits.said) == {"no CUDA"}
-
-
-def test_the_speeds_are_there(whole, copy):
-    folder = copy / "build/gpu/trial/reports/benchmarks"
-    for name in ("step", "loss", "views", "epoch", "throughput", "side_by_side"):
-        assert len(pd.read_csv(folder / f"cpu_{name}.csv")) >= 2, name
-        assert json.loads((folder / f"cpu_{name}.json").read_text())["device"] == "cpu"
-    rates = pd.read_csv(folder / "cpu_throughput.csv")
-    assert (rates.images_per_second > 1).all()
-    assert (rates.evaluated_per_second > rates.images_per_second).all()
-
-
-def test_a_trials_rows_say_that_they_are_one(whole, copy):
-    reports = copy / "build/gpu/trial/reports"
-    table = pd.read_csv(reports / "table1_cifar10.csv")
-    assert len(table) == 7
-    assert set(table.dataset) == {"CIFAR-10, a trial: drawn glyphs in place of it, 1 epoch"}
-    assert table.measured_knn_top1.between(0, 100).all()
-    assert set(table.device) == {"cpu"}
-    records = json.loads((reports / "table1_cifar10.json").read_text())
-    assert len({record["name"] for record in records}) == 7
-
-
-def test_the_contrasts_have_a_folder_of_their_own(whole, copy):
-    kept = sorted((copy / "build/gpu/trial/reports/evidence_cpu").glob("late_*/*/record.json"))
-    assert [path.parent.name for path in kept] == ["kappa10_seed0", "kappa20_seed0"]
-
-
-def test_a_trial_leaves_reports_alone(whole, copy, before):
-    assert digests(copy / "reports") == before
-    assert not (copy / "runs").exists()
-
-
-def test_what_is_done_is_not_done_again(whole, copy):
-    done = trial(copy, 15, "--go-on")
-    assert done.returncode == 0, done.stderr
-    again = said(copy)
-    for part in (*parts("checks"), *parts("speed")):
-        assert f"{part.name}: measured before" in again["done"]
-    for part in parts("row")[:7]:
-        assert f"{part.name}: finished before" in again["done"]
-
-
-def test_a_check_that_fails_ends_it(whole, copy):
-    """With a tolerance of 0: float32 on the CPU is not float64."""
-    done = trial(copy, 15, "--tolerance", "0")
-    assert done.returncode == 1
-    (failed,) = said(copy)["failed"]
-    assert failed.startswith("checks against the CPU: ")
-    for name in ("loss of kappa = 10", *(f"step of {method}" for method in METHODS)):
-        assert name in failed  # the others were made all the same
-    assert any(
-        line.startswith("CIFAR-10, infomax: a check failed") for line in said(copy)["left_out"]
-    )
-    assert "failed: checks against the CPU" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -247,6 +137,21 @@ def test_a_wrong_loss_fails(setting):
 
 def test_views_agree_with_themselves(setting):
     assert view_difference(setting, "dino", 32)[0] == 0.0
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_step_in_float32_is_one_in_float64_but_for_rounding(setting, method):
+    check = setting.compared("step", method, partial(step_difference, method, "cpu", 8))
+    assert (check.result, check.said) == (PASSED, "")
+    assert check.difference > 0  # so where nothing is allowed, it fails
+    nothing = replace(setting, tolerance=0.0)
+    assert nothing.compared("step", method, lambda: (check.difference, 1.0)).result == FAILED
+
+
+def test_a_short_run_is_the_same_twice(setting, tmp_path):
+    measure = partial(run_difference, "infomax", "cpu", 8, tmp_path)
+    check = setting.compared("run", "infomax", measure)
+    assert (check.result, check.said) == (PASSED, "")
 
 
 def test_a_check_that_breaks_has_failed_and_says_how(setting):
@@ -360,7 +265,7 @@ def is_gone(process: int) -> bool:
 
 
 def test_a_run_saves_itself_at_the_deadline_and_goes_on(tmp_path):
-    fields = {"n_classes": 10, "n_train": 128, "batch_size": 64, "proj_dim": 16, "epochs": 30}
+    fields = {"n_classes": 10, "n_train": 128, "batch_size": 64, "proj_dim": 16, "epochs": 10}
     fields |= {"device": "cpu", "runs_dir": str(tmp_path)}
     run = Run(TrainConfig.from_yaml(ROOT / "params" / "fast.yaml", **fields).run_dir)
     words = [word for name, value in fields.items() for word in ("-p", name, str(value))]
@@ -376,7 +281,7 @@ def test_a_run_saves_itself_at_the_deadline_and_goes_on(tmp_path):
     assert not run.finished
     assert run_jobs([job], 1, Deadline(600))["run"].code == 0
     assert run.finished
-    assert list(run.metrics.epoch) == list(range(1, 31))
+    assert list(run.metrics.epoch) == list(range(1, 11))
 
 
 def test_the_clock_of_a_run_is_read_from_what_it_keeps(tmp_path):

@@ -1,96 +1,53 @@
 """One run in two processes (gloo) is the run in one: same views, same losses, same path."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from checkout import ROOT
+from two_processes import (
+    IMAGES,
+    LONG,
+    SHAPE,
+    SINGLE,
+    SMALL,
+    TORCHRUN,
+    assert_both_stop_and_go_on,
+    assert_same_path,
+    run,
+    stopped_never,
+    trained,
+)
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.distributed import share_buffers
 from infomax_nb.errors import ParameterError
-from infomax_nb.files import load_weights
-from infomax_nb.methods import FAMILY, build
+from infomax_nb.methods import build
 from infomax_nb.train.fitting import fit
-from infomax_nb.train.run import Run
 from infomax_nb.train.together import ExitSignal
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
 
-SCRIPT = str(Path(__file__).with_name("parallel.py"))
-SHAPE = {"n_classes": 10, "n_train": 128, "batch_size": 32, "proj_dim": 16}
-SHAPE |= {"backbone": "vit_mini", "eval_every": 3}
-# Their losses compare the images of a batch.
-METHODS = ("infomax", "simclr", "vicreg", "barlow_twins", *FAMILY)
-SINGLE = [sys.executable]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-
-
-def run(command):
-    """The command's status, each process with one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, timeout=600).returncode
-
-
-def trained(folder, command, devices, methods=METHODS):
-    """The finished runs by their methods, of three epochs of four steps each."""
-    shape = {**SHAPE, "epochs": 3, "runs_dir": str(folder)}
-    configs = [{**shape, "method": method} for method in methods]
-    assert run([*command, SCRIPT, json.dumps(configs), str(devices)]) == 0
-    return {config["method"]: Run(TrainConfig(**config).run_dir) for config in configs}
+# One compares views, one dimensions; tests/slow/test_more_in_two.py has every method.
+TWO_METHODS = ("infomax", "vicreg")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("alone"), SINGLE, 1)
-
-
-def backbone_weights(run):
-    """All weights of the backbone, in a row."""
-    weights = run.weights
-    return torch.cat([weights[name].flatten() for name in weights if name.startswith("backbone")])
-
-
-def assert_same_path(run, reference):
-    """Twelve steps: every number that was logged, and the backbone, up to the rounding of sums in
-    another order.
-
-    Of the 500 test images rounding may tip two, between classes that have as many votes; of the 256
-    views of a batch one, between two neighbours as near.
-    """
-    assert run.record["devices"] == 2
-    assert reference.record["devices"] == 1
-    same = pd.testing.assert_frame_equal
-    ours = run.metrics
-    theirs = reference.metrics
-    accuracies = [column for column in ours if "_top" in column]
-    counts = [column for column in ours if column == "nn_positive"]
-    others = ours.columns.difference(accuracies + counts)
-    same(ours[others], theirs[others], rtol=1e-4, atol=1e-4)
-    same(ours[counts], theirs[counts], rtol=0, atol=1.1 / 256)
-    same(ours[accuracies], theirs[accuracies], rtol=0, atol=0.41)
-    apart = (backbone_weights(run) - backbone_weights(reference)).abs()
-    # A step of Adam is as long as the rate, 1e-3, however small the gradient: where it is zero but
-    # for rounding, as of the keys' biases, weights go their own ways.
-    assert (apart > 1e-4).float().mean() < 0.01
+    return trained(tmp_path_factory.mktemp("alone"), SINGLE, 1, TWO_METHODS)
 
 
 @pytest.fixture(scope="module")
 def by_torchrun(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("torchrun"), TORCHRUN, 2)
+    return trained(tmp_path_factory.mktemp("torchrun"), TORCHRUN, 2, TWO_METHODS)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TWO_METHODS)
 def test_torchruns_two_processes_take_the_path_of_one(by_torchrun, alone, method):
     assert_same_path(by_torchrun[method], alone[method])
 
@@ -122,8 +79,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
 
 COUNTED = str(Path(__file__).with_name("counted.py"))
 STEPS = 3  # that it counts
-IMAGES = 8  # of each process at each step
-SMALL = {"n_classes": 10, "n_train": 128, "batch_size": 2 * IMAGES, "proj_dim": 16}
 
 
 @pytest.fixture(scope="module")
@@ -183,35 +138,10 @@ def test_the_first_processs_statistics_are_everyones(tmp_path):
 
 # --- How they stop --------------------------------------------------------------------------------
 
-STOPPED = str(Path(__file__).with_name("stopped.py"))
-LONG = {**SMALL, "epochs": 10, "eval_every": 20}  # 80 steps
 
-
-@pytest.fixture(scope="module")
-def unstopped(tmp_path_factory):
-    config = {**LONG, "runs_dir": str(tmp_path_factory.mktemp("unstopped"))}
-    assert run([*TORCHRUN, STOPPED, json.dumps(config), "-1", "-1"]) == 0
-    return Run(TrainConfig(**config).run_dir)
-
-
-# torchrun's own status is 1 where a process's is 143.
-@pytest.mark.parametrize("launcher, rank, status", [(TORCHRUN, 1, 1), (SINGLE, 0, 143)])
-def test_sigterm_to_one_of_two_processes_stops_both_at_the_same_step(
-    unstopped, tmp_path, launcher, rank, status
-):
-    """Their checkpoint is whole, and goes on to the very end of a run that was not stopped."""
-    config = {**LONG, "runs_dir": str(tmp_path)}
-    command = [*launcher, STOPPED, json.dumps(config)]
-    assert run([*command, str(rank), "4"]) == status
-    last = {int((tmp_path / f"{each}.txt").read_text()) for each in range(2)}
-    assert len(last) == 1
-    assert 4 <= min(last) < 79
-    stopped = Run(TrainConfig(**config).run_dir)
-    assert not list(stopped.path.glob("*.part"))
-    assert load_weights(stopped.checkpoint)["global_step"] == min(last) + 1
-    assert run([*command, "-1", "-1"]) == 0
-    ours = (stopped.path / "metrics.csv").read_bytes()
-    assert ours == (unstopped.path / "metrics.csv").read_bytes()
+def test_sigterm_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
+    unstopped = stopped_never(tmp_path / "unstopped", SINGLE, LONG)
+    assert_both_stop_and_go_on(unstopped, tmp_path / "stopped", SINGLE, LONG, rank=0, status=143)
 
 
 def _signalled(rank, folder, seconds):
