@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.names import NAMES
 from infomax_nb.train.progress import duration, title
 from infomax_nb.views.recipes import LIKE_OURS
 from pipeline.roofline import ESTIMATED
@@ -13,10 +14,7 @@ from pipeline.sweep import paper
 
 KINDS = {"cpu": "on a CPU", "cuda": "on a GPU"}
 DEVICES = (1, 8, 64)
-PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion_mnist": "Fashion-MNIST"}
-PUBLISHED |= {"stl10": "STL-10", "lc25000": "LC25000", "lc25000_groups": "LC25000, groups held out"}
-PUBLISHED |= {"tiny_imagenet": "Tiny-ImageNet", "imagenet": "ImageNet"}
-PUBLISHED |= {"imagenet100": "ImageNet-100"}
+DATASETS = {**NAMES, "imagenet": "ImageNet", "imagenet100": "ImageNet-100"}
 PARTS = {"table1": "Table 1", "figure3": "Figure 3, the projector's width"}
 PARTS |= {"figure4": "Figure 4, the bandwidth κ", "figure5": "Figure 5, the weight β"}
 PARTS |= {"figure6": "Figure 6, accuracy by epoch", "figure7": "Figure 7, class centroids"}
@@ -49,7 +47,7 @@ def called(configs: list[TrainConfig]) -> list[str]:
     common = ["backbone", "method"]
     words = []
     for config in configs:
-        first = PUBLISHED.get(config.dataset, config.dataset)
+        first = DATASETS.get(config.dataset, config.dataset)
         varied = [name for name in _own_fields(config) if len({each[name] for each in fields}) > 1]
         names = common + (["kappa"] if config.method in LIKE_OURS else []) + varied
         words.append(f"{first}, {title(config, *names)}")

@@ -6,13 +6,13 @@ from typing import Any
 from infomax_nb import models
 from infomax_nb.config import UNSAID, TrainConfig
 from infomax_nb.evaluation.neighbours import usual_k
+from infomax_nb.names import NAMES
 from infomax_nb.train.budget import steps
 from pipeline.plan import SETS, training_images
 
 TEMPLATE = Path(__file__).with_name("card.md")
-DATASETS = {"cifar10": "CIFAR-10", "tiny_imagenet": "Tiny-ImageNet"}
-NETWORKS = {"resnet_small": "small ResNet", "vit_mini": "small ViT (patch 4)"}
-METHODS = {"infomax": "InfoMax, the paper's objective", "simclr": "SimCLR"}
+NETWORKS = {**NAMES, "vit_mini": "small ViT (patch 4)"}
+METHODS = {**NAMES, "infomax": "InfoMax, the paper's objective"}
 TIMM = """timm loads it, too, from the file beside this card:
 
 ```python
@@ -70,7 +70,7 @@ def summary(config: TrainConfig, images: int) -> str:
     """What it is, in a sentence; `images` is the number that it was trained on."""
     network = NETWORKS.get(config.backbone, config.backbone)
     method = METHODS.get(config.method, config.method)
-    dataset = DATASETS.get(config.dataset, config.dataset)
+    dataset = NAMES.get(config.dataset, config.dataset)
     labels = "with" if config.method == "supervised" else "without"
     part = "all" if takes_all(config, images) else "a subset"
     return f"A {network}, trained {labels} labels on {part} of {dataset} by {method}."

@@ -14,6 +14,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.verdicts import by_seed, paired_interval
 from pipeline.claim import REPORTS, Claim, with_late
+from pipeline.evidence.finding import interval_in_words
 
 
 def claims() -> list[Claim]:
@@ -62,8 +63,8 @@ def summary(found: list[Claim]) -> str:
 
 
 def coarse() -> Claim:
-    points = _signed(_gap_over_simclr("accuracy"), 1)
-    odds = _signed(_gap_over_simclr("log_odds"), 2)
+    points = interval_in_words(_gap_over_simclr("accuracy"), 1)
+    odds = interval_in_words(_gap_over_simclr("log_odds"), 2)
     return Claim(
         "It is coarse",
         "title, Section 4",
@@ -143,7 +144,7 @@ def competitive() -> Claim:
     ends = by_seed(metrics, "method")
     ours = ends.infomax.mean()
     theirs = ends.simclr.mean()
-    at_equal = _signed(paired_interval(less), 1)
+    at_equal = interval_in_words(paired_interval(less), 1)
     return Claim(
         "Competitive on CIFAR-10",
         "Table 1",
@@ -193,7 +194,7 @@ def width() -> Claim:
         "Figure 3",
         "open",
         "Undecided",
-        f"{_signed(difference, 1)} from 128 to 4096",
+        f"{interval_in_words(difference, 1)} from 128 to 4096",
         _early(difference["seeds"]),
         _results("projector_cifar10"),
     )
@@ -207,7 +208,7 @@ def large_kappa_early() -> Claim:
         "Figure 4",
         "holds",
         "Yes, up to 10",
-        f"{_signed(faster, 1)} over κ = 1; κ = 20 adds none",
+        f"{interval_in_words(faster, 1)} over κ = 1; κ = 20 adds none",
         _early(faster["seeds"]),
         _results("kappa_cifar10", "kappa_fashion_mnist"),
     )
@@ -289,12 +290,6 @@ def _paper(dataset: str, method: str) -> pd.Series:
     table = pd.read_csv(REPORTS / "paper_table1.csv")
     rows = table[(table.dataset == dataset) & (table.method == method)]
     return rows.iloc[0]
-
-
-def _signed(interval: dict[str, float], digits: int) -> str:
-    """A difference with its interval: `+5.9 [4.2, 7.6]`."""
-    text = "{mean:+.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(**interval, d=digits)
-    return text.replace("-", "−")
 
 
 def _results(*names: str) -> dict[str, str]:

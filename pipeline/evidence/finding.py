@@ -1,6 +1,6 @@
 """A verdict of the plan with what it rests on, and the steps that all claims share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,7 +185,7 @@ def numbers_in_words(numbers: pd.DataFrame, digits: int = 1) -> str:
     return "; ".join(texts)
 
 
-def interval_in_words(row: pd.Series, digits: int = 1) -> str:
+def interval_in_words(row: Mapping | pd.Series, digits: int = 1) -> str:
     """A difference with its interval, if it has one: `+1.2 [−0.5, 3.0]`."""
     if np.isnan(row["mean"]):
         return "none yet"

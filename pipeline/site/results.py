@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.late import VERDICTS, how_to_check, in_a_table, verdict_rows
-from infomax_nb.names import in_words
+from infomax_nb.names import NAMES, in_words
 from infomax_nb.report import committed
 from pipeline.benchmarks import verdict_of
 from pipeline.copies import data_note
@@ -32,14 +32,12 @@ WORK = {
     "contraction": ("Where a large β contracts", "04_ablate_beta"),
 }
 DATA = {
-    "cifar10": "CIFAR-10",
+    **NAMES,
     "class_counts": "number of classes",
-    "fashion_mnist": "Fashion-MNIST",
     "glyphs_long": "glyphs, later in training",
     "lc25000": "LC25000, random split",
     "lc25000_groups": "LC25000, groups held out",
     "lr": "learning rates",
-    "tiny_imagenet": "Tiny-ImageNet",
     "tiny_imagenet_vit": "Tiny-ImageNet, small ViT",
     "voc": "animals of PASCAL VOC",
 }
