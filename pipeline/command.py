@@ -27,6 +27,17 @@ def takes_nothing(module: str, description: str | None) -> None:
     argparse.ArgumentParser(prog=prog, description=description).parse_args()
 
 
+def takes_values(parser: argparse.ArgumentParser, said: str = "a value of a parameter") -> None:
+    """Let a command be given `-p NAME VALUE`, any number of times.
+
+    Args:
+        parser: the command's.
+        said: what `--help` says of it.
+    """
+    pair = ("NAME", "VALUE")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=pair, help=said)
+
+
 def values_of(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The values of `-p NAME VALUE`, by name, as YAML reads them.
 

@@ -28,7 +28,7 @@ from infomax_nb.train.fitting import datasets
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from pipeline.cards import card
-from pipeline.command import in_a_sentence
+from pipeline.command import in_a_sentence, takes_values
 from pipeline.copies import data_note
 from pipeline.evidence.finding import LATE_STEPS
 
@@ -163,8 +163,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN_DIR", type=Path, help="a finished run to keep")
     add("--measure", nargs="+", default=[], metavar="NAME", help="a network to measure anew")
-    pair = ("NAME", "VALUE")
-    add("-p", nargs=2, action="append", default=[], metavar=pair, help="data_root DIR")
+    takes_values(parser, "data_root DIR")
     return parser.parse_args()
 
 

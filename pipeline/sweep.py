@@ -21,7 +21,7 @@ from infomax_nb.config import TrainConfig, read_yaml, text_where_text_is_meant
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.parsing import as_list, is_none
-from pipeline.command import last_line, made_folder, values_of
+from pipeline.command import last_line, made_folder, takes_values, values_of
 
 # The paper's figures that show training runs, as patterns of files in params/paper/.
 # params/README.md lists each curve.
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("name")
     parser.add_argument("out", type=Path)
-    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    takes_values(parser)
     given = parser.parse_args()
     try:
         write_run(given.file, given.name, given.out, **values_of(given.p))

@@ -16,7 +16,7 @@ from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.report import TOP1_COLUMNS
 from infomax_nb.train.run import Run, siblings
-from pipeline.command import in_a_sentence, values_of
+from pipeline.command import in_a_sentence, takes_values, values_of
 from pipeline.sweep import table1_rows
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.table1", description=__doc__)
     parser.add_argument("dataset", choices=datasets, help="as the table names it")
     parser.add_argument("out", type=Path)
-    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    takes_values(parser)
     given = parser.parse_args()
     with in_a_sentence():
         changes = values_of(given.p)
