@@ -37,8 +37,8 @@ from pipeline.evidence.kept import kept_network
 
 NAME = "related_cifar10"
 EARLY = {"ours": "cifar10-infomax-resnet_small", "SimCLR": "cifar10-simclr-resnet_small"}
-LATE = {"ours": "kappa10_seed0", "SimCLR": "simclr_seed0"}
-LATE_RUNS = project_root() / "reports" / "late_a"
+LATE = {"ours": "kappa10", "SimCLR": "simclr"}  # in lines a and c, which has the further seeds
+LATE_RUNS = project_root() / "reports"
 UNTRAINED_IMAGES = 5000  # that BatchNorm's statistics are taken from
 SHARPNESS = 2.0  # t of uniformity, Wang and Isola's choice
 AT_ONCE = 1000  # rows of a table of cosines
@@ -108,16 +108,25 @@ def features_of_views(network: nn.Module, images: Tensor) -> list[Tensor]:
 # --- The networks -----------------------------------------------------------------------------
 
 
-def networks(data_root: str) -> dict[str, Measured]:
-    """The networks by name: early ones, late ones, and ours as it was before training."""
+def networks(data_root: str) -> dict[str, list[Measured]]:
+    """The networks by name: early ones, late ones, and ours as they were before training.
+
+    Those of one name differ in their seed.
+    """
     early = {name: early_network(file) for name, file in EARLY.items()}
-    late = {name: late_network(LATE_RUNS / folder) for name, folder in LATE.items()}
+    late = {name: [late_network(run) for run in late_runs(arm)] for name, arm in LATE.items()}
     return {
-        "untrained (early)": before(early["ours"].config, data_root),
-        **{f"{name}, early": measured for name, measured in early.items()},
-        "untrained (late)": before(late["ours"].config, data_root),
-        **{f"{name}, late": measured for name, measured in late.items()},
+        "untrained (early)": [before(early["ours"].config, data_root)],
+        **{f"{name}, early": [measured] for name, measured in early.items()},
+        "untrained (late)": [before(ours.config, data_root) for ours in late["ours"]],
+        **{f"{name}, late": seeds for name, seeds in late.items()},
     }
+
+
+def late_runs(arm: str) -> list[Path]:
+    """The folders of an arm's finished runs of lines a and c, by seed."""
+    found = [path for line in "ac" for path in LATE_RUNS.glob(f"late_{line}/{arm}_seed?")]
+    return sorted(found, key=lambda path: path.name)
 
 
 def early_network(name: str) -> Measured:
@@ -160,10 +169,14 @@ def keep(data_root: str, reports: Path | None = None) -> pd.DataFrame:
     """
     every = networks(data_root)
     _, test = datasets(TrainConfig(dataset="cifar10", data_root=data_root, n_train=1000))
-    rows = {name: row_of(measured, test) for name, measured in every.items()}
-    table = pd.DataFrame(rows).T.rename_axis("network")
+    rows = [
+        {"network": name, **row_of(measured, test)}
+        for name, seeds in every.items()
+        for measured in seeds
+    ]
+    table = pd.DataFrame(rows).set_index("network")
     images = KNOWN.get(pixels_digest(test) or "", "unknown")
-    records = [record_of(measured, images) for measured in every.values()]
+    records = [record_of(measured, images) for seeds in every.values() for measured in seeds]
     text = json.dumps(records, indent=1) + "\n"
     folder = (reports or project_root() / "reports") / NAME
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,8 +187,10 @@ def keep(data_root: str, reports: Path | None = None) -> pd.DataFrame:
 
 def row_of(measured: Measured, test: ImageSet) -> dict[str, object]:
     """A network's row in the table."""
-    about = {"stem": measured.config.stem, "images": measured.images, "steps": measured.steps}
-    return {**about, **measures(measured.network, test)}
+    config = measured.config
+    about = {"seed": config.seed, "stem": config.stem}
+    taught = {"images": measured.images, "steps": measured.steps}
+    return {**about, **taught, **measures(measured.network, test)}
 
 
 def record_of(measured: Measured, images: str) -> dict[str, object]:
