@@ -1,5 +1,6 @@
 """One claim of the paper: what was found early, and the plan's verdict once it is there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,7 @@ def with_late(
     reports: Path = REPORTS,
     says: str = "",
     compared: str | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> Claim:
     """The claim as early runs have it; once the plan's verdict is there, with that.
 
@@ -56,6 +58,7 @@ def with_late(
         says: what the paper says, where the verdict is about a part of the early claim.
         compared: the verdict's contrast in fewer words than it has in the plan; none where its
             numbers say it.
+        called: what the verdict's numbers are called here instead, in fewer words.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
     late_links = {"verdict": "reports/verdicts"}
@@ -64,6 +67,8 @@ def with_late(
         return replace(early, evidence=evidence, links=early.links | late_links)
     contrast = row.contrast if compared is None else compared
     found = f"{contrast}: {row.brief}" if contrast else row.brief
+    for name, words in (called or {}).items():
+        found = found.replace(name, words)
     return replace(
         early,
         paper=says or early.paper,

@@ -29,7 +29,12 @@ def claims() -> list[Claim]:
         imagenet100(),
         information(),
         with_late(stability(), "6"),
-        with_late(competitive(), "5"),
+        with_late(
+            competitive(),
+            "5",
+            compared="",
+            called={"linear head equal epochs": "over SimCLR"},
+        ),
         lung(),
         with_late(objects(), "8", says="Focus on objects", compared=""),
         width(),

@@ -13,7 +13,7 @@ import pytest
 from checkout import ROOT, environment
 from fabricated import arms_of, fill, keep, keep_all, level
 
-from infomax_nb.late import curves
+from infomax_nb.late import curves, late_means
 from pipeline.evidence import precision, reference, verdicts
 from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
 from pipeline.evidence.finding import interval_in_words
@@ -190,6 +190,34 @@ def test_what_is_said_of_the_branches_is_what_their_verdict_has():
         assert f"| {' | '.join(cells)} |" in prose
         assert interval_in_words(linear) in claims
         assert interval_in_words(linear) in tables
+
+
+def test_what_is_said_of_simclr_is_what_its_verdict_has():
+    tables = (ROOT / "reports" / "README.md").read_text("utf-8")
+    cells = ("late-08-e", "d08-paper", "d08-summary")
+    late, claims, summary = (prose_of("08", cell) for cell in cells)
+    numbers = kept_numbers()
+    for reckoning in ("epochs", "compute"):
+        linear, knn = (
+            numbers.loc["5", f"equal {reckoning}, {measure}, difference"]
+            for measure in ("linear", "knn")
+        )
+        assert linear.seeds == knn.seeds == 3
+        both = f"{interval_in_words(linear)} and {interval_in_words(knn)}"
+        assert both in late and both in tables
+        first, _, brackets = interval_in_words(linear).partition(" ")
+        assert f"{first} points {brackets}" in claims
+        assert f"by {first[1:]} " in summary
+    rows = curves("kappa10", "simclr", lines="ac")
+    heads = rows.groupby(["run", "epoch"]).linear_top1.mean().unstack()
+    gains = heads[60] - heads[40]
+    said = f"gains {gains.simclr:.1f} points more, ours' {gains.kappa10:.1f}."
+    assert said in prose_of("08", "late-08-i")
+    means = late_means(rows, ["linear_top1", "knn_top1"])
+    ours, simclr = (means.loc[run].mean() for run in ("kappa10", "simclr"))
+    ends = "{:.1f}% by the linear head and {:.1f}% by k-NN, SimCLR at {:.1f} and {:.1f}%"
+    assert ends.format(*ours, *simclr) in late
+    assert f"{ours.linear_top1:.1f}% against {simclr.linear_top1:.1f}%" in claims
 
 
 def test_what_09_says_of_line_e_is_what_its_verdicts_have():

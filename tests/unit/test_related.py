@@ -82,9 +82,15 @@ def test_alignment_is_of_two_views_of_each_image(labels):
     assert found[1] > found[0]
 
 
-@pytest.mark.parametrize("name", related.LATE)
-def test_the_late_network_is_the_one_that_its_run_kept(name):
-    folder = related.LATE_RUNS / related.LATE[name]
+@pytest.mark.parametrize("arm", related.LATE.values())
+def test_three_seeds_of_an_arm_are_found_in_their_order(arm):
+    runs = [Run(folder).config for folder in related.late_runs(arm)]
+    assert [config.seed for config in runs] == [0, 1, 2]
+    assert len({(config.method, config.kappa, config.epochs) for config in runs}) == 1
+
+
+@pytest.mark.parametrize("folder", related.late_runs("kappa10") + related.late_runs("simclr"))
+def test_the_late_network_is_the_one_that_its_run_kept(folder):
     late = related.late_network(folder)
     state = torch.load(folder / "backbone.pt", weights_only=True)
     for name, value in late.network.state_dict().items():
@@ -101,38 +107,60 @@ def signed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def test_the_table_is_the_committed_one():
+MEASURES = ["alignment", "uniformity", "same class", "other class", "difference"]
+
+
+@pytest.fixture(scope="module")
+def measured() -> pd.DataFrame:
+    """The committed table, with the difference of its two columns of cosines."""
     table = committed(related.NAME)
-    assert table.index.tolist()[1:3] == ["ours, early", "SimCLR, early"]
-    for name, row in table.iterrows():
-        cells = [name, f"{row.steps:,}", signed(row.alignment, 2), signed(row.uniformity, 2)]
-        cosines = [row["same class"], row["other class"], row["same class"] - row["other class"]]
-        cells += [signed(value, 3) for value in cosines]
-        assert f"| {' | '.join(cells)} |" in text(PAGE)
-    early = table.loc["ours, early"]
-    late = table.loc["ours, late"]
-    assert late.uniformity > table.uniformity["untrained (late)"]
-    gap = table["same class"] - table["other class"]
-    for when, larger in (("early", "ours"), ("late", "SimCLR")):
-        ours, simclr = table.loc[f"ours, {when}"], table.loc[f"SimCLR, {when}"]
-        assert ours.uniformity < simclr.uniformity and ours["same class"] < simclr["same class"]
-        assert gap[[f"ours, {when}", f"SimCLR, {when}"]].idxmax() == f"{larger}, {when}"
-    ends = late_means(curves("kappa10", "simclr", lines="a"), ["knn_top1"]).knn_top1.unstack()[0]
-    assert round(ends.kappa10 - ends.simclr) == 8
-    tolerance = table["same class"]
-    said = f"({tolerance['untrained (early)']:.3f} against {early['same class']:.3f})"
+    return table.assign(difference=table["same class"] - table["other class"])
+
+
+def test_the_table_has_the_means_of_the_committed_one(measured):
+    assert measured.index.unique().tolist()[1:3] == ["ours, early", "SimCLR, early"]
+    for name, rows in measured.groupby(level=0, sort=False):
+        mean = rows[["steps", *MEASURES]].mean()
+        digits = (2, 2, 3, 3, 3)
+        cells = [signed(mean[column], n) for column, n in zip(MEASURES, digits, strict=True)]
+        line = [name, str(len(rows)), f"{mean.steps:,.0f}", *cells]
+        assert f"| {' | '.join(line)} |" in text(PAGE)
+
+
+def late_difference(measured: pd.DataFrame, column: str) -> pd.Series:
+    """Ours less SimCLR, late, by seed."""
+    late = measured.set_index("seed", append=True)[column]
+    return late["ours, late"] - late["SimCLR, late"]
+
+
+def test_ours_is_more_uniform_and_less_tolerant_than_simclr_in_the_words_of_the_page(measured):
+    for column, digits in (("uniformity", 2), ("same class", 3), ("difference", 3)):
+        less = late_difference(measured, column)
+        assert len(less) == 3
+        assert f"{signed(less.mean(), digits)} {interval(less, digits)}" in text(PAGE), column
+
+
+def test_training_makes_features_less_even_and_classes_more_apart(measured):
+    late = measured.loc["ours, late"]
+    untrained = measured.loc["untrained (late)"]
+    assert late.uniformity.min() > untrained.uniformity.max()
+    ends = late_means(curves("kappa10", "simclr", lines="ac"), ["knn_top1"]).knn_top1
+    assert round((ends["kappa10"] - ends["simclr"]).mean()) == 8
+    tolerance = measured["same class"]
+    said = f"({tolerance['untrained (early)']:.3f} against {tolerance['ours, early']:.3f})"
     assert said in text(PAGE)
-    apart = (table["same class"] - table["other class"])[["untrained (late)", "ours, late"]]
+    apart = [untrained.difference.mean(), late.difference.mean()]
     said = "is {:.3f} above that of two classes before training, and {:.3f} after 23,400 steps"
     assert said.format(*apart) in text("02")
-    assert (early.images, late.images) == (5000, 50_000)
-    assert (early.stem, late.stem) == ("small", "imagenet")
+    assert set(measured.loc["ours, early"].reindex(["images", "stem"])) == {5000, "small"}
+    assert {*late.images, *late.stem} == {50_000, "imagenet"}
 
 
 def test_every_network_was_measured_on_the_published_images():
     records = json.loads((ROOT / "reports" / related.NAME / "records.json").read_text())
     assert {record["measured_on"] for record in records} == {"CIFAR-10, lossless"}
-    assert {record["config"]["seed"] for record in records} == {0}
+    seeds = [record["config"]["seed"] for record in records]
+    assert seeds == [0, 0, 0, *(0, 1, 2) * 3] == committed(related.NAME).seed.tolist()
     assert all(record["measured"]["commit"] for record in records)
 
 
