@@ -15,7 +15,7 @@ from infomax_nb.data.fingerprints import roles_of
 from infomax_nb.errors import ParameterError
 from infomax_nb.files import data_folder, data_place, project_root, runs_folder
 from infomax_nb.train.run import Run
-from pipeline.bill import PUBLISHED, called
+from pipeline.bill import DATASETS, called
 from pipeline.command import in_a_sentence
 from pipeline.sweep import FIGURES, paper, runs_of, table1_rows
 
@@ -77,7 +77,7 @@ def missing(configs: list[TrainConfig]) -> list[str]:
                 roles_of(name, data_folder(root))
         except ParameterError as error:
             if error.data_missing:
-                names.append(PUBLISHED.get(config.dataset, name))
+                names.append(DATASETS.get(config.dataset, name))
     return names
 
 

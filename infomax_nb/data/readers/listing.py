@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from torch import Tensor
 
 from infomax_nb.data.folders import FORMATS, class_folders, hidden, images_below
@@ -151,15 +150,17 @@ def divided(data: Listing, split: str, groups: pd.Series | None = None) -> Listi
         ParameterError: there are too few images, in total or in one class.
     """
     cure = " It takes more images, or folders train and test with their own."
+    from sklearn import model_selection  # takes a second
+
     with file_errors(os.path.commonpath(list(data.paths)), cure=cure):
         counts = data.labels[data.labels >= 0].bincount()
         for name, count in zip(data.classes, counts, strict=True):
             if count == 1:  # scikit-learn would name it by its number
                 alone = "has one image, which cannot be in training and in test"
                 raise ValueError(f"the class {name} {alone}")
-        division = StratifiedShuffleSplit(1, test_size=0.2, random_state=0)
+        division = model_selection.StratifiedShuffleSplit(1, test_size=0.2, random_state=0)
         if groups is not None:
-            division = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+            division = model_selection.StratifiedGroupKFold(5, shuffle=True, random_state=0)
         train, test = next(division.split(data.paths, data.labels.numpy(), groups))
     return data[torch.from_numpy(np.sort(test if split == "test" else train))]
 
