@@ -464,9 +464,10 @@ def test_the_command_line_refuses_devices_in_one_sentence(tmp_path, number):
 
 
 @pytest.mark.parametrize(
-    "variables", [ALLOCATION, STEP_OF_ONE], ids=["allocation", "step of one task"]
+    "variables, devices",
+    [(ALLOCATION, 1), (STEP_OF_ONE, 2)],
+    ids=["allocation", "step of one task"],
 )
-@pytest.mark.parametrize("devices", [1, 2])
 def test_a_slurm_job_trains_on_what_was_asked_for(tmp_path, variables, devices):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**SMALL, "epochs": 1}))
     command = train_command(tmp_path / "run.yaml", "--devices", devices, runs_dir=tmp_path / "runs")

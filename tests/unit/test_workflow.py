@@ -275,13 +275,7 @@ def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
     """Planned only: each device and precision that is asked for has a job, and so has `auto`."""
     sweep_file(copy, "devices.yaml", kappas=[10, 2])
     before: set[str] = set()
-    for config in (
-        {},
-        {"device": "cpu"},
-        {"device": "cuda"},
-        {"device": "cuda", "precision": 32},
-        {"precision": "bf16"},
-    ):
+    for config in ({}, {"device": "cpu"}, {"precision": "bf16"}):
         jobs = planned_jobs(copy, config)
         assert len(jobs) == 2
         assert not jobs & before
