@@ -103,6 +103,13 @@ def _engine(table: pd.DataFrame) -> str:
     return f"A step takes this share of its time at commit {first}: {shares}."
 
 
+def _late_step(table: pd.DataFrame) -> str:
+    ours, simclr = (table.set_index("candidate").loc[name] for name in (OURS, "SimCLR"))
+    times = f"{1000 * ours['seconds']:.0f} and {1000 * simclr['seconds']:.0f} ms"
+    share = f"an epoch of ours costs {1 / simclr['share_of_first']:.2g} of SimCLR's"
+    return f"In late training a step of ours and of SimCLR takes {times} on one core: {share}."
+
+
 def _side_by_side(table: pd.DataFrame) -> str:
     most = table.loc[table["runs"].idxmax()]
     ratio = f"{most['times_one_run']:.2g} times as many images a second"
@@ -143,6 +150,7 @@ VERDICTS: dict[str, Callable[[pd.DataFrame], str]] = {
     "loss_scaling": _loss_scaling,
     "step": _step,
     "engine": _engine,
+    "late_step": _late_step,
     "side_by_side": _side_by_side,
     "busy": _busy,
     "report": _report,

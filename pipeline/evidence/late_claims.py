@@ -1,5 +1,7 @@
 """The plan's claims 1, 2 and 5 about training curves, each with its contrast and its rule."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -165,7 +167,7 @@ def competitive(arms: Arms) -> Finding:
         claim="5",
         says="Competitive on CIFAR-10",
         contrast="ours less SimCLR, not more than 1 point below",
-        when=f"{LATE}; {compute_in_words(ours, simclr)}",
+        when=f"{LATE}; {compute_in_words(ours, simclr, arms.places.reports)}",
         verdict=together(reckonings),
         arms=(ours, simclr),
         lines="a,c",
@@ -213,13 +215,30 @@ def unsurpassed(arms: Arms) -> Finding:
     )
 
 
-def compute_in_words(ours: Arm, theirs: Arm) -> str:
-    """Where ours is stopped at equal compute, by the networks' operations and by pixels."""
+def compute_in_words(ours: Arm, theirs: Arm, reports: Path) -> str:
+    """Where ours is stopped at equal compute: by the networks' operations, by pixels, by time.
+
+    Args:
+        ours: the arm that is stopped.
+        theirs: the arm whose whole training it may cost.
+        reports: the folder of all results, where a benchmark has times.
+    """
     stopped = affordable(ours, theirs)
     steps = stopped * (IMAGES[ours.config.dataset] // ours.config.batch_size)
     words = f"{steps:,} steps" if steps >= LATE_STEPS else f"{steps:,} steps: early"
     by_pixels = int(theirs.epochs * theirs.pixels / ours.pixels)
-    return f"at equal compute ours at epoch {stopped} ({words}; by pixels epoch {by_pixels})"
+    otherwise = "; ".join([f"by pixels epoch {by_pixels}", *time_in_words(theirs, reports)])
+    return f"at equal compute ours at epoch {stopped} ({words}; {otherwise})"
+
+
+def time_in_words(theirs: Arm, reports: Path) -> list[str]:
+    """The same by a step's time on one core, if `benchmarks/late_step.py` has measured it."""
+    measured = reports / "benchmarks" / "cpu_late_step.csv"
+    if not measured.exists():
+        return []
+    shares = pd.read_csv(measured).set_index("candidate").share_of_first
+    epoch = int(theirs.epochs * shares[in_words(theirs.name)])
+    return [f"by time on one core epoch {epoch}"]
 
 
 def at_equal_compute(ours: Arm, theirs: Arm) -> Verdict:

@@ -158,6 +158,15 @@ def test_runs_at_once_in_words():
     assert verdict("side_by_side", table) == words
 
 
+def test_the_two_steps_of_late_training_in_words():
+    table = rows(
+        {"candidate": "ours", "seconds": 0.2, "share_of_first": 1.0},
+        {"candidate": "SimCLR", "seconds": 0.08, "share_of_first": 0.4},
+    )
+    times = "In late training a step of ours and of SimCLR takes 200 and 80 ms on one core"
+    assert verdict("late_step", table) == f"{times}: an epoch of ours costs 2.5 of SimCLR's."
+
+
 def test_what_has_no_words_has_none():
     assert verdict("checks", rows({"result": "passed"})) == ""
     assert verdict("views", pd.DataFrame()) == ""

@@ -13,7 +13,7 @@ import pytest
 from checkout import ROOT, environment
 from fabricated import arms_of, fill, keep, keep_all, level
 
-from infomax_nb.late import curves, late_means
+from infomax_nb.late import curves, late_means, verdict_rows
 from pipeline.evidence import precision, reference, verdicts
 from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
 from pipeline.evidence.finding import interval_in_words
@@ -213,6 +213,11 @@ def test_what_is_said_of_simclr_is_what_its_verdict_has():
     gains = heads[60] - heads[40]
     said = f"gains {gains.simclr:.1f} points more, ours' {gains.kappa10:.1f}."
     assert said in prose_of("08", "late-08-i")
+    steps = pd.read_csv(ROOT / "reports/benchmarks/cpu_late_step.csv").set_index("candidate")
+    by_time = int(60 * steps.share_of_first.SimCLR)
+    (when,) = verdict_rows(["5"]).when
+    assert f"by time on one core epoch {by_time}" in when
+    assert f"on one core ours would stop at epoch {by_time}," in prose_of("08", "late-08-i")
     means = late_means(rows, ["linear_top1", "knn_top1"])
     ours, simclr = (means.loc[run].mean() for run in ("kappa10", "simclr"))
     ends = "{:.1f}% by the linear head and {:.1f}% by k-NN, SimCLR at {:.1f} and {:.1f}%"
