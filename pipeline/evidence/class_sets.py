@@ -1,5 +1,6 @@
 """Far and near classes: Imagenette's and Imagewoof's, in one set (the plan's line e, claim 7)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,21 @@ def is_far(labels: NDArray) -> NDArray:
     """Which images are Imagenette's, (M,), by their class among the twenty."""
     far = np.array([name in IMAGENETTE for name in CLASSES])
     return far[labels]
+
+
+def right_within(kept: Mapping[str, NDArray], measure: str) -> tuple[NDArray, NDArray]:
+    """Which images of far and which of near classes a run gets right, 100 or 0.
+
+    Args:
+        kept: a run's predictions; a class is sought among the ten of the image's own set.
+        measure: `linear` or `knn`.
+
+    Returns:
+        (evaluations, images of Imagenette) and (evaluations, images of Imagewoof).
+    """
+    right = 100.0 * (kept[f"{measure}_within"] == kept["labels"])
+    far = is_far(kept["labels"])
+    return right[:, far], right[:, ~far]
 
 
 def far_and_near(arm: Arm, measure: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -171,9 +187,12 @@ def images_variance(
 def resampled(arm: Arm, seed: int, measure: str, weights: NDArray) -> list[NDArray]:
     """A run's far and near accuracies in each resample, percent: arrays (2, evaluations)."""
     kept = arm.evaluated[seed].predictions
-    right = 100.0 * (kept[f"{measure}_within"] == kept["labels"])
     far = is_far(kept["labels"])
-    parts = [right[:, of] @ weights[of] / weights[of].sum(0) for of in (far, ~far)]
+    counted = (weights[far], weights[~far])
+    parts = [
+        right @ times / times.sum(0)
+        for right, times in zip(right_within(kept, measure), counted, strict=True)
+    ]
     return list(np.moveaxis(np.stack(parts), 2, 0))
 
 

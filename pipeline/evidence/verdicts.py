@@ -20,7 +20,7 @@ from infomax_nb.train.run import Run
 from pipeline.command import in_a_sentence, until_read
 from pipeline.evidence import late_claims, lead_claim, other_claims, weight_claims
 from pipeline.evidence.arms import Arms
-from pipeline.evidence.class_sets import is_far
+from pipeline.evidence.class_sets import right_within
 from pipeline.evidence.finding import Finding
 from pipeline.evidence.places import kept_places_of, parser
 from pipeline.evidence.state import exported
@@ -119,12 +119,11 @@ def curves(arms: Arms) -> pd.DataFrame:
 def far_near(run: Run) -> pd.DataFrame:
     """Accuracies in percent among far and among near classes, a row for each evaluation."""
     kept = run.predictions
-    far = is_far(kept["labels"])
     columns = {"epoch": kept["epochs"]}
     for measure in ("linear", "knn"):
-        right = 100.0 * (kept[f"{measure}_within"] == kept["labels"])
-        columns[f"{measure}_far"] = right[:, far].mean(1)
-        columns[f"{measure}_near"] = right[:, ~far].mean(1)
+        far, near = right_within(kept, measure)
+        columns[f"{measure}_far"] = far.mean(1)
+        columns[f"{measure}_near"] = near.mean(1)
     return pd.DataFrame(columns)
 
 
