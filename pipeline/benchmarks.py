@@ -106,7 +106,7 @@ def _engine(table: pd.DataFrame) -> str:
 def _late_step(table: pd.DataFrame) -> str:
     ours, simclr = (table.set_index("candidate").loc[name] for name in (OURS, "SimCLR"))
     times = f"{1000 * ours['seconds']:.0f} and {1000 * simclr['seconds']:.0f} ms"
-    share = f"an epoch of ours costs {1 / simclr['share_of_first']:.2g} of SimCLR's"
+    share = f"ours costs {1 / simclr['share_of_first']:.2g} times SimCLR's"
     return f"In late training a step of ours and of SimCLR takes {times} on one core: {share}."
 
 

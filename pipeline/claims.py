@@ -32,8 +32,9 @@ def claims() -> list[Claim]:
         with_late(
             competitive(),
             "5",
+            says="Competitive",
             compared="",
-            called={"linear head equal epochs": "over SimCLR"},
+            called={"linear head equal epochs": "linear head, over SimCLR"},
         ),
         lung(),
         with_late(objects(), "8", says="Focus on objects", compared=""),

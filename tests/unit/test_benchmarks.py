@@ -164,7 +164,7 @@ def test_the_two_steps_of_late_training_in_words():
         {"candidate": "SimCLR", "seconds": 0.08, "share_of_first": 0.4},
     )
     times = "In late training a step of ours and of SimCLR takes 200 and 80 ms on one core"
-    assert verdict("late_step", table) == f"{times}: an epoch of ours costs 2.5 of SimCLR's."
+    assert verdict("late_step", table) == f"{times}: ours costs 2.5 times SimCLR's."
 
 
 def test_what_has_no_words_has_none():
