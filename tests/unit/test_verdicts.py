@@ -415,7 +415,7 @@ def test_methods_at_equal_epochs_and_equal_compute():
     ours = by_seed(rows, "method", epoch=epoch).infomax.mean()
     assert (epoch, f"{ours:.1f}", f"{ends.simclr.mean():.1f}") == (4, "34.4", "33.7")
     assert f"{costs['infomax'] / costs['simclr']:.1f}" == "2.4"
-    assert f"at equal compute +{less.mean():.1f} {interval(less)}" in text("README.md")
+    assert f"(34.4 and 33.7%, +{less.mean():.1f} points {interval(less)}, 95%)" in text("08")
     assert f"34.4% after 4 epochs and SimCLR 33.7% after 10, +{less.mean():.1f}" in text(
         "reports/README.md"
     )
