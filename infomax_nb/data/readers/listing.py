@@ -149,9 +149,9 @@ def divided(data: Listing, split: str, groups: pd.Series | None = None) -> Listi
     Raises:
         ParameterError: there are too few images, in total or in one class.
     """
-    cure = " It takes more images, or folders train and test with their own."
     from sklearn import model_selection  # takes a second
 
+    cure = " It takes more images, or folders train and test with their own."
     with file_errors(os.path.commonpath(list(data.paths)), cure=cure):
         counts = data.labels[data.labels >= 0].bincount()
         for name, count in zip(data.classes, counts, strict=True):
