@@ -34,12 +34,7 @@ EARLY_EPOCHS = 5
 PARTS = "early: epochs 1 to 5; late: 52 to 60; gain: late less 32 to 40"
 
 
-# --- Claims 1 and 2: the kernel's concentration -------------------------------------------------
-
-
-def kappa(arms: Arms) -> list[Finding]:
-    """Claims 1 and 2 (the paper's Figure 4)."""
-    return [*large_kappa(arms), *small_kappa(arms)]
+# --- Claims 1 and 2: the kernel's concentration (the paper's Figure 4) ---------------------------
 
 
 def large_kappa(arms: Arms) -> list[Finding]:

@@ -7,7 +7,6 @@ claims, such as `1 4b`, these are computed from the kept predictions and printed
 written.
 """
 
-import string
 from functools import partial
 from pathlib import Path
 
@@ -27,15 +26,17 @@ from pipeline.evidence.state import exported
 
 FOLDER = "verdicts"
 VEHICLES = (0, 1, 8, 9)  # airplane, automobile, ship and truck among CIFAR-10's classes
-MAKERS = {  # by the numbers of their claims
-    ("1", "2"): late_claims.kappa,
-    ("3", "4"): weight_claims.beta,
-    ("5",): late_claims.methods,
+MAKERS = {  # by the claims that they judge, in this order
+    ("1", "1b"): late_claims.large_kappa,
+    ("2", "2b", "2c"): late_claims.small_kappa,
+    ("3", "3b"): weight_claims.constant_beta,
+    ("4", "4b", "4c"): weight_claims.weaker_global_term,
+    ("5", "5b", "5c"): late_claims.methods,
     ("6",): other_claims.stability,
-    ("7",): other_claims.coarseness,
+    ("7", "7b", "7c"): other_claims.coarseness,
     ("8",): other_claims.on_objects,
     ("9",): other_claims.dogs,
-    ("10",): lead_claim.lead,
+    ("10", "10b"): lead_claim.lead,
 }
 CURVE_COLUMNS = [
     "linear_top1",
@@ -56,15 +57,15 @@ def findings_of(claims: list[str], arms: Arms) -> list[Finding]:
     """The verdicts on these claims; others are computed only as far as they come along.
 
     Raises:
-        ParameterError: the plan has no such claim.
+        ParameterError: the plan has no such claim. Then nothing has been computed.
     """
-    wanted = {claim.rstrip(string.ascii_lowercase) for claim in claims}
-    makers = [make for numbers, make in MAKERS.items() if wanted & set(numbers)]
-    found = {finding.claim: finding for make in makers for finding in make(arms)}
+    makers = {claim: make for judged, make in MAKERS.items() for claim in judged}
     for claim in claims:
-        if claim not in found:
-            known = ", ".join(finding.claim for finding in findings(arms))
+        if claim not in makers:
+            known = ", ".join(makers)
             raise ParameterError(f"CLAIM = {claim} is not allowed: the claims are {known}.")
+    wanted = {makers[claim] for claim in claims}
+    found = {finding.claim: finding for make in wanted for finding in make(arms)}
     return [found[claim] for claim in claims]
 
 

@@ -1,4 +1,5 @@
-"""What tests/unit/test_parallel.py asks of two methods, of each; and torchrun's way to stop."""
+"""What tests/unit/test_parallel.py asks of two methods, of each; also as Lightning starts
+them; and torchrun's way to stop."""
 
 import pytest
 from two_processes import (
@@ -26,6 +27,11 @@ def by_torchrun(tmp_path_factory):
 @pytest.mark.parametrize("method", METHODS)
 def test_torchruns_two_processes_take_the_path_of_one(by_torchrun, alone, method):
     assert_same_path(by_torchrun[method], alone[method])
+
+
+def test_lightnings_two_processes_take_the_path_of_one(tmp_path, alone):
+    both = trained(tmp_path, SINGLE, 2, ["infomax"])
+    assert_same_path(both["infomax"], alone["infomax"])
 
 
 def test_sigterm_to_one_of_torchruns_processes_stops_both_at_the_same_step(tmp_path):

@@ -52,11 +52,6 @@ def test_torchruns_two_processes_take_the_path_of_one(by_torchrun, alone, method
     assert_same_path(by_torchrun[method], alone[method])
 
 
-def test_lightnings_two_processes_take_the_path_of_one(tmp_path, alone):
-    both = trained(tmp_path, SINGLE, 2, ["infomax"])
-    assert_same_path(both["infomax"], alone["infomax"])
-
-
 @pytest.mark.parametrize("size", [96, 150, 7])
 def test_shares_get_the_views_of_the_whole_batch(size):
     generator = torch.Generator().manual_seed(0)

@@ -5,6 +5,9 @@ from fabricated import CURVES, arms_of, by_number, fill, keep, level
 
 from pipeline.evidence import late_claims, weight_claims
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED
+from pipeline.evidence.verdicts import findings_of
+
+CURVE_CLAIMS = ("1", "1b", "2", "2b", "2c", "3", "3b", "4", "4b", "4c", "5", "5b", "5c")
 
 
 @pytest.fixture
@@ -18,9 +21,7 @@ def test_claims_are_unfinished_without_all_seeds(empty, seeds):
     fill(empty, "kappa10", "supervised", "beta0.75")
     fill(empty, "kappa20", "kappa1", "simclr", "beta1.5_from20", "beta2_from20", seeds=seeds)
     fill(empty, "beta1.25_from20")
-    found = by_number(
-        [*late_claims.kappa(empty), *weight_claims.beta(empty), *late_claims.methods(empty)]
-    )
+    found = by_number(findings_of(list(CURVE_CLAIMS), empty))
     assert {finding.verdict.answer for finding in found.values()} == {UNFINISHED}
     assert found["1"].row["seeds"] == f"{len(seeds)} of 3"
     if seeds:
@@ -120,7 +121,7 @@ def test_a_run_whose_loss_became_nan_counts_and_leaves_it_undecided(empty, epoch
     for file in run.results.iterdir():
         file.unlink()
     keep(run, level(*CURVES["kappa20"]), nan_in=epoch)
-    found = by_number(late_claims.kappa(empty))["1"]
+    found = by_number(late_claims.large_kappa(empty))["1"]
     assert found.verdict.answer == UNDECIDED
     assert found.row["seeds"] == "3 of 3"
     assert "NaN: kappa20 seed 1" in found.row["difference"]

@@ -80,8 +80,17 @@ def test_the_command_as_a_reader_types_it():
     check(TABLE.loc["1"], "1", done.stdout)
 
 
+@pytest.mark.parametrize("claims", verdicts.MAKERS, ids="-".join)
+def test_the_claims_that_are_known_are_those_that_are_judged(tmp_path, claims):
+    """Before there is any result: so that unknown ones can be refused before any work."""
+    found = verdicts.MAKERS[claims](arms_of(tmp_path))
+    assert tuple(finding.claim for finding in found) == claims
+    assert set(claims) <= set(TABLE.index)
+
+
 @pytest.mark.parametrize("words", [("1z",), ("1", "11"), ("all",)])
 def test_an_unknown_claim_gives_one_clear_error(monkeypatch, words):
+    monkeypatch.setattr(verdicts, "MAKERS", dict.fromkeys(verdicts.MAKERS))  # nothing is computed
     monkeypatch.setattr(sys, "argv", ["verdicts", *words])
     with pytest.raises(SystemExit) as stopped:
         verdicts.main()

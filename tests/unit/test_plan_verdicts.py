@@ -16,7 +16,7 @@ from fabricated import (
 )
 from scipy import stats
 
-from pipeline.evidence import late_claims, weight_claims
+from pipeline.evidence import late_claims
 from pipeline.evidence.arms import probe_difference
 from pipeline.evidence.finding import by_both_measures, either, together
 from pipeline.evidence.rules import (
@@ -28,7 +28,14 @@ from pipeline.evidence.rules import (
     ahead,
     catches_up,
 )
+from pipeline.evidence.verdicts import findings_of
 
+ANSWERS = {
+    **dict.fromkeys(("1", "1b", "2", "2b", "2c", "3", "3b", "4", "4b", "4c"), HOLDS),
+    "5": FAILS,  # by equal compute
+    "5b": HOLDS,
+    "5c": HOLDS,
+}
 EARLY = [1, 2, 3, 4, 5]
 MIDDLE = [32, 34, 36, 38, 40]
 LATE = [52, 54, 56, 58, 60]
@@ -44,8 +51,7 @@ def arms(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def findings(arms) -> dict:
-    made = (late_claims.kappa, weight_claims.beta, late_claims.methods)
-    return by_number(finding for make in made for finding in make(arms))
+    return by_number(findings_of(list(ANSWERS), arms))
 
 
 @pytest.fixture
@@ -55,12 +61,7 @@ def empty(tmp_path):
 
 
 def test_each_verdict_is_the_one_that_the_accuracies_were_chosen_for(findings):
-    assert {claim: finding.verdict.answer for claim, finding in findings.items()} == {
-        **dict.fromkeys(("1", "1b", "2", "2b", "2c", "3", "3b", "4", "4b", "4c"), HOLDS),
-        "5": FAILS,  # by equal compute
-        "5b": HOLDS,
-        "5c": HOLDS,
-    }
+    assert {claim: finding.verdict.answer for claim, finding in findings.items()} == ANSWERS
     assert {finding.row["seeds"] for finding in findings.values()} == {"3 of 3"}
 
 
@@ -115,7 +116,7 @@ def test_the_brief_form_names_each_part_once_by_the_linear_head(findings):
 def test_a_smaller_kappa_that_is_behind_and_still_gains_has_not_caught_up_yet(empty):
     fill(empty, "kappa10")
     fill(empty, "kappa1", linear=level(40, 50, 50, 65), probe=65.0)
-    found = by_number(late_claims.kappa(empty))["2"]
+    found = by_number(late_claims.small_kappa(empty))["2"]
     assert found.verdict.answer == FAILS
     assert "not yet: it still gains, linear head +5.0 [" in found.row["difference"]
 
@@ -191,6 +192,6 @@ def test_a_rate_that_falls_to_zero_may_turn_claims_1_and_2(empty):
     keep(run, level(50, 55, 60, 75), knn=level(50, 55, 60, 65))
     assert late_claims.at_a_constant_rate(arms_of(empty.places.reports)) == ""
     keep(run, level(50, 55, 60, 75))
-    found = by_number(late_claims.kappa(empty))
+    found = by_number(findings_of(["1", "2"], empty))
     assert "at a constant rate" in found["1"].says
     assert "at a constant rate" in found["2"].says

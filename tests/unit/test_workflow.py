@@ -28,6 +28,7 @@ from pipeline.sweep import FIGURES, name_of, notebooks_own, paper, runs_of, tabl
 
 TABLE = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
 ODD = 'a "b" $(touch pwned) `touch pwned` c\'s; touch pwned'
+ODD_FOLDER = f"{ODD} {{x}} {{{{y}}}}"  # Snakemake has a meaning of its own for braces
 
 
 def name(stem: str) -> str:
@@ -222,18 +223,19 @@ def test_a_bad_value_fails_alone(copy):
     """One sweep of two runs, one refused, and a file that is none, in folders with odd names."""
     sweep_file(copy, f"{ODD}.yaml", kappas=[10, -1], epochs=1)
     (copy / "broken.yaml").write_text("kappas: [")
-    config = {"sweep": f"{ODD}.yaml,broken.yaml", "data_root": ODD, "runs_dir": f"runs {ODD}"}
+    folders = {"data_root": ODD_FOLDER, "runs_dir": f"runs {ODD_FOLDER}"}
+    config = {"sweep": f"{ODD}.yaml,broken.yaml", **folders}
     done = run(copy, snakemake("sweep", config=config))
     assert done.returncode == 1
     summary = done.stderr.split("Failed, the last line of each log:\n")[1].splitlines()[:2]
     assert "kappa = -1 is not allowed: it must be greater than 0." in "".join(summary)
     assert "broken.yaml cannot be read as a parameter file" in "".join(summary)
     assert all(re.match(r"  refused-[0-9a-f]{10}: ", line) for line in summary)
-    (marker,) = (copy / f"runs {ODD}").glob("*/.done")
+    (marker,) = (copy / f"runs {ODD_FOLDER}").glob("*/.done")
     trained = Run(marker.parent)
     assert trained.finished
     assert trained.path.name == name_of({**SMALL, "epochs": 1})
-    assert trained.config.data_root == ODD
+    assert trained.config.data_root == ODD_FOLDER
     assert trained.record["threads"] == 1
     assert not list(copy.parent.rglob("pwned"))
     assert not (copy / "runs").exists()
@@ -273,16 +275,14 @@ def mark_as_done(runs_dir: Path, job: str) -> None:
 
 def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
     """Planned only: each device and precision that is asked for has a job, and so has `auto`."""
-    sweep_file(copy, "devices.yaml", kappas=[10, 2])
-    before: set[str] = set()
+    sweep_file(copy, "devices.yaml", kappas=[10])
+    done: set[str] = set()
     for config in ({}, {"device": "cpu"}, {"precision": "bf16"}):
-        jobs = planned_jobs(copy, config)
-        assert len(jobs) == 2
-        assert not jobs & before
-        before |= jobs
-        for job in jobs:
-            mark_as_done(copy / "kinds", job)
-        assert not planned_jobs(copy, config)
+        (job,) = planned_jobs(copy, config)
+        assert job not in done
+        mark_as_done(copy / "kinds", job)
+        done.add(job)
+    assert not planned_jobs(copy, {})
 
 
 @pytest.mark.parametrize(
@@ -319,18 +319,6 @@ def test_make_takes_all_cores(own):
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024
     cores = min(len(os.sched_getaffinity(0)), memory // (2 * 10**9))
     assert f"--cores {max(1, cores)} " in done.stdout
-
-
-def test_braces_are_letters_like_others(copy):
-    """In the folders of the runs and of the data, where Snakemake has a meaning of its own."""
-    sweep_file(copy, "plain.yaml", kappas=[10], epochs=1)
-    config = {"sweep": "plain.yaml", "data_root": "d {x}", "runs_dir": "runs {x} {{y}}"}
-    for _ in range(2):  # the second time there is nothing to do
-        done = run(copy, snakemake("sweep", config=config))
-        assert done.returncode == 0, done.stderr
-        (marker,) = (copy / "runs {x} {{y}}").glob("*/.done")
-        assert Run(marker.parent).finished
-        assert Run(marker.parent).config.data_root == "d {x}"
 
 
 @pytest.mark.parametrize(
