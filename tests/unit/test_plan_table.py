@@ -236,6 +236,32 @@ def test_what_is_said_of_simclr_is_what_its_verdict_has():
     assert f"{ours.linear_top1:.1f}% against {simclr.linear_top1:.1f}%" in claims
 
 
+def test_what_is_said_of_supervised_training_is_what_its_verdicts_have():
+    """Beside the distances in the paper's table."""
+    prose = prose_of("08", "late-08-e")
+    claims = prose_of("08", "d08-paper")
+    tables = (ROOT / "reports" / "README.md").read_text("utf-8").replace("\n", " ")
+    paper = pd.read_csv(REPORTS / "paper_table1.csv").set_index(["dataset", "method"])
+    rows = paper.loc["CIFAR-10", ["linear_top1", "knn_top1"]]
+    apart = rows.loc["Supervised"] - rows.loc["Ours"]
+    numbers = kept_numbers().loc["5c"]
+    above = {}
+    for name in ("ours", "SimCLR"):
+        for measure in ("linear", "knn"):
+            row = numbers.loc[f"less {name}, {measure}, difference"]
+            assert row.seeds == 3
+            above[name, measure] = interval_in_words(row)
+    linear, knn = above["ours", "linear"], above["ours", "knn"]
+    papers_two = f"{apart.linear_top1:.1f} and {apart.knn_top1:.1f}"
+    assert f"is {linear} and {knn} points above ours" in prose
+    assert f"the paper's two are {papers_two} apart" in prose
+    assert f"{linear} (linear head) and {knn} (k-NN)" in tables
+    assert f"in the paper's table {papers_two}." in tables
+    for name in ("ours", "SimCLR"):
+        first, _, brackets = above[name, "linear"].partition(" ")
+        assert f"{first} points {brackets} above {name}" in claims
+
+
 def test_what_09_says_of_line_e_is_what_its_verdicts_have():
     """Each difference of claims 7 to 7c with its interval, and the square of the dogs."""
     prose = prose_of("09", "late-09-k")
