@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 from torch import Tensor
 
 from infomax_nb.errors import printable
+from infomax_nb.files import atomic_write
 from infomax_nb.names import in_words
 
 LABELS: dict[str, str] = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))
@@ -37,6 +39,14 @@ def shades(values: Sequence) -> dict[Any, str]:
     places = [0.79 * k / max(len(values) - 1, 1) for k in range(len(values))]
     colours = map(to_hex, map(plt.get_cmap("inferno"), places))
     return dict(zip(values, colours, strict=True))
+
+
+# --- Files ------------------------------------------------------------------------------------
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, completely or not at all."""
+    atomic_write(path, partial(figure.savefig, format="png", dpi=110))
 
 
 # --- Legends ----------------------------------------------------------------------------------

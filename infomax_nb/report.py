@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from infomax_nb.config import UNSAID, TrainConfig
 from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, project_root, runs_folder
+from infomax_nb.plots import save
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 
@@ -114,7 +115,7 @@ def export_tables(
     for part, table in tables.items():
         if table is not None:
             atomic_write(folder / f"{part}.csv", partial(table.to_csv, float_format="%.6g"))
-    atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
+    save(figure, folder / "figure.png")
     atomic_write(folder / "records.json", lambda part: part.write_text(text, encoding="utf-8"))
     return f"reports/{name} holds {len(sources)} runs"
 

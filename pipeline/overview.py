@@ -9,9 +9,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from infomax_nb.files import atomic_write, project_root
+from infomax_nb.files import project_root
 from infomax_nb.late import curves, verdict_rows, without_trunks
-from infomax_nb.plots import LABELS
+from infomax_nb.plots import LABELS, save
 from pipeline.command import takes_nothing
 
 REPORTS = project_root() / "reports"
@@ -69,7 +69,7 @@ def main() -> None:
     """Draw the figure."""
     takes_nothing("overview", __doc__)
     path = REPORTS / "overview.png"
-    atomic_write(path, lambda p: overview().savefig(p, format="png", dpi=120))
+    save(overview(), path)
     print(path.relative_to(project_root()))
 
 

@@ -9,6 +9,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.figures.saliency import on_masks
 from infomax_nb.files import atomic_write
 from infomax_nb.names import in_words, setting
+from infomax_nb.plots import save
 from pipeline.evidence.rules import UNFINISHED, Verdict
 from pipeline.objects.networks import OURS, SEEDS
 from pipeline.objects.results import beside, folder_of, intervals, photographs, records, verdict
@@ -46,8 +47,7 @@ def conclude(reports: Path | None = None) -> str:
     }
     for name, table in tables.items():
         atomic_write(folder / f"{name}.csv", partial(table.to_csv, float_format="%.4f"))
-    figure = on_masks(found)
-    atomic_write(folder / "figure.png", partial(figure.savefig, format="png", dpi=110))
+    save(on_masks(found), folder / "figure.png")
     atomic_write(folder / "caption.txt", lambda part: part.write_text(caption + "\n", "utf-8"))
     return sentence(answer)
 

@@ -1,9 +1,11 @@
 """Names as figures show them: as text, in letters that a font here has, in silence."""
 
 import io
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -171,3 +173,13 @@ def test_an_overlay_draws_the_outlines_of_masks_over_maps_alone():
     outlines = [len(axis.collections) for axis in figure.axes]
     assert outlines == [0, 0, 0, 1, 1, 1]
     plt.close(figure)
+
+
+def test_figures_that_are_kept_have_the_projects_style():
+    """Also where no notebook has set it: in a process that imports what writes them."""
+    code = "import pipeline.objects.tables; import matplotlib as m; "
+    code += "print(m.rcParams['axes.prop_cycle'].by_key()['color'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    written = Path(plots.__file__).with_name("figures.mplstyle").read_text("utf-8")
+    first = re.search(r'axes\.prop_cycle.*?"([0-9A-F]{6})"', written)
+    assert first and first[1] in done.stdout.upper()
