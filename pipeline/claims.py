@@ -12,7 +12,7 @@ import torch
 from infomax_nb.analysis import coarse as far_and_near
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
-from infomax_nb.evaluation.verdicts import by_seed, paired_interval
+from infomax_nb.evaluation.intervals import by_seed, paired_interval
 from pipeline.claim import REPORTS, Claim, with_late
 from pipeline.evidence.finding import interval_in_words
 

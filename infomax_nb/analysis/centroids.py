@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from infomax_nb.errors import not_allowed
-from infomax_nb.evaluation.verdicts import paired_interval
+from infomax_nb.evaluation.intervals import paired_interval
 
 _COLUMNS = "wnid, name, hypernym_wnids, hypernym_names"
 _TABLE = f"a table with columns {_COLUMNS}, paths root first, joined by '/'"

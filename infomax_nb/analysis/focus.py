@@ -12,8 +12,8 @@ from torch import Tensor
 
 from infomax_nb.analysis.centroids import read_intervals
 from infomax_nb.analysis.saliency import inside, interval, map_sizes, smooth_grad_cam
+from infomax_nb.evaluation.intervals import interval_text
 from infomax_nb.evaluation.representation import inputs
-from infomax_nb.evaluation.verdicts import interval_text
 
 PARTS = ("ratio", "other", "hit")
 

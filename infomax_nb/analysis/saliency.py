@@ -21,8 +21,8 @@ from torch.nn.functional import cosine_similarity
 
 from infomax_nb.device import exact, resolve
 from infomax_nb.errors import memory_errors, not_allowed
+from infomax_nb.evaluation.intervals import paired_interval
 from infomax_nb.evaluation.representation import inputs
-from infomax_nb.evaluation.verdicts import paired_interval
 from infomax_nb.models import check_size
 from infomax_nb.views import MultiView, dino_views
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.evaluation.verdicts import by_seed, paired_interval
+from infomax_nb.evaluation.intervals import by_seed, paired_interval
 from infomax_nb.methods import build
 
 ROUNDING = 1e-9  # an epoch that is affordable but for this is

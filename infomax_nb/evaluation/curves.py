@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from infomax_nb.evaluation.verdicts import paired_interval
+from infomax_nb.evaluation.intervals import paired_interval
 
 LEVEL = 0.05  # of every one-sided test
 EARLY = 5  # epochs, from the first

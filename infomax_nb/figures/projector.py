@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from infomax_nb.evaluation.verdicts import equivalence_power, paired_interval
+from infomax_nb.evaluation.intervals import equivalence_power, paired_interval
 from infomax_nb.figures.axes import log_ticks, shared_legend
 from infomax_nb.figures.intervals import forest
 

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from infomax_nb.evaluation.curves import LEVEL
-from infomax_nb.evaluation.verdicts import paired_interval
+from infomax_nb.evaluation.intervals import paired_interval
 from pipeline.evidence.arms import MEASURES, Arm, common_seeds
 from pipeline.evidence.finding import with_failures
 from pipeline.evidence.rules import UNDECIDED, UNFINISHED, Verdict, agreed, judged, offset

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from infomax_nb.evaluation.curves import LATE, LEVEL, late, scheduled, shared_variance
-from infomax_nb.evaluation.verdicts import equivalent, paired_interval
+from infomax_nb.evaluation.intervals import equivalent, paired_interval
 from pipeline.evidence.arms import MEASURES, Arm, Arms, affordable
 from pipeline.evidence.finding import Finding, with_failures
 from pipeline.evidence.rules import (

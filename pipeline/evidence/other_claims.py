@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from infomax_nb.evaluation.curves import LEVEL, late
-from infomax_nb.evaluation.verdicts import paired_interval
+from infomax_nb.evaluation.intervals import paired_interval
 from pipeline import objects
 from pipeline.evidence import reference
 from pipeline.evidence.arms import MEASURES, Arm, Arms

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from infomax_nb.evaluation.verdicts import equivalent, paired_interval
+from infomax_nb.evaluation.intervals import equivalent, paired_interval
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
 from pipeline.command import in_a_sentence

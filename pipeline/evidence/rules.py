@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from infomax_nb.evaluation.curves import LEVEL, compare, differences, early, gain, late
-from infomax_nb.evaluation.verdicts import equivalent, paired_interval
+from infomax_nb.evaluation.intervals import equivalent, paired_interval
 
 HOLDS = "holds"
 FAILS = "does not hold"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from infomax_nb import plots
-from infomax_nb.evaluation.verdicts import equivalence_power
+from infomax_nb.evaluation.intervals import equivalence_power
 from infomax_nb.figures import beta, kappa, projector
 from infomax_nb.figures.sweeps import over_recorded
 

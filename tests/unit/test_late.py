@@ -23,7 +23,7 @@ from infomax_nb.evaluation.curves import (
     scheduled,
     shared_variance,
 )
-from infomax_nb.evaluation.verdicts import equivalent, paired_interval
+from infomax_nb.evaluation.intervals import equivalent, paired_interval
 from pipeline.evidence.rules import (
     FAILS,
     HOLDS,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from infomax_nb.evaluation.compute import at_equal_epochs_and_compute
-from infomax_nb.evaluation.verdicts import paired_interval
+from infomax_nb.evaluation.intervals import paired_interval
 from infomax_nb.figures import factorial
 from infomax_nb.figures import methods as figures
 from infomax_nb.files import project_root

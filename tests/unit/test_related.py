@@ -6,13 +6,13 @@ import math
 import pandas as pd
 import pytest
 import torch
-from test_verdicts import ROOT, interval, metrics, text
+from test_intervals import ROOT, interval, metrics, text
 
 from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
-from infomax_nb.evaluation.verdicts import by_seed
+from infomax_nb.evaluation.intervals import by_seed
 from infomax_nb.late import curves, late_means
 from infomax_nb.report import committed
 from infomax_nb.train.budget import steps

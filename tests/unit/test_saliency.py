@@ -22,8 +22,8 @@ from infomax_nb.analysis.saliency import (
     smooth_grad_cam,
 )
 from infomax_nb.errors import ParameterError
+from infomax_nb.evaluation.intervals import paired_interval
 from infomax_nb.evaluation.representation import inputs
-from infomax_nb.evaluation.verdicts import paired_interval
 from infomax_nb.models import backbone
 from infomax_nb.views import MultiView, dino_views
 

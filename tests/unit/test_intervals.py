@@ -15,16 +15,18 @@ from scipy import stats
 from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
-from infomax_nb.evaluation.verdicts import (
+from infomax_nb.evaluation.intervals import (
     by_seed,
-    condition_correlation,
-    epochs_to_stall,
     equivalence_power,
     equivalent,
     interval_text,
     paired_differences,
     paired_interval,
     seeds_to_decide,
+)
+from infomax_nb.evaluation.stalls import (
+    condition_correlation,
+    epochs_to_stall,
     spearman_within,
     stall_prediction,
     stalls,
