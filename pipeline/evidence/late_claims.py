@@ -7,10 +7,19 @@ import pandas as pd
 
 from infomax_nb.evaluation.curves import early, final, gain, late
 from infomax_nb.names import in_words
-from pipeline.evidence.arms import MEASURES, Arm, Arms, affordable, common_seeds, stopped_at
+from pipeline.evidence.arms import (
+    MEASURES,
+    Arm,
+    Arms,
+    affordable,
+    common_seeds,
+    probe_difference,
+    stopped_at,
+)
 from pipeline.evidence.finding import (
     IMAGES,
     LATE_STEPS,
+    WORDS,
     Finding,
     by_both_measures,
     numbers_in_words,
@@ -18,6 +27,7 @@ from pipeline.evidence.finding import (
     with_failures,
 )
 from pipeline.evidence.rules import (
+    FAILS,
     HOLDS,
     UNFINISHED,
     Verdict,
@@ -25,6 +35,7 @@ from pipeline.evidence.rules import (
     ahead,
     catches_up,
     keeps_up,
+    stall_parts,
     stalls_late,
 )
 
@@ -32,6 +43,7 @@ LATE = "epochs 52 to 60"
 EARLY = "epochs 1 to 5"
 EARLY_EPOCHS = 5
 PARTS = "early: epochs 1 to 5; late: 52 to 60; gain: late less 32 to 40"
+STALL_PARTS = {"early": "the lead early", "late": "the lag late", "gain": "the smaller gain"}
 
 
 # --- Claims 1 and 2: the kernel's concentration (the paper's Figure 4) ---------------------------
@@ -55,6 +67,7 @@ def large_kappa(arms: Arms) -> list[Finding]:
             verdict=by_both_measures(stalls_late, twenty, ten),
             arms=(twenty, ten),
             lines="a,c",
+            note=refuted_in_words(twenty, ten),
             change="a lag that appears only after epoch 60; at κ between 10 and 20; on STL-10",
         ),
         Finding(
@@ -87,7 +100,7 @@ def small_kappa(arms: Arms) -> list[Finding]:
             arms=pair,
             lines="a,c,d",
             change="κ = 1 still gains on κ = 10 at epoch 60: then this says “not yet”",
-            note=still_gaining(gaining, caught_up),
+            note=ending_in_words(caught_up, slower, gaining),
         ),
         Finding(
             claim="2b",
@@ -112,12 +125,32 @@ def small_kappa(arms: Arms) -> list[Finding]:
     ]
 
 
-def still_gaining(gaining: Verdict, caught_up: Verdict) -> str:
-    """What claim 2 says besides, where a smaller κ still gains on a larger one at the end."""
-    if gaining.answer != HOLDS:
+def ending_in_words(caught_up: Verdict, slower: Verdict, gaining: Verdict) -> str:
+    """What claim 2 says besides: on which side a smaller κ ends, and whether it still gains."""
+    said = []
+    overtakes = caught_up.answer == FAILS and caught_up.numbers["mean"].iloc[0] > 0
+    if caught_up.answer == FAILS:
+        said.append("it overtakes" if overtakes else "still behind")
+    if slower.answer == FAILS:
+        said.append("it was not slower at first, so there is nothing to catch up")
+    if gaining.answer == HOLDS:
+        there = overtakes or caught_up.answer == HOLDS
+        words = "it still gains" if there else "not yet: it still gains"
+        said.append(f"{words}, {numbers_in_words(gaining.numbers)}")
+    return "; ".join(said)
+
+
+def refuted_in_words(ours: Arm, theirs: Arm) -> str:
+    """Which of the three parts of "leads early, stalls late" is refuted, by which measure."""
+    if len(common_seeds(ours, theirs)) < len(ours.every):
         return ""
-    words = "it still gains" if caught_up.answer == HOLDS else "not yet: it still gains"
-    return f"{words}, {numbers_in_words(gaining.numbers)}"
+    texts = []
+    for measure in MEASURES:
+        probe = probe_difference(ours, theirs)
+        parts = stall_parts(ours.hits(measure), theirs.hits(measure), probe=probe)
+        names = [STALL_PARTS[part] for part in parts.index[parts.refuted]]
+        texts += [f"{WORDS[measure]}: {' and '.join(names)}"] if names else []
+    return f"refuted by {', by '.join(texts)}" if texts else ""
 
 
 def at_a_constant_rate(arms: Arms) -> str:

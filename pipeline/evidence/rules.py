@@ -114,7 +114,7 @@ def catches_up(
     probe: float | None = None,
     seeds: int = 3,
 ) -> Verdict:
-    """Are ours and theirs equal within ± `margin` points, by `verdicts.equivalent`?
+    """Are ours and theirs equal within ± `margin` points, by `intervals.equivalent`?
 
     It does not hold if the 90% interval lies outside, below or above. The probe's difference must
     agree: it must lie within the margin, or on the same side.
@@ -142,20 +142,40 @@ def stalls_late(
     ours behind. It does not hold if one of the three is refuted at 5%/3: the early lead or the late
     lag is less than `margin`, or the gain is not smaller.
     """
+    parts = stall_parts(ours, theirs, epochs, margin, probe)
+    behind = probe is None or probe < 0
+    shown = parts.shown.all() and behind
+    answer = _answer(parts.seeds.min() >= seeds, shown, parts.refuted.any())
+    return Verdict(answer, parts.drop(columns=["shown", "refuted"]))
+
+
+def stall_parts(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    epochs: int = 60,
+    margin: float = 1.0,
+    probe: float | None = None,
+) -> pd.DataFrame:
+    """The three parts of `stalls_late`: rows `early`, `late` and `gain`.
+
+    Beside each difference with its interval stands whether the part is `shown`, at 5%, and whether
+    it is `refuted`, at 5%/3.
+    """
     parts = {
         "early": compare(ours, theirs, early),
         "late": compare(ours, theirs, partial(late, epochs=epochs)),
         "gain": compare(ours, theirs, partial(gain, epochs=epochs)),
     }
     signs = {"early": 1, "late": -1, "gain": -1}
-    shown = all(_above(parts[part], sign) for part, sign in signs.items())
-    no_lead = _below(parts["early"], 1, margin, tests=3)
     no_lag = _below(parts["late"], -1, margin, tests=3) and (probe is None or probe > -margin)
-    no_stall = _below(parts["gain"], -1, 0.0, tests=3)
-    finished = min(part["seeds"] for part in parts.values()) >= seeds
-    behind = probe is None or probe < 0
-    answer = _answer(finished, shown and behind, no_lead or no_lag or no_stall)
-    return Verdict(answer, pd.DataFrame(parts).T)
+    refuted = {
+        "early": _below(parts["early"], 1, margin, tests=3),
+        "late": no_lag,
+        "gain": _below(parts["gain"], -1, 0.0, tests=3),
+    }
+    shown = {part: _above(parts[part], sign) for part, sign in signs.items()}
+    table = pd.DataFrame(parts).T
+    return table.assign(shown=pd.Series(shown), refuted=pd.Series(refuted))
 
 
 # --- Two measures -----------------------------------------------------------------------------
@@ -187,6 +207,11 @@ def settled(branch: pd.DataFrame, start: int = 20, skip: int = 3) -> pd.DataFram
     return branch[branch.index > start + skip]
 
 
+def risen(branch, trunk, start=20, epochs=40) -> pd.Series:
+    """By how much each seed's branch ends above its trunk when the branch began, in points."""
+    return late(branch, epochs) - late(trunk, start)
+
+
 def collapsed(branch, trunk, rank, start=20, epochs=40, least=4.0) -> pd.Series:
     """Whether each seed's branch collapsed, as bool; False while a branch has not finished.
 
@@ -195,8 +220,7 @@ def collapsed(branch, trunk, rank, start=20, epochs=40, least=4.0) -> pd.Series:
     evaluations is below `least`. A run whose loss became NaN has collapsed, too, but the caller
     must say so.
     """
-    risen = late(branch, epochs) - late(trunk, start)
-    return (risen < 0) | (late(rank, epochs) < least)
+    return (risen(branch, trunk, start, epochs) < 0) | (late(rank, epochs) < least)
 
 
 def _branch(interval: dict, collapse: bool, probe: float | None, margin: float, count: int) -> dict:

@@ -3,8 +3,15 @@
 import pandas as pd
 
 from pipeline.evidence.arms import MEASURES, Arm, Arms, common_seeds
-from pipeline.evidence.finding import Finding, by_both_measures, either, together, with_failures
-from pipeline.evidence.late_claims import LATE, PARTS
+from pipeline.evidence.finding import (
+    WORDS,
+    Finding,
+    by_both_measures,
+    either,
+    together,
+    with_failures,
+)
+from pipeline.evidence.late_claims import LATE, PARTS, refuted_in_words
 from pipeline.evidence.rules import (
     HOLDS,
     UNDECIDED,
@@ -14,6 +21,7 @@ from pipeline.evidence.rules import (
     ahead,
     collapsed,
     helps,
+    risen,
     stalls_late,
 )
 
@@ -27,10 +35,9 @@ def constant_beta(arms: Arms) -> list[Finding]:
     tenth = arms("beta0.1")
     three_quarters = arms("beta0.75")
     whole = arms("kappa10")
-    stalls = {
-        "β = 0.1 less 0.75": by_both_measures(stalls_late, tenth, three_quarters),
-        "β = 0.1 less 1": by_both_measures(stalls_late, tenth, whole),
-    }
+    pairs = {"β = 0.1 less 0.75": (tenth, three_quarters), "β = 0.1 less 1": (tenth, whole)}
+    stalls = {name: by_both_measures(stalls_late, *pair) for name, pair in pairs.items()}
+    refuted = {name: refuted_in_words(*pair) for name, pair in pairs.items()}
     higher = {
         "β = 1 less 0.75": by_both_measures(ahead, whole, three_quarters),
         "β = 0.75 less 0.1": by_both_measures(ahead, three_quarters, tenth),
@@ -46,6 +53,7 @@ def constant_beta(arms: Arms) -> list[Finding]:
             arms=constant,
             lines="a,c",
             change="a learning rate at which β = 0.1 leads early; a lag that begins after epoch 60",
+            note="; ".join(f"{name} {words}" for name, words in refuted.items() if words),
         ),
         Finding(
             claim="3b",
@@ -89,6 +97,7 @@ def weaker_global_term(arms: Arms) -> list[Finding]:
                 change="a gain later than 20 epochs after the branch; another epoch; small steps "
                 "of β",
                 until=BRANCHES_END,
+                note=collapses_in_words(trunk, branches),
             )
         )
     return [*findings, not_the_maximum(findings[1].verdict, arms("beta0.75"), every)]
@@ -100,14 +109,18 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
     numbers = {"somewhere": somewhere.numbers, "β = 0.75 less 1": above.numbers}
     there = {name: table for name, table in numbers.items() if len(table)}
     joined = pd.concat(there) if there else pd.DataFrame()
+    parts = {"4b": somewhere, "β = 0.75, a stronger global term": above}
+    holding = [name for name, part in parts.items() if part.answer == HOLDS]
+    answer = either(parts.values())
     return Finding(
         claim="4c",
         says="Not the maximal mutual information is best",
         contrast="4b, or β = 0.75 less 1",
         when=f"{BRANCH}; {LATE}",
-        verdict=Verdict(either([somewhere, above]), joined),
+        verdict=Verdict(answer, joined),
         arms=(*every, three_quarters),
         lines="a,b,c",
+        note=f"by {' and by '.join(holding)}" if answer == HOLDS else "",
     )
 
 
@@ -139,6 +152,24 @@ def helped(trunk: Arm, branches: dict[float, Arm], measure: str) -> dict[object,
         name: with_failures(Verdict(found.answer, numbers), trunk, *branches.values())
         for name, found in answers.items()
     }
+
+
+def collapses_in_words(trunk: Arm, branches: dict[float, Arm]) -> str:
+    """Which branches have collapsed by the plan's rule, with the seeds that fell, as text."""
+    texts = []
+    for value, branch in branches.items():
+        if not common_seeds(trunk, branch) or not has_collapsed(branch, trunk):
+            continue
+        fallen = []
+        for measure in MEASURES:
+            change = risen(branch.accuracies(measure), trunk.accuracies(measure))
+            fallen += [
+                f"{WORDS[measure]}, seed {seed}: −{-points:.1f} points since epoch 20"
+                for seed, points in change[change < 0].items()
+            ]
+        details = f" ({'; '.join(fallen)})" if fallen else ""
+        texts.append(f"β = {value:g} has collapsed by the plan's rule{details}")
+    return "; ".join(texts)
 
 
 def has_collapsed(branch: Arm, trunk: Arm) -> bool:

@@ -57,18 +57,24 @@ def branches(arms, **of_two) -> dict:
 
 
 @pytest.mark.parametrize(
-    "of_two",
+    "of_two, details",
     [
-        {"linear": level(50, 55, 54, 54)},  # below the trunk's 55 before the branch
-        {"knn": level(50, 55, 54, 54)},
-        {"rank": 3.9},
-        {"nan_in": 30},
-        {"nan_in": 21},
+        # below the trunk's 55 before the branch, and 0.25 more in seed 1
+        ({"linear": level(50, 55, 54, 54), "knn": level(50, 55, 70, 70)}, "linear head, seed 1"),
+        ({"knn": level(50, 55, 54, 54)}, "k-NN, seed 1"),
+        ({"rank": 3.9}, ""),
+        ({"nan_in": 30}, ""),
+        ({"nan_in": 21}, ""),
     ],
     ids=["linear", "knn", "rank", "NaN", "NaN at once"],
 )
-def test_one_seeds_collapse_is_no_help(empty, of_two):
+def test_one_seeds_collapse_is_no_help(empty, of_two, details):
     found = branches(empty, **of_two)
+    fallen = f" ({details}: −1.2 points since epoch 20)" if details else ""
+    for claim in ("4", "4b"):
+        said = found[claim].row["difference"].split("; ")
+        assert f"β = 2 has collapsed by the plan's rule{fallen}" in said
+    assert found["4c"].note == "by 4b"
     answers = {claim: finding.verdict.answer for claim, finding in found.items()}
     assert answers == {"4": FAILS, "4b": HOLDS, "4c": HOLDS}
     assert ("NaN: beta2_from20 seed 1" in found["4"].row["difference"]) == ("nan_in" in of_two)
@@ -79,6 +85,7 @@ def test_a_branch_that_stays_above_its_start_has_not_collapsed(empty):
     low = level(50, 55, 56, 56) | {22: 10.0}
     found = branches(empty, linear=low, rank=4.1)
     assert not weight_claims.has_collapsed(empty("beta2_from20"), empty("kappa10"))
+    assert "collapsed" not in found["4"].row["difference"]
     assert found["4"].verdict.answer == UNDECIDED
 
 

@@ -201,6 +201,23 @@ def test_what_is_said_of_the_branches_is_what_their_verdict_has():
         assert interval_in_words(linear) in tables
 
 
+def test_what_is_said_of_the_branch_that_counts_as_collapsed_is_what_its_seeds_did():
+    """By a sum of its own, of the evaluations at epochs 32 to 40 and 12 to 20."""
+    prose = prose_of("04", "late-04-k")
+    rows = curves("kappa10", "beta2_from20", lines="abc")
+    trunk = rows[(rows.run == "kappa10") & rows.epoch.between(12, 20)]
+    branch = rows[(rows.run == "beta2_from20") & rows.epoch.between(32, 40)]
+    tops = ["linear_top1", "knn_top1"]
+    before, after = (table.groupby("seed")[tops].mean() for table in (trunk, branch))
+    fallen, *others = sorted((after - before).to_numpy().ravel())
+    assert f"ends {-fallen:.1f} points below where the branch began" in prose
+    assert f"rise, by {min(others):.1f} to {max(others):.1f} points" in prose
+    assert f"(k-NN, seed 2: −{-fallen:.1f} points since epoch 20)" in TABLE.loc["4", "difference"]
+    branches = curves(*(f"beta{beta}_from20" for beta in ("1.25", "1.5", "2")), lines="bc")
+    least = branches[branches.epoch > 20].effective_rank.min()
+    assert f"stays above {5 * int(least / 5)}." in prose
+
+
 def test_what_is_said_of_simclr_is_what_its_verdict_has():
     tables = (ROOT / "reports" / "README.md").read_text("utf-8")
     cells = ("late-08-e", "late-08-i", "d08-paper", "d08-summary")

@@ -121,6 +121,40 @@ def test_a_smaller_kappa_that_is_behind_and_still_gains_has_not_caught_up_yet(em
     assert "not yet: it still gains, linear head +5.0 [" in found.row["difference"]
 
 
+def test_a_smaller_kappa_that_ends_above_overtakes(empty):
+    """What it still gains is then no “not yet”."""
+    fill(empty, "kappa10")
+    fill(empty, "kappa1", linear=level(50, 50, 60, 80), probe=80.0)
+    found = by_number(late_claims.small_kappa(empty))["2"]
+    assert found.verdict.answer == FAILS
+    beside = found.note.split("; ")
+    assert beside[:2] == [
+        "it overtakes",
+        "it was not slower at first, so there is nothing to catch up",
+    ]
+    assert beside[2].startswith("it still gains, linear head +10.0 [")
+
+
+def test_a_refuted_claim_of_three_parts_says_which_part(empty):
+    """κ = 20 is behind late and gains less, but has no lead early."""
+    fill(empty, "kappa10")
+    fill(empty, "kappa20", linear=level(50, 55, 60, 60), spread=(0.0, 0.25, 0.5))
+    [found] = findings_of(["1"], empty)
+    assert found.verdict.answer == FAILS
+    assert found.note == "refuted by linear head: the lead early, by k-NN: the lead early"
+    assert findings_of(["3"], empty)[0].note == ""  # its runs are not there
+
+
+def test_the_maximum_may_be_refuted_by_a_smaller_weight(empty):
+    fill(empty, "kappa10")
+    fill(empty, "beta0.75", linear=level(50, 55, 60, 75), probe=75.0)
+    for name in ("beta1.25_from20", "beta1.5_from20", "beta2_from20"):
+        fill(empty, name, linear=level(50, 55, 57, 57))
+    [found] = findings_of(["4c"], empty)
+    assert found.verdict.answer == HOLDS
+    assert found.note == "by β = 0.75, a stronger global term"
+
+
 def test_rows_say_what_they_rest_on(findings):
     rows = pd.DataFrame([finding.row for finding in findings.values()]).set_index("claim")
     assert rows.evidence.to_dict() == {
