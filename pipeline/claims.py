@@ -42,6 +42,7 @@ def claims() -> list[Claim]:
         with_late(large_kappa_early(), "1b"),
         with_late(large_kappa_late(), "1"),
         with_late(weak_global_term(), "4", compared=""),
+        with_late(most_information(), "4c", compared=""),
         with_late(
             centroids(),
             "9",
@@ -245,6 +246,20 @@ def weak_global_term() -> Claim:
         f"from the start β = 2 has {ends[2]:.1f}%, β = 1 {ends[1]:.1f}%",
         _early(len(runs)),
         _results("beta_cifar10", "beta_glyphs_long"),
+    )
+
+
+def most_information() -> Claim:
+    runs = by_seed(_metrics("beta_cifar10"), "beta")
+    difference = paired_interval(runs[0.75] - runs[1])
+    return Claim(
+        "Most information is not best",
+        "Section 5.3, conclusion",
+        "open",
+        "Undecided",
+        f"β = 0.75 less 1: {interval_in_words(difference, 1)}",
+        _early(difference["seeds"]),
+        _results("beta_cifar10"),
     )
 
 

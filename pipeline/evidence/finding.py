@@ -48,6 +48,7 @@ class Finding:
         until: the last epoch that is compared, if it is not the runs' last.
         passed: the last epoch of each arm that is compared, if arms differ in it.
         words: the numbers as text, if they are no differences with intervals.
+        short: what stands for the numbers where there is little room, if not the linear head's.
         digits: of the numbers, after the decimal point.
         scale: the numbers' unit, and the level of their intervals.
         note: what else must be said about the numbers.
@@ -69,6 +70,7 @@ class Finding:
     until: int | None = None
     passed: tuple[int, ...] = ()
     words: str = ""
+    short: str = ""
     digits: int = 1
     scale: str = "points, 90% intervals"
     note: str = ""
@@ -102,8 +104,8 @@ class Finding:
     @property
     def brief(self) -> str:
         """The numbers in fewer words: of two measures the linear head's, of many no intervals."""
-        if self.words:
-            return self.words
+        if self.short or self.words:
+            return self.short or self.words
         numbers = of_linear_head(self.verdict.numbers)
         if len(numbers) > 2:
             numbers = numbers.assign(low=np.nan, high=np.nan)

@@ -8,6 +8,7 @@ from pipeline.evidence.finding import (
     Finding,
     by_both_measures,
     either,
+    numbers_in_words,
     together,
     with_failures,
 )
@@ -112,6 +113,7 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
     parts = {"4b": somewhere, "β = 0.75, a stronger global term": above}
     holding = [name for name, part in parts.items() if part.answer == HOLDS]
     answer = either(parts.values())
+    accuracies = by_both_measures(ahead, three_quarters, every[0], probe=False).numbers
     return Finding(
         claim="4c",
         says="Not the maximal mutual information is best",
@@ -121,6 +123,7 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
         arms=(*every, three_quarters),
         lines="a,b,c",
         note=f"by {' and by '.join(holding)}" if answer == HOLDS else "",
+        short=f"β = 0.75 less 1: {numbers_in_words(accuracies)}",
     )
 
 

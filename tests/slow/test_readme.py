@@ -29,9 +29,9 @@ from infomax_nb.train.run import Run, collect
 ROOT = Path(__file__).parents[2]
 
 
-def readme_commands(words: str) -> list[str]:
-    """The README's commands that hold these words."""
-    found = [each.line for each in commands() if each.page == "README.md" and words in each.line]
+def readme_commands(words: str, page: str = "README.md") -> list[str]:
+    """The commands of the README, or of another page, that hold these words."""
+    found = [each.line for each in commands() if each.page == page and words in each.line]
     assert found, words
     return found
 
@@ -159,7 +159,7 @@ def test_a_data_set_of_ones_own_without_labels(checkout, tmp_path):
 
 
 def test_one_run_in_two_processes(checkout, tmp_path):
-    (command,) = readme_commands("--devices 2")
+    (command,) = readme_commands("--devices 2", "docs/runs.md")
     output = type_in(checkout, command, more=f"{SHORT} {runs_option(tmp_path)}")
     folders = re.findall(rf"(?m)^{re.escape(str(tmp_path))}/runs/\S+$", output)
     record = Run(Path(folders[-1])).record
