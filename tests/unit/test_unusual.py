@@ -20,9 +20,9 @@ from infomax_nb.analysis.estimators import ksg
 from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.errors import ParameterError
-from infomax_nb.evaluation import compute, verdicts
+from infomax_nb.evaluation import compute, intervals, stalls
 from infomax_nb.evaluation.probe import held_out_projections, initial, untrained
-from infomax_nb.evaluation.representation import features
+from infomax_nb.evaluation.representation import features, inputs
 from infomax_nb.late import late_means
 from infomax_nb.losses import InfoMaxLoss, global_entropy
 from infomax_nb.objective import diagnostics as diagnosed
@@ -76,6 +76,21 @@ def test_the_untrained_network_does_not_depend_on_one_image_more():
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+def test_the_untrained_networks_statistics_are_those_of_all_classes():
+    """Of 6,000 images, 3,000 dark ones first: those of its first layer over all of them."""
+    generator = torch.Generator().manual_seed(0)
+    dark = torch.randint(0, 100, (3000, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(2).repeat_interleave(3000)
+    train = ImageSet(torch.cat([dark, 255 - dark]), labels, ["dark", "bright"])
+    net = untrained(TrainConfig(**SMALL), train)
+    with torch.no_grad():
+        maps = torch.cat([net.conv1(x) for x in inputs(train.images)])
+    variance = maps.var((0, 2, 3))
+    torch.testing.assert_close(net.bn1.running_var, variance, rtol=0.03, atol=0)
+    off = net.bn1.running_mean - maps.mean((0, 2, 3))
+    assert (off.abs() < 0.03 * variance.sqrt()).all()
+
+
 def test_neighbours_are_sought_in_parts(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     views = list(torch.randn(3, 7, 5, generator=generator))
@@ -127,7 +142,7 @@ def test_five_classes_bound_what_five_ranks_give():
 def test_stalls_and_equal_compute_pass_over_epochs_that_were_not_evaluated():
     nothing = math.nan
     curve = [nothing, 10, nothing, 50, nothing, 80, nothing, 89, nothing, 90]
-    assert verdicts.epochs_to_stall(curve) == 2 * verdicts.epochs_to_stall([10, 50, 80, 89, 90])
+    assert stalls.epochs_to_stall(curve) == 2 * stalls.epochs_to_stall([10, 50, 80, 89, 90])
     rows = [
         {"method": method, "seed": seed, "epoch": epoch, "linear_top1": accuracy}
         for method in ("ours", "other")
@@ -175,7 +190,7 @@ def test_a_seed_that_is_missing_is_not_made_up():
     rho.index = pd.MultiIndex.from_tuples(rho.index)
     by_class = pd.DataFrame({name: [0.1, 0.2, 0.3] for name in rho.index.unique(0)})
     found = centroids.above(rho, by_class).query("series == 'over networks'")
-    expected = verdicts.paired_interval([0.1, 0.3])
+    expected = intervals.paired_interval([0.1, 0.3])
     assert found.loc["simclr", ["low", "high"]].tolist() == pytest.approx(
         [expected["low"], expected["high"]]
     )
@@ -183,9 +198,9 @@ def test_a_seed_that_is_missing_is_not_made_up():
 
 
 def test_no_pair_has_no_interval_and_decides_nothing():
-    assert verdicts.interval_text([]) == verdicts.interval_text([math.nan]) == "no pairs"
+    assert intervals.interval_text([]) == intervals.interval_text([math.nan]) == "no pairs"
     with pytest.raises(ParameterError, match="deviation = nan"):
-        verdicts.seeds_to_decide(math.nan)
+        intervals.seeds_to_decide(math.nan)
 
 
 def test_a_result_of_which_no_run_matches_adds_nothing():
