@@ -75,15 +75,19 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             part.unlink(missing_ok=True)
 
 
-def load_weights(path: Path) -> dict[str, Any]:
+def load_weights(path: Path, what: str = "weights") -> dict[str, Any]:
     """Load what `torch.save` wrote to `path`, to the CPU. Nothing in it is executed.
+
+    Args:
+        path: the file.
+        what: what it holds; an error's sentence begins with it.
 
     Raises:
         RunError: the file is damaged, or holds anything but tensors and plain values.
     """
     import torch
 
-    with file_errors(path, "weights", RunError), zipfile.ZipFile(path) as file:
+    with file_errors(path, what, RunError), zipfile.ZipFile(path) as file:
         damaged = file.testzip()  # torch does not compare check sums
         if damaged:
             raise ValueError(f"the check sum of {damaged} is wrong")

@@ -41,7 +41,9 @@ def global_entropy(z: Tensor, kappa: float) -> Tensor:
         z: (N, D) unit rows, N >= 2; half precision is accumulated in float32.
         kappa: concentration of the kernel, > 0 and at most `KAPPA_MAX`.
 
-    Returns: a scalar with gradient; memory grows linearly in N.
+    Returns:
+        A scalar of z's dtype (float32 for half precision), with first derivatives; memory grows
+        linearly in N. Where rounding to float32 matters, give z in float64.
 
     Raises:
         ValueError: an argument is not as described.
@@ -58,12 +60,15 @@ def local_entropy(z: Tensor, image_ids: Tensor, kappa: float) -> Tensor:
     H_local = -1/N sum_i log( 1/(N-1) sum_{j in P(i)} C_D(kappa) exp(kappa s_ij) )
 
     The factor is 1/(N-1), as in the paper. With 1/|P(i)| it would be an entropy of the views of
-    one image: subtract the constant log((N-1)/|P|) to get that.
+    one image: if all images have as many views, subtract the constant log((N-1)/|P|) to get that.
 
     Args:
         z: (N, D) unit rows.
         image_ids: (N,) whole numbers; rows with equal ids are views of one image, at least two.
         kappa: concentration of the kernel, > 0 and at most `KAPPA_MAX`.
+
+    Returns:
+        As of `global_entropy`.
 
     Raises:
         ValueError: an argument is not as described.
@@ -96,15 +101,12 @@ class InfoMaxLoss(torch.nn.Module):
     train, the sums run over all their views. The returned value, and the gradient after DDP's
     averaging, are those of one process with the whole batch.
 
-    `h_global` and `h_local` are the entropies of the last call, without gradient: scalars in nats.
-    Where all processes are known to have equally many images, `equal_shares = True` spares them
-    asking each other at each call.
-
-    `h_global` and `h_local` are the two entropies of the last call in nats, without gradient; None
-    before the first.
+    `h_global` and `h_local` are the two entropies of the last call in nats (float64), without
+    gradient; None before the first. Where all processes are known to have equally many images,
+    `equal_shares = True` spares them asking each other at each call.
 
     Args:
-        kappa: concentration of the kernel, 0 < kappa <= 1e4; None means 10.
+        kappa: concentration of the kernel, 0 < kappa <= `KAPPA_MAX`; None means `KAPPA`.
         alpha: weight of the global entropy, >= 0.
         beta: weight of the local entropy, >= 0.
         temperature: 1/kappa, for those who think in temperatures; one of the two is enough.
@@ -173,11 +175,11 @@ class InfoMaxLoss(torch.nn.Module):
 
 def _concentration(kappa: float | None, temperature: float | None) -> float:
     """The kappa that is meant by either, by both or by none."""
-    inverse = KAPPA
+    meant = KAPPA
     if temperature is not None:
-        inverse = 1 / check_positive("temperature", temperature, least=1 / KAPPA_MAX)
-    value = check_positive("kappa", inverse if kappa is None else kappa, KAPPA_MAX)
-    if temperature is not None and not math.isclose(value, inverse, rel_tol=1e-6):
+        meant = 1 / check_positive("temperature", temperature, least=1 / KAPPA_MAX)
+    value = check_positive("kappa", meant if kappa is None else kappa, KAPPA_MAX)
+    if temperature is not None and not math.isclose(value, meant, rel_tol=1e-6):
         given = f"kappa = {kappa} and temperature = {temperature} disagree"
         raise ParameterError(f"{given}: temperature is 1/kappa, and one of the two is enough.")
     return value

@@ -15,9 +15,10 @@ from infomax_nb.errors import not_allowed
 
 
 def by_seed(metrics: pd.DataFrame, key: str, column="linear_top1", epoch=None) -> pd.DataFrame:
-    """One metric of the runs after an epoch (None: the last), rows by seed, columns by `key`.
+    """One metric of the runs after an epoch, rows by seed, columns by `key`.
 
-    Differences of two columns are paired by seed, and NaN where one of the two lacks the seed.
+    Without an epoch it is the table's last. Runs that do not have it are left out. Differences of
+    two columns are paired by seed, and NaN where one of the two lacks the seed.
     """
     after = metrics[metrics.epoch == (metrics.epoch.max() if epoch is None else epoch)]
     after = after.assign(seed=after.get("seed", 0))  # tables of one seed have no such column
@@ -88,7 +89,7 @@ def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0)
 
     Returns:
         `equivalent` if the 90% interval lies within the margins, `not equivalent` if it lies
-        outside, else `undecided`.
+        outside, else `undecided`; of one seed `undecided: one seed, no interval`.
     """
     interval = paired_interval(differences, level=0.90, shared=shared)
     if interval["seeds"] == 1:
@@ -109,17 +110,23 @@ def seeds_to_decide(deviation: float, margin: float = 1.0, power: float = 0.8) -
     Args:
         deviation: standard deviation of the paired differences, above 0.
         margin: in the differences' unit.
-        power: a probability below 1.
+        power: a probability above 0 and below 1.
 
     Raises:
-        ParameterError: the deviation is not a number above 0, as that of a single pair is not.
+        ParameterError: a number is not in its range, as the deviation of a single pair is not, or
+            10,000 seeds are not enough.
     """
     if not 0 < deviation < np.inf:
         raise not_allowed("deviation", deviation, "a number > 0, of two pairs or more")
-    seeds = 2
-    while equivalence_power(seeds, deviation, margin) < power:
-        seeds += 1
-    return seeds
+    if not margin > 0:
+        raise not_allowed("margin", margin, "a number > 0")
+    if not 0 < power < 1:
+        raise not_allowed("power", power, "a number > 0 and < 1")
+    for seeds in range(2, 10_001):
+        if equivalence_power(seeds, deviation, margin) >= power:
+            return seeds
+    needed = f"larger beside a deviation of {deviation:g}: 10,000 seeds are not enough"
+    raise not_allowed("margin", margin, needed)
 
 
 def equivalence_power(seeds: int, deviation: float, margin: float = 1.0) -> float:

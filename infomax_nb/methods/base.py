@@ -164,8 +164,9 @@ def _update_momentum(student: nn.Module, teacher: nn.Module, kept: Tensor, taugh
 def teacher_momentum(epoch: int, epochs: int) -> float:
     """The share of itself that a teacher keeps at each step of an epoch (from 0).
 
-    It rises from 0.996 to 1 at the last epoch. With `momentum_schedule: steps` the arguments are
-    the number of the step and of all steps of the run.
+    It rises from 0.996 to 1 at the last epoch, so that in a run of a single epoch the teacher never
+    moves. With `momentum_schedule: steps` the arguments are the number of the step and of all steps
+    of the run.
     """
     from lightly.utils.scheduler import cosine_schedule
 

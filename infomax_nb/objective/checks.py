@@ -15,13 +15,15 @@ def check_rows(z: torch.Tensor) -> torch.Tensor:
     """The unit rows z (N, D) in float32 (float64 stays).
 
     Raises:
-        ValueError: z is not a floating-point tensor of two or more rows of length 1 or 0.
+        ValueError: z is not a floating-point tensor (N, D), N and D at least 2, whose rows have
+            length 1, within 2%, or 0.
     """
     if not isinstance(z, torch.Tensor) or not z.is_floating_point():
         kind = z.dtype if isinstance(z, torch.Tensor) else type(z).__name__
         raise ValueError(f"z is of {kind}: it must be a tensor (N, D) of floating-point numbers.")
-    if z.ndim != 2 or len(z) < 2:
-        raise ValueError(f"z has shape {tuple(z.shape)}: it must be (N, D) with N >= 2 rows.")
+    if z.ndim != 2 or len(z) < 2 or z.shape[1] < 2:
+        needed = "it must be (N, D) with N >= 2 rows and D >= 2"
+        raise ValueError(f"z has shape {tuple(z.shape)}: {needed}.")
     z = z if z.dtype == torch.float64 else z.float()
     norms = z.detach().norm(dim=1)
     if not (((norms - 1).abs() < 0.02) | (norms == 0)).all():

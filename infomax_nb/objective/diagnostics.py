@@ -21,11 +21,16 @@ def diagnostics(views: Sequence[torch.Tensor], loss: InfoMaxLoss) -> dict[str, f
         of the same image. `grad_over_kappa` is the norm of the loss' gradient with respect to the
         N x D unit vectors (its component along the sphere), over kappa. It tends to zero where the
         objective has nothing left to ask for.
+
+    Raises:
+        ValueError: the views are not V >= 2 tensors of one shape.
     """
     check_views(views)
     with torch.enable_grad():
         z = unit_rows(torch.stack([view.detach().double() for view in views])).requires_grad_()
-        value = loss(list(z), alone=True)  # normalises again: its gradient is along the sphere
+        # `entropies` normalises again: the gradient is along the sphere.
+        h_global, h_local = loss.entropies(list(z), alone=True)
+        value = -(loss.alpha * h_global - loss.beta * h_local)
         gradient = torch.autograd.grad(value, z)[0]
     n_images = z.shape[1]
     rows = z.detach().float().flatten(0, 1)

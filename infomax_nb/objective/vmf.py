@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
 
     Args:
         dim: D >= 2, the number of coordinates (the sphere has D - 1 dimensions).
-        kappa: concentration > 0.
+        kappa: concentration, > 0 and at most 1e8.
 
     Raises:
         ParameterError: an argument is not in its range.
@@ -47,9 +48,9 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     >>> round(log_vmf_normalizer(3, 1.0), 4)  # log of kappa / (4 pi sinh kappa)
     -2.6925
     """
-    if isinstance(dim, bool) or int(dim) != dim or dim < 2:
+    if isinstance(dim, bool) or not isinstance(dim, Real) or dim % 1 or dim < 2:
         raise not_allowed("dim", dim, "a whole number >= 2")
-    return _log_normalizer(dim, check_positive("kappa", kappa))
+    return _log_normalizer(dim, check_positive("kappa", kappa, 1e8))
 
 
 # All that `torch.compiler.assume_constant_result` does, but for importing the compiler, which takes
@@ -76,7 +77,12 @@ def log_kernel_integral(dim: int, kappa: float, nodes: int = 400) -> float:
 
     At angle t from the kernel's centre the sphere's slice is an S^{D-2} of radius sin t. So the
     integral is |S^{D-2}| times that of exp(kappa cos t) sin(t)^{D-2} over t = 0..pi. No Bessel
-    function is used, so the result is a check of `log_vmf_normalizer`, which is its negative.
+    function is used, so it checks `log_vmf_normalizer`, which is the negative of this integral.
+
+    Args:
+        dim: D >= 2, the number of coordinates.
+        kappa: concentration >= 0.
+        nodes: of the quadrature.
     """
     places, weights = np.polynomial.legendre.leggauss(nodes)  # on -1..1
     t = (places + 1) * np.pi / 2

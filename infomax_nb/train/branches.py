@@ -103,10 +103,11 @@ def read_header(path: Path, config: TrainConfig) -> dict:
         RunError: it is damaged, or does not belong to the run that `config` describes.
     """
     with memory_errors("a checkpoint was read", "free some memory"):
-        header = load_weights(path).get("loop", {})
-    # A field that is newer than the checkpoint had its default then. Float32 on the CPU is not
-    # named.
+        header = load_weights(path, "checkpoint").get("loop", {})
+    # What a checkpoint does not say is float32 on the CPU. Fields that are newer than it are not
+    # compared: where they have another value than then, the run has another folder.
     own = UNSAID | config.identity()
-    if own | UNSAID | header.get("identity", {"": ""}) != own:
+    then = header.get("identity")
+    if then is None or own | UNSAID | then != own:
         raise RunError(f"checkpoint: {path} is another run's; move it away.")
     return header

@@ -198,7 +198,7 @@ def _probe_imagenet(job: Job) -> dict:
     A new head is trained, with as many passes as in that run.
     """
     config = job.config
-    trained = fit(config.replace(dataset="imagenet"))
+    trained = fit(config.replace(dataset="imagenet"), devices=job.peers.devices)
     device = torch.device(config.device)
     backbone = trained.method().get_submodule("backbone").to(device)
     width: int = backbone.num_features  # type: ignore[assignment]  # timm's networks have it
@@ -206,7 +206,8 @@ def _probe_imagenet(job: Job) -> dict:
     evaluations = int(trained.metrics.effective_rank.count())
     measured = evaluation(backbone, config.epochs, passes=2 * evaluations)
     metrics = pd.DataFrame([{"epoch": config.epochs, **measured}])
-    evaluation.write(job.run.path / "predictions.npz")
-    job.run.write("metrics.csv", metrics.to_csv(index=False))
-    job.run.write_weights(trained.weights)
+    if job.peers.rank == 0:
+        evaluation.write(job.run.path / "predictions.npz")
+        job.run.write("metrics.csv", metrics.to_csv(index=False))
+        job.run.write_weights(trained.weights)
     return {"of": trained.path.name, "devices": 1, "num_nodes": 1}

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from infomax_nb.config import UNSAID, TrainConfig, read_yaml
+from infomax_nb.config import UNSAID, TrainConfig, read_yaml, refuse_unknown
 from infomax_nb.errors import RunError, file_errors
 from infomax_nb.files import atomic_write, file_digest, load_weights, runs_folder
 from infomax_nb.methods import build
@@ -185,7 +185,15 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
         runs_dir: the folder that holds the runs.
         fixed: values that their configurations must have, such as `dataset="cifar10", seed=0`.
             `device` and `precision` are those that a run used.
+
+    Returns:
+        The rows; no row and no column if there is no such run.
+
+    Raises:
+        ParameterError: there is no such field.
+        RunError: a run's files are damaged.
     """
+    refuse_unknown(fixed, TrainConfig.model_fields)
     tables = []
     for record in sorted(runs_folder(runs_dir).glob("*/record.json")):
         run = Run(record.parent)
@@ -203,8 +211,14 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
 
     Device and precision are also those of `config`, with what `auto` means here, unless they are
     among the named fields. If the run of `config` itself is finished, runs on other images are left
-    out and named on stderr.
+    out and named on stderr. Fields that the method of `config` does not have are not compared, such
+    as SimCLR's kappa.
+
+    Raises:
+        ParameterError: there is no such field.
+        RunError: a run's files are damaged.
     """
+    refuse_unknown(differing, TrainConfig.model_fields)
     used = config.resolved()
     fixed = {"device": used.device, "precision": used.precision, **config.identity()}
     shared = {name: value for name, value in fixed.items() if name not in differing}

@@ -47,11 +47,19 @@ def supervised_views(size: int) -> list[ViewSpec]:
 
 
 def recipe_views(recipe: str, size: int) -> list[ViewSpec]:
-    """The views of a recipe (`TrainConfig.augmentation`), of images of `size` pixels."""
+    """The views of a recipe (`TrainConfig.augmentation`), of images of `size` pixels.
+
+    Raises:
+        ParameterError: there is no such recipe. A new method is asked for one by its own name if
+            it does not say what its views are (`Method.own_view_specs`).
+    """
     if recipe == "dino":
         return dino_views(size)
     if recipe == "supervised":
         return supervised_views(size)
+    if recipe not in LIGHTLY:
+        known = ", ".join(["dino", "supervised", *LIGHTLY])
+        raise not_allowed("augmentation", recipe, f"one of {known}")
     return [replace(view, size=size) for view in from_lightly(LIGHTLY[recipe])]
 
 
@@ -89,7 +97,9 @@ def number_of_local_views(method: str, local_views: int | None, size: int) -> in
 # --- What a configuration may ask for ---------------------------------------------------------
 
 
-def same_as_own(method: str, augmentation: str | None, local_views: int | None, size: int):
+def same_as_own(
+    method: str, augmentation: str | None, local_views: int | None, size: int
+) -> list[str]:
     """Which of the fields `augmentation` and `local_views` ask for the same as None.
 
     None of them does for DINO: its own crops are narrower than its recipe's, and their number

@@ -414,6 +414,7 @@ WRONG_TABLES = {
     "a class is missing": "class,superclass\n01,a\nNA,b\noak,c\n",
     "a superclass is missing": "class,superclass\n01,\nNA,b\noak,c\npine,d\n",
     "other columns": "a,b\n1,2\n",
+    "a class twice": SUPERCLASSES + SUPERCLASSES.splitlines()[1] + "\n",
 }
 
 

@@ -14,6 +14,7 @@ from scipy import stats
 
 from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
+from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.intervals import (
     by_seed,
@@ -190,6 +191,20 @@ def test_the_seeds_to_decide_are_the_fewest_that_suffice():
     assert seeds_to_decide(0.001) == 2
     # many seeds: the t and the normal distribution agree, (z(0.95) + z(0.9))² σ²
     assert seeds_to_decide(5.0) == pytest.approx(25 * (1.6449 + 1.2816) ** 2, rel=0.02)
+
+
+@pytest.mark.parametrize("power, margin", [(0.0, 1.0), (1.0, 1.0), (0.8, 0.0), (0.8, math.nan)])
+def test_what_no_number_of_seeds_can_decide_is_refused(power, margin):
+    name, value = ("power", power) if margin == 1 else ("margin", margin)
+    with pytest.raises(ParameterError, match=f"^{name} = {value} is not allowed"):
+        seeds_to_decide(0.5, margin, power)
+
+
+def test_a_margin_that_needs_too_many_seeds_is_refused(monkeypatch):
+    """As if 10,000 were too few, without counting to them."""
+    monkeypatch.setattr("infomax_nb.evaluation.intervals.equivalence_power", lambda *_: 0.0)
+    with pytest.raises(ParameterError, match="margin = 1.0 .* 10,000 seeds are not enough"):
+        seeds_to_decide(1e6)
 
 
 def test_a_correlation_over_conditions_is_of_their_means():

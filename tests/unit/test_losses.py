@@ -477,6 +477,20 @@ def test_diagnostics(images, kappa):
     assert got["grad_over_kappa"] == pytest.approx(slope, rel=1e-9)
 
 
+def test_diagnostics_leave_the_entropies_of_the_last_call():
+    loss = InfoMaxLoss(10.0)
+    loss(random_views(2, 8, 6))
+    before = (loss.h_global, loss.h_local)
+    diagnostics(random_views(2, 8, 6, seed=1), loss)
+    assert (loss.h_global, loss.h_local) == before
+
+
+def test_points_on_a_line_are_refused_by_their_shape():
+    """They have no sphere; that sums are computed first would be for nothing."""
+    with pytest.raises(ValueError, match=r"z has shape \(4, 1\): .* D >= 2"):
+        global_entropy(torch.ones(4, 1), 10)
+
+
 def test_the_last_calls_entropies_stay_with_the_loss():
     """What a run records, without computing it twice; in float64, and free of the graph."""
     views = leaves(random_views(3, 8, 6))
@@ -501,7 +515,7 @@ VECTORS = [torch.ones(4)] * 2
 PAIRS = torch.tensor([0, 0, 1, 1])  # two views of two images
 
 
-@pytest.mark.parametrize("bad", [-1, 0, math.nan, math.inf, "ten", None, True])
+@pytest.mark.parametrize("bad", [-1, 0, 1e20, math.nan, math.inf, "ten", None, True])
 @pytest.mark.parametrize(
     "call",
     [
@@ -541,7 +555,7 @@ def test_bad_weights(name, bad, allowed):
     assert allowed in str(error.value)
 
 
-@pytest.mark.parametrize("bad", [1, 0, -3, 2.5, True])
+@pytest.mark.parametrize("bad", [1, 0, -3, 2.5, True, None, math.nan, math.inf])
 def test_bad_dim(bad):
     with pytest.raises(ValueError) as error:
         log_vmf_normalizer(bad, 1.0)

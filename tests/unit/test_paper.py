@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -22,9 +23,14 @@ from PIL import Image
 from torchvision.datasets import CIFAR10, STL10
 
 from infomax_nb.config import TrainConfig, read_yaml
+from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import batches
+from infomax_nb.distributed import Processes
 from infomax_nb.methods import build
+from infomax_nb.train import fitting
 from infomax_nb.train.fitting import datasets
+from infomax_nb.train.job import Job
+from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
 
 ROOT = Path(__file__).parents[2]
@@ -262,6 +268,57 @@ def test_imagenets_file_says_how_many_passes_its_head_gets():
     config = TrainConfig.from_yaml(FILES["imagenet_infomax_resnet50"])
     evaluations = len([epoch for epoch in range(1, 101) if epoch % config.eval_every == 0])
     assert f"it gets {2 * evaluations} in all instead of {2 * config.epochs}" in text
+
+
+class Trained:
+    """Stands for ImageNet-1000's finished run."""
+
+    path = Path("imagenet")
+    metrics = pd.DataFrame({"effective_rank": [1.0, 2.0]})
+    weights = {"weight": torch.zeros(1)}
+
+    def method(self) -> torch.nn.Module:
+        method = torch.nn.Module()
+        method.backbone = torch.nn.Identity()
+        method.backbone.num_features = 1
+        return method
+
+
+class Evaluated:
+    """Stands for the evaluation on a hundred classes."""
+
+    def __init__(self, *_):
+        pass
+
+    def __call__(self, backbone, epoch, passes):
+        assert passes == 2 * len(Trained.metrics)
+        return {"linear_top1": 1.0}
+
+    def write(self, path: Path) -> None:
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_imagenets_run_is_trained_in_all_processes_and_the_first_one_writes(
+    monkeypatch, tmp_path, rank
+):
+    asked = []
+
+    def fit(config, devices):
+        asked.append((config.dataset, devices))
+        return Trained()
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    monkeypatch.setattr(fitting, "OnlineEvaluation", Evaluated)
+    config = TrainConfig(dataset="imagenet100", device="cpu", runs_dir=str(tmp_path))
+    (tmp_path / config.name).mkdir()
+    peers = Processes("torchrun", devices=2, num_nodes=1, rank=rank)
+    images = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.arange(2), ["a", "b"])
+    job = Job(config, Run(tmp_path / config.name), images, images, {}, peers, 60.0, "a run")
+    fitting._probe_imagenet(job)
+    assert asked == [("imagenet", 2)]
+    written = {path.name for path in job.run.path.iterdir()}
+    assert written == ({"predictions.npz", "metrics.csv", "model.pt"} if rank == 0 else set())
 
 
 def test_imagenet100_evaluates_imagenets_run():

@@ -398,10 +398,12 @@ def test_a_list_of_imagenet100_that_cannot_be_used_is_refused(root):
     path = root / "imagenet100.txt"
     path.write_text(f"{WNIDS[3]}\nn09999999\n")
     assert str(root / "imagenet" / "train" / "n09999999") in refusal("imagenet100", root)
-    path.write_bytes(b"\xff\xfe\x00n0")
+    path.write_bytes(b"\xff\xfe\x00n0 n1")
     assert "class folder" in refusal("imagenet100", root)
-    path.write_text("\n")
-    assert str(root / "imagenet" / "train") in refusal("imagenet100", root)
+    for text, number in (("\n", 0), (f"{WNIDS[3]}\n", 1)):
+        path.write_text(text)
+        said = refusal("imagenet100", root)
+        assert str(path) in said and f"it names {number} classes" in said
 
 
 # --- Tiny-ImageNet --------------------------------------------------------------------------------

@@ -168,6 +168,12 @@ def test_collect_and_siblings(finished, tmp_path):
     assert collect(tmp_path).empty
 
 
+def test_fields_that_there_are_not_are_refused(finished):
+    for ask in (lambda: collect(kapa=1), lambda: siblings(finished.config, "kapa")):
+        with pytest.raises(ParameterError, match="'kapa': did you mean 'kappa'"):
+            ask()
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [

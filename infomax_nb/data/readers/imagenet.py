@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from infomax_nb.data.readers.listing import Listing, first_of, list_part
+from infomax_nb.errors import file_errors
 
 
 def read_imagenet(root: Path, split: str, names: list[str] | None = None) -> Listing:
@@ -19,4 +20,8 @@ def read_imagenet100(root: Path, split: str) -> Listing:
     cure = "It is a text file with the WordNet ids of a hundred classes of ImageNet, one a line."
     places = [root / "imagenet100.txt", root / "imagenet" / "imagenet100.txt"]
     path = first_of("ImageNet-100's list", places, cure)
-    return read_imagenet(root, split, sorted(set(path.read_text(errors="replace").split())))
+    with file_errors(path):
+        names = sorted(set(path.read_text(errors="replace").split()))
+        if len(names) < 2:
+            raise ValueError(f"it names {len(names)} classes, and at least two are needed")
+    return read_imagenet(root, split, names)

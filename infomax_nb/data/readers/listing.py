@@ -77,9 +77,15 @@ def table_rows(
     Raises:
         ParameterError: a table cannot be read, or has no complete row for a key.
     """
-    tables = [file_errors(path)(pd.read_csv)(path, **options) for path in paths]
+    tables = []
+    for path in paths:
+        with file_errors(path):
+            tables.append(pd.read_csv(path, **options))
     with file_errors(os.path.commonpath(paths)):
         table = pd.concat(tables)
+        twice = table.index[table.index.duplicated()]
+        if len(twice):
+            raise ValueError(f"there is more than one line for {twice[0]}")
         rows = table.reindex(keys)
         wrong = list(rows.index[rows.isna().any(axis=1)])
         if not may_hold_others:
@@ -97,8 +103,8 @@ def list_classes(*places: Path, names: list[str] | None = None) -> Listing:
 
     Args:
         places: folders of class folders. The others must have the same classes as the first.
-        names: the class folders to read; all of them if None. If there are fewer than two, there
-            are no labels.
+        names: the class folders to read; all of them if None: then fewer than two are no classes,
+            and there are no labels.
 
     Raises:
         ParameterError: a class folder is missing or holds no image, or an image lies beside them.
