@@ -24,9 +24,8 @@ from infomax_nb.evaluation.contraction import (
     outcome,
     right,
 )
-from infomax_nb.evaluation.probe import initial
 from infomax_nb.files import project_root
-from infomax_nb.methods import Method
+from infomax_nb.methods import Method, initial
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.plots import shades
 from infomax_nb.report import export_tables, run_label

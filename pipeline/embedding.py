@@ -19,11 +19,11 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.sampling import stratified
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
-from infomax_nb.evaluation.probe import initial, untrained
+from infomax_nb.evaluation.probe import untrained
 from infomax_nb.evaluation.representation import features
 from infomax_nb.figures.embedding import Movement, map_stills
 from infomax_nb.files import load_weights
-from infomax_nb.methods import Method, build
+from infomax_nb.methods import Method, build, initial
 from infomax_nb.report import TOP1_COLUMNS, export_tables, run_label
 from infomax_nb.seeds import Use, stream
 from infomax_nb.train import fit_all

@@ -16,7 +16,7 @@ from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.neighbours import knn, topk_accuracies
 from infomax_nb.evaluation.representation import effective_rank, evaluating, features, inputs
 from infomax_nb.losses import InfoMaxLoss, mutual_information
-from infomax_nb.methods import Method, build
+from infomax_nb.methods import Method, initial
 from infomax_nb.seeds import Use, stream
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
@@ -70,16 +70,6 @@ def untrained_method(config: TrainConfig, n_classes: int) -> Method:
             layer.running_mean = None
             layer.running_var = None
     return method.eval()
-
-
-def initial(config: TrainConfig, n_classes: int) -> Method:
-    """The method with the weights that a run of this configuration starts from.
-
-    They depend on the seed alone, whatever random numbers were drawn before.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
-        return build(config, n_classes)
 
 
 def represent(

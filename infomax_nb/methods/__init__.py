@@ -4,6 +4,8 @@ The baselines' losses, heads, momentum updates and transforms are lightly's, wit
 the evaluation code that the paper builds on (Kalapos and Gyires-Tóth 2024).
 """
 
+import torch
+
 from infomax_nb.config import TrainConfig
 from infomax_nb.methods.barlow_twins import BarlowTwins
 from infomax_nb.methods.base import Method
@@ -16,6 +18,7 @@ from infomax_nb.methods.poly_view import ArithmeticPVC, GeometricPVC
 from infomax_nb.methods.simclr import SimCLR
 from infomax_nb.methods.supervised import Supervised
 from infomax_nb.methods.vicreg import VICReg
+from infomax_nb.seeds import Use, stream
 
 METHODS: dict[str, type[Method]] = {
     "infomax": InfoMax,
@@ -38,3 +41,13 @@ FAMILY: dict[str, type[Method]] = {
 def build(config: TrainConfig, n_classes: int) -> Method:
     """The method that the configuration names, randomly initialised from torch's current seed."""
     return (METHODS | FAMILY)[config.method](config, n_classes)
+
+
+def initial(config: TrainConfig, n_classes: int) -> Method:
+    """The method with the weights that a run of this configuration starts from.
+
+    They depend on the seed alone, whatever random numbers were drawn before.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(config.seed, 0, Use.WEIGHTS))
+        return build(config, n_classes)

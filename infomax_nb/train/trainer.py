@@ -22,8 +22,8 @@ from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
 from infomax_nb.errors import ParameterError, memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
-from infomax_nb.evaluation.probe import initial
 from infomax_nb.files import data_folder
+from infomax_nb.methods import initial
 from infomax_nb.notebook import kernel, shows_bars
 from infomax_nb.train.branches import find_start, new_header
 from infomax_nb.train.checkpoints import CHECKPOINTS

@@ -21,8 +21,8 @@ from infomax_nb.analysis.saliency import centre_prior, inside_sure
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.masks import MaskedPhotographs, read_masked
 from infomax_nb.errors import ParameterError
-from infomax_nb.evaluation.probe import initial
 from infomax_nb.files import file_digest, project_root
+from infomax_nb.methods import initial
 from infomax_nb.models import backbone
 from pipeline.evidence.places import Places
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED

@@ -21,10 +21,11 @@ from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation import compute, intervals, stalls
-from infomax_nb.evaluation.probe import held_out_projections, initial, untrained
+from infomax_nb.evaluation.probe import held_out_projections, untrained
 from infomax_nb.evaluation.representation import features, inputs
 from infomax_nb.late import late_means
 from infomax_nb.losses import InfoMaxLoss, global_entropy
+from infomax_nb.methods import initial
 from infomax_nb.objective import diagnostics as diagnosed
 from infomax_nb.objective.contraction import contraction_threshold
 from infomax_nb.report import export_tables, with_recorded
