@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from infomax_nb.device import exact
-from infomax_nb.errors import memory_errors
+from infomax_nb.errors import memory_errors, not_allowed
 from infomax_nb.evaluation.representation import MEMORY_CURE
 
 
@@ -65,18 +65,21 @@ def knn(
         labels: classes (N,) of the bank.
         queries: features (Q, D).
         n_classes: number of classes.
-        k: number of neighbours, at most N; None is `usual_k`.
+        k: number of neighbours, from 1; more than N are N; None is `usual_k`.
         temperature: of the votes' weights.
 
     Returns:
         Classes by falling score, (Q, n_classes).
 
     Raises:
+        ParameterError: k is not allowed.
         RunError: memory runs out.
     """
     from lightly.utils.benchmarking.knn import knn_predict
 
-    k = min(k or usual_k(len(bank)), len(bank))
+    if k is not None and k < 1:
+        raise not_allowed("k", k, "at least 1")
+    k = min(usual_k(len(bank)) if k is None else k, len(bank))
     columns = normalize(bank, dim=1).T.contiguous()
     numbers = k * n_classes + len(bank)  # in memory, for each query
     chunks = normalize(queries, dim=1).split(max(8, min(1024, 50_000_000 // numbers)))

@@ -130,7 +130,7 @@ class PretrainModule(pl.LightningModule):
         self.method.after_backward()
 
     def totals(self) -> dict[str, torch.Tensor]:
-        """Sums over this epoch's steps: scalars, the mean of all processes, nats."""
+        """Sums over this epoch's steps: scalars, the mean of all processes, in the loss's unit."""
         return {name: self.trainer.strategy.reduce(value) for name, value in self.sums.items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

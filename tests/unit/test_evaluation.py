@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from infomax_nb.data.image_set import ImageSet
+from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.neighbours import knn, nearest, topk_accuracy, usual_k
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.evaluation.representation import effective_rank, features
@@ -109,6 +110,11 @@ def test_no_more_neighbours_vote_than_make_sense(images, k):
     labels = torch.arange(images) % 3
     expected = knn(bank, labels, queries, 3, k)
     assert torch.equal(knn(bank, labels, queries, 3), expected)
+
+
+def test_no_neighbours_are_refused():
+    with pytest.raises(ParameterError, match="k = 0 is not allowed: it must be at least 1"):
+        knn(torch.eye(3), torch.arange(3), torch.eye(3), 3, k=0)
 
 
 def test_knn_in_chunks_equals_one_by_one():
