@@ -201,6 +201,33 @@ def test_what_is_said_of_the_branches_is_what_their_verdict_has():
         assert interval_in_words(linear) in tables
 
 
+def test_what_is_said_of_a_stronger_global_term_is_what_its_verdict_has():
+    """Differences with their intervals, information, and the first epochs."""
+    prose = prose_of("04", "late-04-k")
+    claims = prose_of("04", "cell-31")
+    tables = (ROOT / "reports" / "README.md").read_text("utf-8").replace("\n", " ")
+    numbers = kept_numbers().loc["4c"]
+    linear, knn = (
+        numbers.loc[f"β = 0.75 less 1, {measure}, difference"] for measure in ("linear", "knn")
+    )
+    assert linear.seeds == knn.seeds == 3
+    assert TABLE.loc["4c", "verdict"] == "holds"
+    texts = [interval_in_words(linear), interval_in_words(knn)]
+    points = [text.replace(" ", " points ", 1) for text in texts]
+    assert f"{points[0]} above β = 1 by the linear head and {texts[1]} by k-NN" in prose
+    assert f"by {points[0]} (linear head) and {points[1]} (k-NN)" in claims
+    assert f"{texts[0]} (linear head) and {texts[1]} (k-NN) points above β = 1" in tables
+    probe = numbers.loc["β = 0.75 less 1, converged probe", "mean"]
+    assert f"the converged probe: {probe:+.1f})" in prose
+    rows = curves("kappa10", "beta0.75", lines="ac")
+    nats = rows[rows.epoch >= 52].groupby("run").mi_density.mean()
+    apart = f"{nats['beta0.75']:.2f} nats against {nats.kappa10:.2f}"
+    assert apart in prose and apart in claims and apart in tables
+    first = rows[rows.epoch <= 5].groupby("run").linear_top1.mean()
+    assert f"by {first['beta0.75']:.1f}% to {first.kappa10:.1f}%" in prose
+    assert f"{first['beta0.75']:.1f}% against {first.kappa10:.1f}%" in claims
+
+
 def test_what_is_said_of_the_branch_that_counts_as_collapsed_is_what_its_seeds_did():
     """By a sum of its own, of the evaluations at epochs 32 to 40 and 12 to 20."""
     prose = prose_of("04", "late-04-k")
