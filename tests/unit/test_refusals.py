@@ -79,14 +79,17 @@ def test_an_unknown_data_set_has_no_table(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("module", ["architecture", "overview", "readme", "related"])
+WRITERS = dict.fromkeys(["architecture", "readme", "related"], "atomic_write")
+
+
+@pytest.mark.parametrize(("module", "writer"), [*WRITERS.items(), ("overview", "save")])
 @pytest.mark.parametrize(("word", "status"), [("--help", 0), ("--bogus", 2)])
 def test_a_command_without_options_explains_itself_and_does_nothing(
-    module, word, status, monkeypatch, capsys
+    module, writer, word, status, monkeypatch, capsys
 ):
     def write(*_) -> None:
         raise AssertionError("it has written something")
 
-    monkeypatch.setattr(importlib.import_module(f"pipeline.{module}"), "atomic_write", write)
+    monkeypatch.setattr(importlib.import_module(f"pipeline.{module}"), writer, write)
     assert ended(monkeypatch, module, [word]) == status
     assert f"usage: python -m pipeline.{module} [-h]" in "".join(capsys.readouterr())
