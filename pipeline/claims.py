@@ -253,7 +253,7 @@ def most_information() -> Claim:
     runs = by_seed(_metrics("beta_cifar10"), "beta")
     difference = paired_interval(runs[0.75] - runs[1])
     return Claim(
-        "Most information is not best",
+        "Most information isn't best",
         "Section 5.3, conclusion",
         "open",
         "Undecided",
