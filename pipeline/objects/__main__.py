@@ -18,7 +18,8 @@ from infomax_nb.names import listed
 from infomax_nb.train.record import environment, now
 from pipeline.command import in_a_sentence
 from pipeline.evidence.places import Places
-from pipeline.objects.measure import SETTINGS, UNIFORM, WIDTHS, of_network, of_references
+from pipeline.objects.measure import SETTINGS, of_network, of_references
+from pipeline.objects.names import UNIFORM, WIDTHS
 from pipeline.objects.networks import Candidate, candidates, missing
 from pipeline.objects.results import REFERENCES, keep, records
 from pipeline.objects.tables import conclude

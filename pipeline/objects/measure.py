@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from infomax_nb.analysis.saliency import attention, centre_prior, inside_sure, smooth_grad_cam
 from infomax_nb.data.masks import MaskedPhotographs
+from pipeline.objects.names import UNIFORM, WIDTHS
 from pipeline.objects.segmentation import (
     CELLS,
     cell_features,
@@ -28,8 +29,6 @@ SETTINGS: dict[str, Any] = {
 }
 OTHER_SIZES = (64, 32)  # pixels of a side
 OTHER_LAYERS = ("layer2", "layer1")
-WIDTHS = {"centre prior": 1 / 4, "centre prior, narrow": 1 / 8, "centre prior, wide": 1 / 2}
-UNIFORM = "uniform"
 
 
 def of_network(

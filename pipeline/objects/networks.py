@@ -19,21 +19,8 @@ from pipeline.evidence.kept import kept_network
 from pipeline.evidence.places import Places
 from pipeline.evidence.runs import Planned, planned
 from pipeline.evidence.state import exported
+from pipeline.objects.names import BEGINNINGS, EARLY, OURS, UNTRAINED
 
-OURS = "infomax"
-OTHERS = f"{OURS}, 20 classes"  # ours of Imagenette's and Imagewoof's
-UNTRAINED = "untrained"
-SEEDS = (0, 1, 2)  # the plan's
-EARLY = {
-    "infomax early, 3×3 stem": "cifar10-infomax-resnet_small",
-    "simclr early, 3×3 stem": "cifar10-simclr-resnet_small",
-    "infomax early, vit_mini": "cifar10-infomax-vit_mini",
-}
-BEGINNINGS = {
-    "untrained, 3×3 stem": "infomax early, 3×3 stem",
-    "untrained, vit_mini": "infomax early, vit_mini",
-}
-ORDER = (OURS, "simclr", OTHERS, UNTRAINED, *EARLY, *BEGINNINGS)  # in tables
 ABOUT = ("started", "images", "data", "network")  # of a run's record, kept with what is measured
 
 

@@ -13,9 +13,16 @@ import pandas as pd
 from infomax_nb.evaluation.curves import compare
 from infomax_nb.files import atomic_write, project_root
 from pipeline.evidence.rules import Verdict, ahead, joint_answer
-from pipeline.objects.measure import UNIFORM, WIDTHS
-from pipeline.objects.networks import ORDER, OTHERS, OURS, SEEDS, UNTRAINED
-from pipeline.objects.segmentation import PARTS, mean_iou
+from pipeline.objects.names import (
+    ORDER,
+    OTHERS,
+    OURS,
+    PIXELS,
+    SEEDS,
+    UNIFORM,
+    UNTRAINED,
+    WIDTHS,
+)
 
 FOLDER = "objects_voc"
 NETWORKS = "records.json"
@@ -64,9 +71,9 @@ def keep(table: pd.DataFrame, record: dict, reports: Path | None = None) -> None
     before = photographs(reports)
     others = before[[key[:2] != own for key in before.index]]
     rows = pd.concat([others, new]) if len(others) else new
-    rows[list(PARTS)] = rows.reindex(columns=PARTS).astype("Int64")
+    rows[list(PIXELS)] = rows.reindex(columns=PIXELS).astype("Int64")
     maps = [column for column in MEASURES if column in rows]
-    rows = rows[[*maps, *PARTS]]
+    rows = rows[[*maps, *PIXELS]]
     kept = [each for each in records(reports, name) if (each["kind"], each["seed"]) != own]
     text = json.dumps([*kept, record], indent=1)
     atomic_write(folder / "photographs.csv", lambda part: rows.to_csv(part, float_format="%.2f"))
@@ -85,7 +92,7 @@ def values(measure: str, reports: Path | None = None) -> pd.DataFrame:
     """
     rows = photographs(reports)
     if measure == "iou":
-        whole = rows.dropna(subset=list(PARTS)) if len(rows) else rows
+        whole = rows.dropna(subset=list(PIXELS)) if len(rows) else rows
         parts = [mean_iou(table) for _, table in whole.groupby(KEYS[:2], sort=False)]
         column = pd.concat(parts) if parts else pd.Series(dtype=float)
     else:
@@ -93,6 +100,25 @@ def values(measure: str, reports: Path | None = None) -> pd.DataFrame:
     if column.empty:
         return pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []], names=KEYS[:2]))
     return column.unstack(KEYS[:2])
+
+
+def mean_iou(table: pd.DataFrame) -> pd.Series:
+    """Mean IoU of object and background over all pixels, percent, and each photograph's share.
+
+    The measure is a ratio of sums, I/U, not a mean over photographs. Photograph i of n counts here
+    as I/U + n (Iᵢ − Uᵢ I/U) / U, the linear part of its influence (the infinitesimal jackknife).
+    The mean of these is the measure itself, and their variance over n is the measure's.
+
+    Args:
+        table: a row for each photograph, its pixels in columns `tp`, `fp`, `fn` and `tn`.
+    """
+    of_both = []
+    for hit in ("tp", "tn"):
+        union = table[hit] + table["fp"] + table["fn"]
+        iou = table[hit].sum() / union.sum()
+        influence = (table[hit] - iou * union) / union.mean()
+        of_both.append(iou + influence)
+    return 100 * sum(of_both) / len(of_both)
 
 
 def shares(reports: Path | None = None) -> pd.DataFrame:

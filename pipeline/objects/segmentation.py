@@ -19,7 +19,6 @@ from infomax_nb.device import exact
 from infomax_nb.evaluation.representation import inputs
 
 CELLS = 8  # a side, for a ViT, whose patches are finer
-PARTS = ("tp", "fp", "fn", "tn")  # animal found, wrongly found, missed; background found
 
 
 @torch.no_grad()
@@ -117,25 +116,6 @@ def counts(found: Tensor, masks: Tensor, sure: Tensor) -> pd.DataFrame:
     }
     numbers = {part: (kind & sure).sum((1, 2)) for part, kind in kinds.items()}
     return pd.DataFrame({part: number.numpy() for part, number in numbers.items()})
-
-
-def mean_iou(table: pd.DataFrame) -> pd.Series:
-    """Mean IoU of object and background over all pixels, percent, and each photograph's share.
-
-    The measure is a ratio of sums, I/U, not a mean over photographs. Photograph i of n counts here
-    as I/U + n (Iᵢ − Uᵢ I/U) / U, the linear part of its influence (the infinitesimal jackknife).
-    The mean of these is the measure itself, and their variance over n is the measure's.
-
-    Args:
-        table: what `counts` returned.
-    """
-    values = []
-    for hit in ("tp", "tn"):
-        union = table[hit] + table["fp"] + table["fn"]
-        iou = table[hit].sum() / union.sum()
-        influence = (table[hit] - iou * union) / union.mean()
-        values.append(iou + influence)
-    return 100 * sum(values) / len(values)
 
 
 def placed(number: int, cells: int = CELLS) -> Tensor:

@@ -11,7 +11,7 @@ from infomax_nb.files import atomic_write
 from infomax_nb.names import in_words, setting
 from infomax_nb.plots import save
 from pipeline.evidence.rules import UNFINISHED, Verdict
-from pipeline.objects.networks import OURS, SEEDS
+from pipeline.objects.names import OURS, SEEDS
 from pipeline.objects.results import beside, folder_of, intervals, photographs, records, verdict
 
 COLUMNS = {

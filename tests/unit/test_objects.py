@@ -28,15 +28,15 @@ from pipeline.evidence.places import Places
 from pipeline.evidence.rules import FAILS, HOLDS, UNDECIDED, UNFINISHED
 from pipeline.evidence.runs import planned
 from pipeline.objects import shares, verdict
-from pipeline.objects.networks import OTHERS, OURS, UNTRAINED, Candidate, candidates, missing
-from pipeline.objects.results import CENTRE, keep, records
+from pipeline.objects.names import OTHERS, OURS, UNTRAINED
+from pipeline.objects.networks import Candidate, candidates, missing
+from pipeline.objects.results import CENTRE, keep, mean_iou, records
 from pipeline.objects.results import values as values_of
 from pipeline.objects.segmentation import (
     cell_features,
     cell_labels,
     counts,
     fit,
-    mean_iou,
     placed,
     resized,
     segmented,
