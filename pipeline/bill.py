@@ -43,21 +43,21 @@ def called(configs: list[TrainConfig]) -> list[str]:
     >>> called([TrainConfig(dataset="stl10", kappa=k) for k in (0.1, 1)])[0]
     'STL-10, resnet_small, infomax, κ = 0.1'
     """
-    fields = [config.model_dump() for config in configs]
-    common = ["backbone", "method"]
     words = []
     for config in configs:
         first = DATASETS.get(config.dataset, config.dataset)
-        varied = [name for name in _own_fields(config) if len({each[name] for each in fields}) > 1]
-        names = common + (["kappa"] if config.method in LIKE_OURS else []) + varied
+        names = ["backbone", "method", *["kappa"] * (config.method in LIKE_OURS)]
+        names += [name for name in _differing(config, configs) if name not in names]
         words.append(f"{first}, {title(config, *names)}")
     return words
 
 
-def _own_fields(config: TrainConfig) -> list[str]:
-    """The fields that may tell a run from others of its data set and method."""
-    names = ["seed", "lr", "n_train", "n_classes", "augmentation", "local_views"]
-    return names + (["alpha", "beta", "proj_dim"] if config.method == "infomax" else [])
+def _differing(config: TrainConfig, configs: list[TrainConfig]) -> list[str]:
+    """The fields in which a run differs from others of its data set, network and method."""
+    alike = ("dataset", "backbone", "method")
+    of_kind = [c for c in configs if all(getattr(c, n) == getattr(config, n) for n in alike)]
+    fields = [each.model_dump() for each in of_kind]
+    return [name for name in fields[0] if len({str(each[name]) for each in fields}) > 1]
 
 
 # --- Text -------------------------------------------------------------------------------------

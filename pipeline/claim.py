@@ -68,6 +68,8 @@ def with_late(
     contrast = row.contrast if compared is None else compared
     found = f"{contrast}: {row.brief}" if contrast else row.brief
     for name, words in (called or {}).items():
+        if name not in found:
+            raise ValueError(f"{name!r} is not in the verdict's numbers: {found}")
         found = found.replace(name, words)
     return replace(
         early,

@@ -1,7 +1,8 @@
 """The paper's claims, and what this project found: the one source for README and site.
 
-Each number is computed from `reports/` when the claim is shown; those of the paper come from
-`reports/paper_table1.csv`. `python -m pipeline.readme` writes the table into the README.
+Each of our numbers is computed from `reports/` when the claim is shown, but for what notebook 10
+simulates and what `make plan` estimates; the paper's come from `reports/paper_table1.csv`.
+`python -m pipeline.readme` writes the table into the README.
 """
 
 from collections import Counter

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from infomax_nb.errors import ParameterError, RunError, not_allowed
 
 def parser(module: str, description: str | None, names: Iterable[str]) -> argparse.ArgumentParser:
     """Reads `python -m pipeline.<module> NAME`, where NAME is one of the names."""
-    parser = argparse.ArgumentParser(prog=f"python -m pipeline.{module}", description=description)
-    parser.add_argument("name", choices=names, metavar="NAME", help=" or ".join(names))
-    return parser
+    prog = f"python -m pipeline.{module}"
+    arguments = argparse.ArgumentParser(prog=prog, description=description)
+    arguments.add_argument("name", choices=names, metavar="NAME", help=" or ".join(names))
+    return arguments
 
 
 def takes_nothing(module: str, description: str | None) -> None:
@@ -72,10 +74,32 @@ def made_folder(name: str, path: Path) -> Path:
     return path
 
 
-def last_line(log: Path) -> str:
-    """What a process said last."""
+def last_line(log: Path, status: int = 0) -> str:
+    """What a process said last, and the signal that ended it, if one did.
+
+    Args:
+        log: the file with its output.
+        status: its exit status as `subprocess` has it, which is negative after a signal.
+    """
     text = log.read_text(encoding="utf-8", errors="replace").strip()
-    return text.splitlines()[-1].strip() if text else "it said nothing"
+    said = text.splitlines()[-1].strip() if text else "it said nothing"
+    if status >= 0:
+        return said
+    return f"ended by {signal.Signals(-status).name}, after it had said: {said}"
+
+
+def check_folder_of(name: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before what comes into it is computed.
+
+    Args:
+        name: the parameter that names it; the sentence begins with it.
+        path: its path.
+
+    Raises:
+        ParameterError: its folder is not there.
+    """
+    if not path.absolute().parent.is_dir():
+        raise not_allowed(name, str(path), "a file in a folder that is there")
 
 
 def until_read(main: Callable[[], None]) -> None:

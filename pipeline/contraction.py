@@ -93,15 +93,14 @@ def watched(run: Run, train: ImageSet, test: ImageSet) -> dict[str, float]:
     return row | {name: float(last[name]) for name in ("mi_density", "linear_top1", "knn_top1")}
 
 
-def views_of_batch(method: Method, images: ImageSet, draw: int = 1) -> list[Tensor]:
+def views_of_batch(method: Method, images: ImageSet) -> list[Tensor]:
     """The method's views of 128 of the images, the same for all methods with such views.
 
     Args:
         method: says which views are made.
         images: from which a batch is drawn, with equal numbers of each class.
-        draw: seed of the draw.
     """
-    batch = images.images[stratified(images.labels, min(BATCH, len(images)), draw)]
+    batch = images.images[stratified(images.labels, min(BATCH, len(images)), seed=1)]
     generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
     return MultiView(method.view_specs(batch.shape[-1]))(batch, generator)
 
@@ -113,16 +112,15 @@ def projections(method: Method, views: list[Tensor]) -> list[Tensor]:
     return method.project(views)
 
 
-def first_projections(config: TrainConfig, images: ImageSet, draw: int = 1) -> list[Tensor]:
+def first_projections(config: TrainConfig, images: ImageSet) -> list[Tensor]:
     """V tensors (128, D): what a run's network makes of a batch before its first step.
 
     Args:
         config: of the run; its seed sets the weights.
-        images: see `views_of_batch`, as for `draw`.
-        draw: seed of the batch's draw.
+        images: see `views_of_batch`.
     """
     start = initial(config, len(images.classes))
-    return projections(start, views_of_batch(start, images, draw))
+    return projections(start, views_of_batch(start, images))
 
 
 def draw(predicted: pd.DataFrame) -> Figure:

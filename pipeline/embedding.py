@@ -25,15 +25,13 @@ from infomax_nb.figures.embedding import Movement, map_stills
 from infomax_nb.files import load_weights
 from infomax_nb.methods import Method, build, initial
 from infomax_nb.report import TOP1_COLUMNS, export_tables, run_label
-from infomax_nb.seeds import Use, stream
 from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
-from infomax_nb.views.batch import MultiView
 from pipeline.command import finish, parser, with_data
+from pipeline.contraction import views_of_batch
 
 IMAGES = 480  # of the map
-BATCH = 128  # images whose views go through the networks together
 SHOWN = 8  # of them, in the matrix of similarities
 FOLDER = "runs/embedding"
 
@@ -88,13 +86,13 @@ def watched(run: Run, train: ImageSet, test: ImageSet, chosen: Tensor) -> Moveme
     first = untrained(config, train)
     frames = [features(first, test.images[chosen])]
     start = initial(config, len(train.classes))
-    similarities = [of_batch(start, config, test)]
+    similarities = [of_batch(start, test)]
     accuracy = run.metrics.set_index("epoch")[list(TOP1_COLUMNS)]
     accuracy.loc[0] = {"knn_top1": knn_of(first, train, test)}
     for epoch in range(1, config.epochs + 1):
         method = after(run, epoch, len(train.classes))
         frames.append(features(method.backbone, test.images[chosen]))
-        similarities.append(of_batch(method, config, test))
+        similarities.append(of_batch(method, test))
     groups = groups_of(test[chosen])
     matrices = np.stack(similarities)
     places = np.stack(moving_map(frames))
@@ -111,12 +109,9 @@ def after(run: Run, epoch: int, n_classes: int) -> Method:
     return method.eval()
 
 
-def of_batch(method: Method, config: TrainConfig, test: ImageSet) -> np.ndarray:
+def of_batch(method: Method, test: ImageSet) -> np.ndarray:
     """The similarities of the same views of the same test images, whatever the method."""
-    images = test.images[stratified(test.labels, min(BATCH, len(test)), 1)]
-    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
-    views = MultiView(method.view_specs(images.shape[-1]))(images, generator)
-    return view_similarities(method, views, SHOWN)
+    return view_similarities(method, views_of_batch(method, test), SHOWN)
 
 
 def knn_of(backbone: torch.nn.Module, train: ImageSet, test: ImageSet) -> float:

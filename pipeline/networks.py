@@ -18,19 +18,20 @@ from infomax_nb.analysis.centroids import centroids
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.fingerprints import KNOWN, pixels_digest
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.representation import features
 from infomax_nb.files import atomic_write, file_digest
 from infomax_nb.networks import FILES, NETWORKS, pretrained
 from infomax_nb.train.budget import steps
 from infomax_nb.train.fitting import datasets
-from infomax_nb.train.record import environment
+from infomax_nb.train.record import commit
 from infomax_nb.train.run import Run
 from pipeline.cards import card
 from pipeline.command import in_a_sentence, takes_values
 from pipeline.copies import data_note
 from pipeline.evidence.finding import LATE_STEPS
+from pipeline.evidence.state import without_places
 
 
 def half_precision(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -40,7 +41,11 @@ def half_precision(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def store(run: Run) -> str:
-    """Keep a finished run's backbone in `reports/networks/`; returns its name."""
+    """Keep a finished run's backbone in `reports/networks/`; returns its name.
+
+    Raises:
+        ParameterError: a network of another configuration is kept under that name.
+    """
     config = run.config
     train, test = datasets(config, labelled=True)
     backbone: Any = run.method().backbone
@@ -53,12 +58,24 @@ def store(run: Run) -> str:
     all_images = f"{images_in_words(config, test)}, {record['images']:,} images"
     record["trained_on"] = trained_on(record) or all_images
     name = name_of(config, record["images"])
+    _refuse_another_run(name, config)
     NETWORKS.mkdir(parents=True, exist_ok=True)
     for part, tensors in parts.items():
         data = save(tensors)
         atomic_write(NETWORKS / f"{name}{FILES[part]}", partial(Path.write_bytes, data=data))
     _write_record(name, record)
     return name
+
+
+def _refuse_another_run(name: str, config: TrainConfig) -> None:
+    """A name does not say everything, such as κ or the stem."""
+    path = NETWORKS / f"{name}.json"
+    if not path.exists():
+        return
+    there = TrainConfig(**json.loads(path.read_bytes())["config"])
+    if without_places(there) != without_places(config):
+        allowed = f"another one: {path} is a network of another configuration; move it away first"
+        raise not_allowed("name", name, allowed)
 
 
 def name_of(config: TrainConfig, images: int) -> str:
@@ -142,7 +159,7 @@ def images_in_words(config: TrainConfig, test: ImageSet) -> str:
 @cache
 def _commit() -> str:
     """The commit, read before this process changes a record: that would count as a modification."""
-    return environment()["commit"]
+    return commit()
 
 
 def _write_record(name: str, record: dict[str, Any]) -> None:
@@ -178,6 +195,9 @@ def main() -> None:
             raise ParameterError(f"-p {min(others)} {reason}.")
         if not given.runs and not given.measure:
             raise ParameterError("Nothing to do: name run directories, or --measure and networks.")
+        if places and not given.measure:
+            reason = "is for --measure alone: a run has its own"
+            raise ParameterError(f"-p data_root {reason}.")
         for folder in given.runs:
             print(store(Run(folder)))
         for name in given.measure:

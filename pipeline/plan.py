@@ -30,7 +30,7 @@ from infomax_nb.train.budget import steps
 from infomax_nb.train.run import Run
 from infomax_nb.views.recipes import LIKE_OURS
 from pipeline.bill import KINDS, called, legend, paper_parts, shown, sums
-from pipeline.command import in_a_sentence, until_read
+from pipeline.command import check_folder_of, in_a_sentence, until_read
 from pipeline.cost import flops_per_image, step_shape
 from pipeline.roofline import ESTIMATED, evaluation_seconds, step_seconds
 from pipeline.sweep import runs_of
@@ -262,6 +262,8 @@ def main() -> None:
     given = parser.parse_args()
     paper = paper_parts(project_root() / "params" / "paper")
     with in_a_sentence():
+        if given.csv:
+            check_folder_of("CSV", given.csv)
         printed({str(file): [file] for file in given.files} or paper, given.csv)
 
 

@@ -36,8 +36,8 @@ from pipeline.command import in_a_sentence, takes_nothing
 from pipeline.evidence.kept import kept_network
 
 NAME = "related_cifar10"
-EARLY = {"ours": "cifar10-infomax-resnet_small", "SimCLR": "cifar10-simclr-resnet_small"}
-LATE = {"ours": "kappa10", "SimCLR": "simclr"}  # in lines a and c, which has the further seeds
+EARLY_NETWORKS = {"ours": "cifar10-infomax-resnet_small", "SimCLR": "cifar10-simclr-resnet_small"}
+LATE_ARMS = {"ours": "kappa10", "SimCLR": "simclr"}  # in lines a and c, which has the further seeds
 LATE_RUNS = project_root() / "reports"
 UNTRAINED_IMAGES = 5000  # that BatchNorm's statistics are taken from
 SHARPNESS = 2.0  # t of uniformity, Wang and Isola's choice
@@ -113,8 +113,8 @@ def networks(data_root: str) -> dict[str, list[Measured]]:
 
     Those of one name differ in their seed.
     """
-    early = {name: early_network(file) for name, file in EARLY.items()}
-    late = {name: [late_network(run) for run in late_runs(arm)] for name, arm in LATE.items()}
+    early = {name: early_network(file) for name, file in EARLY_NETWORKS.items()}
+    late = {name: [late_network(run) for run in late_runs(arm)] for name, arm in LATE_ARMS.items()}
     return {
         "untrained (early)": [before(early["ours"].config, data_root)],
         **{f"{name}, early": [measured] for name, measured in early.items()},

@@ -12,11 +12,10 @@ from typing import Any
 import pandas as pd
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import not_allowed
 from infomax_nb.files import atomic_write, project_root
 from infomax_nb.report import TOP1_COLUMNS
 from infomax_nb.train.run import Run, siblings
-from pipeline.command import in_a_sentence, takes_values, values_of
+from pipeline.command import check_folder_of, in_a_sentence, takes_values, values_of
 from pipeline.sweep import table1_rows
 
 
@@ -36,10 +35,11 @@ def measured(config: TrainConfig) -> pd.DataFrame:
     return metrics
 
 
-def table1(**changes: Any) -> pd.DataFrame:
-    """The paper's Table 1 with what was measured for each of its 25 rows.
+def table1(dataset: str | None = None, /, **changes: Any) -> pd.DataFrame:
+    """The paper's Table 1 with what was measured for each of its 25 rows, or one data set's.
 
     Args:
+        dataset: as the table names it; None for all.
         changes: fields of every configuration, for example `runs_dir="runs"`, `epochs=1`.
 
     Returns:
@@ -48,6 +48,8 @@ def table1(**changes: Any) -> pd.DataFrame:
         `precision`, which these used.
     """
     paper = pd.read_csv(project_root() / "reports" / "paper_table1.csv")
+    if dataset:
+        paper = paper[paper.dataset == dataset].reset_index(drop=True)
     accuracies = [column for column in paper if "_top" in column]
     rows = []
     for stem in paper.params:
@@ -92,11 +94,11 @@ def rows_of(dataset: str, /, **changes: Any) -> pd.DataFrame:
         dataset: as the table names it.
         changes: fields of every configuration, as in `table1`.
     """
-    table = table1(**changes)
+    table = table1(dataset, **changes)
     # Places are not shown; device and precision are in each row already.
     unshown = ("data_root", "device", "precision", "runs_dir")
     shown = {name: value for name, value in changes.items() if name not in unshown}
-    return table[table.dataset == dataset].assign(**shown)
+    return table.assign(**shown)
 
 
 def write_rows(table: pd.DataFrame, out: Path, **changes: Any) -> None:
@@ -117,8 +119,7 @@ def main() -> None:
     given = parser.parse_args()
     with in_a_sentence():
         changes = values_of(given.p)
-        if not given.out.parent.is_dir():
-            raise not_allowed("OUT.csv", str(given.out), "a file in a folder that is there")
+        check_folder_of("OUT.csv", given.out)
         write_rows(rows_of(given.dataset, **changes), given.out, **changes)
 
 

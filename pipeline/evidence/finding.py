@@ -124,8 +124,8 @@ class Finding:
 
     @property
     def training(self) -> str:
-        """The command that trains the runs anew; what `reports/` has would not be."""
-        return f"make evidence DATA_ROOT=DIR ONLY={self.lines} REPORTS=NEW"
+        """The command that trains the runs anew; what `reports/` or `runs/` have would not be."""
+        return f"make evidence DATA_ROOT=DIR ONLY={self.lines} REPORTS=NEW RUNS_DIR=NEW/runs"
 
     @property
     def row(self) -> dict[str, object]:

@@ -25,7 +25,7 @@ from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.record import environment
 from infomax_nb.train.run import Run
 from pipeline.evidence.history import no_evidence
-from pipeline.evidence.places import parser, places_of
+from pipeline.evidence.places import evidence_parser, places_of
 from pipeline.evidence.runs import Planned, planned
 from pipeline.evidence.state import exported
 from pipeline.networks import half_precision
@@ -132,7 +132,7 @@ def _finish(run: Planned, part: Path, values: dict, record: dict) -> None:
 
 def main() -> None:
     """Train the named run."""
-    arguments = parser("job", __doc__)
+    arguments = evidence_parser("job", __doc__)
     arguments.add_argument("name", help="line and label, as the status shows them")
     given = arguments.parse_args()
     try:

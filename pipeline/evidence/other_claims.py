@@ -83,8 +83,9 @@ def failed(arm: Arm, arms: Arms) -> list[int]:
     """The seeds that failed: NaN, a rank below 4 at the end, or less than raw pixels have."""
     pixels = pixels_of(arm, arms)
     bad = set(arm.failed)
+    ranks = arm.metric("effective_rank")
     for seed in set(arm.runs) - bad:
-        rank = arm.metric("effective_rank")[seed].dropna().iloc[-1]
+        rank = ranks[seed].dropna().iloc[-1]
         accuracy = late(arm.hits("knn")[seed], arm.epochs).mean()
         if rank < LEAST_RANK or accuracy < pixels:
             bad.add(seed)
@@ -177,7 +178,7 @@ def on_objects(arms: Arms) -> list[Finding]:
             "it was trained on",
             unit="network",
             seeds=int(found.numbers.seeds.min()),
-            measured=(".venv/bin/python -m pipeline.objects --data-root DIR --reports NEW",),
+            measured=(".venv/bin/python -m pipeline.objects --data-root MASKS --reports NEW",),
             note="the network is the unit, 304 photographs of animals",
         )
     ]

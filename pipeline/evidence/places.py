@@ -30,7 +30,7 @@ class Places:
         return runs_folder(self.runs_dir) / "evidence"
 
 
-def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+def evidence_parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """The parser of a module's command line, with the options for places that all take."""
     prog = f"python -m pipeline.evidence.{module}"
     arguments = argparse.ArgumentParser(prog=prog, description=description)

@@ -11,7 +11,7 @@ from infomax_nb.evaluation.intervals import equivalent, paired_interval
 from infomax_nb.files import atomic_write
 from infomax_nb.train.run import Run
 from pipeline.command import in_a_sentence
-from pipeline.evidence.places import kept_places_of, parser
+from pipeline.evidence.places import evidence_parser, kept_places_of
 from pipeline.evidence.runs import Planned, chosen, planned
 from pipeline.evidence.state import exported
 
@@ -25,11 +25,13 @@ def verdict(runs: list[Planned]) -> pd.DataFrame:
     Returns:
         A row for each measure: bf16 less float32 in points, with its 90% interval, the number of
         seeds, and the answer. The answer is `unfinished` while a run's results are missing;
-        `undecided` counts as not shown.
+        `undecided`, which counts as not shown, also where a run has collapsed.
     """
     rows = {}
+    states = {run.name: exported(run) for run in runs}
     for run in runs:
-        if exported(run):
+        known = states[run.name]
+        if known and known.kind == "finished":
             final = Run(run.results).metrics.iloc[-1]
             rows[run.config.precision, run.config.seed] = final.reindex(MEASURES)
     finals = pd.DataFrame.from_dict(rows, orient="index", columns=MEASURES, dtype=float)
@@ -37,7 +39,12 @@ def verdict(runs: list[Planned]) -> pd.DataFrame:
     for measure in MEASURES:
         values = {precision: _by_seed(finals[measure], precision) for precision in ("bf16", "32")}
         apart = (values["bf16"] - values["32"]).dropna()
-        answer = equivalent(apart, MARGIN) if len(rows) == len(runs) else "unfinished"
+        if not all(states.values()):
+            answer = "unfinished"
+        elif 2 * len(apart) < len(runs):  # a run has collapsed, so its pair is not there
+            answer = "undecided"
+        else:
+            answer = equivalent(apart, MARGIN)
         interval = paired_interval(apart, 0.90)
         verdicts.append({"measure": measure, **interval, "answer": answer})
     return pd.DataFrame(verdicts)
@@ -51,7 +58,7 @@ def _by_seed(values: pd.Series, precision: str) -> pd.Series:
 
 def main() -> None:
     """Write `verdict.csv` beside the runs' results and print it."""
-    given = parser("precision", __doc__).parse_args()
+    given = evidence_parser("precision", __doc__).parse_args()
     with in_a_sentence():
         runs = chosen(planned(kept_places_of(given)), "0")
         table = verdict(runs)

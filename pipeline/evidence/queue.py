@@ -22,10 +22,10 @@ from filelock import FileLock, Timeout
 from infomax_nb.data.readers import READERS
 from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.files import data_place, project_root, runs_folder
-from infomax_nb.train.record import environment
+from infomax_nb.train.record import commit
 from pipeline.command import last_line, made_folder
 from pipeline.evidence.history import has_history
-from pipeline.evidence.places import add_lines, options, parser, places_of
+from pipeline.evidence.places import add_lines, evidence_parser, options, places_of
 from pipeline.evidence.progress import Progress
 from pipeline.evidence.runs import Planned, chosen, planned
 from pipeline.evidence.state import State, epochs_done, state
@@ -137,7 +137,7 @@ class Queue:
         """Train the trunk of a branch that lacks the checkpoint to begin with.
 
         A trunk that has its results is trained again, until that checkpoint is there. Where the
-        trunk has failed or its data are missing, the branch ends here, too.
+        trunk has failed or collapsed before, or its data are missing, the branch ends here, too.
         """
         trunk = run.trunk
         assert trunk and run.branching
@@ -146,7 +146,8 @@ class Queue:
         before = self.ended.get(trunk.name)  # how it ended; None if it has yet to be trained
         if before is None and trunk.results.is_dir():
             before = state(trunk)
-        if before and before.kind != "finished":
+        reached = bool(before and before.done and before.epoch >= run.start)
+        if before and not reached:
             self._end(run, State("failed", run.start, f"its trunk {trunk.name}: {before.kind}"))
             return
         missing = no_data(trunk)
@@ -195,7 +196,7 @@ class Queue:
             reason = f": {now.reason}" if now.reason else ""
             self.progress.say(f"{run.name}: {now.kind}{reason}, results in {run.results}")
         elif not self.stop_signal:
-            sentence = last_line(run.log)
+            sentence = last_line(run.log, job.process.returncode)
             run.note("failed", sentence)
             self._end(run, State("failed", epochs_done(run), sentence))
 
@@ -274,7 +275,7 @@ def check_commit() -> None:
     Raises:
         ParameterError: tracked files have changes.
     """
-    if has_history(project_root()) and environment()["commit"].endswith("-modified"):
+    if has_history(project_root()) and commit().endswith("-modified"):
         changes = "This checkout has changes that are not committed"
         cure = "commit them, or use a clone at a tag (docs/evidence.md)"
         raise ParameterError(f"{changes}, and each run would record so: {cure}.")
@@ -282,7 +283,7 @@ def check_commit() -> None:
 
 def main() -> None:
     """Run the queue."""
-    arguments = parser("queue", __doc__)
+    arguments = evidence_parser("queue", __doc__)
     add_lines(arguments)
     count = os.cpu_count() or 1
     arguments.add_argument("--cores", type=int, default=count, help="runs at a time")

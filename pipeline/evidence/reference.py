@@ -31,7 +31,7 @@ from pipeline.command import in_a_sentence
 from pipeline.evidence.arms import Arm, Arms
 from pipeline.evidence.class_sets import is_far
 from pipeline.evidence.kept import kept_network
-from pipeline.evidence.places import kept_places_of, parser
+from pipeline.evidence.places import evidence_parser, kept_places_of
 
 FOLDER = "late_reference"
 RECORDS = "records.json"
@@ -176,7 +176,7 @@ def keep(rows: pd.DataFrame, records: list[dict], folder: Path) -> None:
 
 def main() -> None:
     """Measure what is missing."""
-    given = parser("reference", __doc__).parse_args()
+    given = evidence_parser("reference", __doc__).parse_args()
     with in_a_sentence():
         print(measure(Arms(kept_places_of(given))))
 

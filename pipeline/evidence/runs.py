@@ -129,7 +129,15 @@ def planned(places: Places) -> list[Planned]:
     for stem in files:
         line, _, folder = stem.partition("_")
         for values in _line_values(lines[line], lines):
-            runs.append(_run(line, folder or line, values, places, runs))
+            name = f"{values['name']}, seed {values['seed']}"
+            try:
+                run = _run(line, folder or line, values, places, runs)
+            except ParameterError as error:
+                raise ParameterError(f"{places.params / stem}.yaml, {name}: {error}") from None
+            if run.name in {each.name for each in runs}:
+                allowed = "one run of each name and seed"
+                raise not_allowed("params", f"{places.params / stem}.yaml, {name}", allowed)
+            runs.append(run)
     return runs
 
 
@@ -153,7 +161,13 @@ def chosen(runs: list[Planned], lines: str | None) -> list[Planned]:
 
 
 def _is_a_line(values: dict, lines: dict[str, dict]) -> bool:
-    """Whether each block of a file has seeds, and runs with names or lines that are there."""
+    """Whether each block of a file has seeds, and runs with names or lines that are there.
+
+    A line may repeat only lines that have runs of their own.
+    """
+    blocks = values.get("blocks") or [{}]
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        return False
     return all(_is_a_block(block, lines) for block in _blocks(values))
 
 
@@ -161,9 +175,17 @@ def _is_a_block(block: dict, lines: dict[str, dict]) -> bool:
     if not isinstance(block["seeds"], list):
         return False
     if "of" in block:
-        return isinstance(block["of"], list) and set(block["of"]) <= lines.keys()
+        if not isinstance(block["of"], list) or not set(block["of"]) <= lines.keys():
+            return False
+        return not any(_repeats(lines[line]) for line in block["of"])
     runs = block.get("runs")
     return isinstance(runs, list) and all(isinstance(run, dict) and "name" in run for run in runs)
+
+
+def _repeats(values: dict) -> bool:
+    """Whether a file repeats other lines; one that is wrong in itself is refused as such."""
+    blocks = values.get("blocks") or [{}]
+    return "of" in values or any("of" in block for block in blocks if isinstance(block, dict))
 
 
 def _blocks(values: dict) -> list[dict]:

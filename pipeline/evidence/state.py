@@ -79,14 +79,19 @@ def exported(run: Planned) -> State | None:
 def meaning(config: TrainConfig) -> dict[str, Any]:
     """The fields by which two runs are the same, on whatever machine they were trained.
 
-    They are a run's identity and its precision, without its device, the place of its data and its
-    trunk's name, which depends on both. The name is not needed: the trunk has this configuration,
-    except for what may differ in a branch.
+    They are its identity without its places, and its precision.
     """
-    same = config.identity()
-    for name in ("device", "data_root", "start_from"):
-        same.pop(name, None)
-    return {**same, "precision": config.resolved().precision}
+    return {**without_places(config), "precision": config.resolved().precision}
+
+
+def without_places(config: TrainConfig) -> dict[str, Any]:
+    """A run's identity without its device, the place of its data and its trunk's name.
+
+    The name depends on both, and is not needed: the trunk has this configuration, except for what
+    may differ in a branch.
+    """
+    places = ("device", "data_root", "start_from")
+    return {name: value for name, value in config.identity().items() if name not in places}
 
 
 def epochs_done(run: Planned) -> int:
@@ -106,7 +111,9 @@ def is_locked(run: Planned) -> bool:
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
-    except (Timeout, OSError):
+    except Timeout:
         return True
+    except OSError:  # somebody else's folder, in which nothing can be locked
+        return False
     lock.release()
     return False

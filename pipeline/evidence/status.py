@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from infomax_nb.files import atomic_write
-from pipeline.command import in_a_sentence, until_read
+from pipeline.command import check_folder_of, in_a_sentence, until_read
 from pipeline.evidence.hours import hours_left
-from pipeline.evidence.places import add_lines, parser, places_of
+from pipeline.evidence.places import add_lines, evidence_parser, places_of
 from pipeline.evidence.runs import Planned, chosen, planned
 from pipeline.evidence.state import state
 
@@ -33,11 +33,13 @@ def status(runs: list[Planned], every: list[Planned]) -> pd.DataFrame:
 
 def main() -> None:
     """Print the table. If a file is named, also write it there, without the hours, which change."""
-    arguments = parser("status", __doc__)
+    arguments = evidence_parser("status", __doc__)
     add_lines(arguments)
     arguments.add_argument("--csv", type=Path, help="write the table there, too")
     given = arguments.parse_args()
     with in_a_sentence():
+        if given.csv:
+            check_folder_of("CSV", given.csv)
         every = planned(places_of(given))
         table = status(chosen(every, given.lines), every)
         if given.csv:

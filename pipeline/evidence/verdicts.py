@@ -21,7 +21,8 @@ from pipeline.evidence import late_claims, lead_claim, other_claims, weight_clai
 from pipeline.evidence.arms import Arms
 from pipeline.evidence.class_sets import right_within
 from pipeline.evidence.finding import Finding
-from pipeline.evidence.places import kept_places_of, parser
+from pipeline.evidence.places import evidence_parser, kept_places_of
+from pipeline.evidence.runs import Planned
 from pipeline.evidence.state import exported
 
 FOLDER = "verdicts"
@@ -142,14 +143,19 @@ def right_group(run: Run) -> pd.DataFrame:
 def finished(arms: Arms) -> pd.DataFrame:
     """Which of the plan's runs are there, a row for each."""
     rows = [
-        {"line": run.line, "run": run.label, "epochs": run.config.epochs, "state": kept(run)}
+        {
+            "line": run.line,
+            "run": run.label,
+            "epochs": run.config.epochs,
+            "state": state_in_words(run),
+        }
         for run in arms.planned
         if run.line.isalpha()
     ]
     return pd.DataFrame(rows).set_index(["line", "run"])
 
 
-def kept(run) -> str:
+def state_in_words(run: Planned) -> str:
     """Whether a run's results are there, in a word."""
     state = exported(run)
     return state.kind if state else "not finished"
@@ -203,7 +209,7 @@ def described(finding: Finding) -> str:
 
 def main() -> None:
     """Print some verdicts, or write all."""
-    arguments = parser("verdicts", __doc__)
+    arguments = evidence_parser("verdicts", __doc__)
     arguments.add_argument("claims", nargs="*", metavar="CLAIM", help="such as 1 or 4b")
     given = arguments.parse_args()
     with in_a_sentence():

@@ -12,7 +12,7 @@ from pipeline.evidence.finding import (
     together,
     with_failures,
 )
-from pipeline.evidence.late_claims import LATE, PARTS, refuted_in_words
+from pipeline.evidence.late_claims import WHEN_LATE, WHEN_STALLS, refuted_in_words
 from pipeline.evidence.rules import (
     HOLDS,
     UNDECIDED,
@@ -49,7 +49,7 @@ def constant_beta(arms: Arms) -> list[Finding]:
             claim="3",
             says="A smaller β leads early and gets stuck",
             contrast="β = 0.1 less 0.75 and less 1",
-            when=PARTS,
+            when=WHEN_STALLS,
             verdict=together(stalls),
             arms=constant,
             lines="a,c",
@@ -60,7 +60,7 @@ def constant_beta(arms: Arms) -> list[Finding]:
             claim="3b",
             says="A higher β ends higher",
             contrast="β = 1 less 0.75, β = 0.75 less 0.1",
-            when=LATE,
+            when=WHEN_LATE,
             verdict=together(higher),
             arms=constant,
             lines="a,c",
@@ -116,9 +116,9 @@ def not_the_maximum(somewhere: Verdict, three_quarters: Arm, every: tuple[Arm, .
     accuracies = by_both_measures(ahead, three_quarters, every[0], probe=False).numbers
     return Finding(
         claim="4c",
-        says="Not the maximal mutual information is best",
+        says="The most mutual information is not best",
         contrast="4b, or β = 0.75 less 1",
-        when=f"{BRANCH}; {LATE}",
+        when=f"{BRANCH}; {WHEN_LATE}",
         verdict=Verdict(answer, joined),
         arms=(*every, three_quarters),
         lines="a,b,c",

@@ -2,7 +2,7 @@
 
 First the device is compared with the CPU, and speeds are measured. Then come the rows of Table 1
 (ours, SimCLR and Supervised first, STL-10's if its images are at hand), the runs of `docs/plan.md`,
-and the table. Nothing is begun that cannot come to something; runs save themselves when the time is
+and the table. Nothing is begun with too little time left; runs save themselves when the time is
 over, and the same command goes on. What was done and what was left out is said at the end.
 
 `--device cpu` tries all of it, small, in two minutes, without data and without touching `reports/`.
@@ -88,7 +88,8 @@ def main() -> None:
             begin_anew(setting)
         deadline = Deadline(60 * setting.minutes - setting.reserve)
         for sign in SIGNALS:
-            signal.signal(sign, deadline.stop)
+            if signal.getsignal(sign) is not signal.SIG_IGN:  # as nohup has left it
+                signal.signal(sign, deadline.stop)
         sys.exit(Session(setting, deadline).run())
 
 

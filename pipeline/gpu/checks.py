@@ -103,8 +103,8 @@ def view_difference(setting: Setting, recipe: str, size: int) -> tuple[float, fl
     made = views.make(images.to(setting.device), there)
     level = 1 / 255 / max(IMAGENET_STD)
     pairs = zip(made, expected, strict=True)
-    off = [((a.cpu() - b).abs() > 1.5 * level).flatten() for a, b in pairs]
-    return torch.cat(off).double().mean().item(), 1e-3
+    near = [((a.cpu() - b).abs() <= 1.5 * level).flatten() for a, b in pairs]  # NaN is not
+    return 1 - torch.cat(near).double().mean().item(), 1e-3
 
 
 def loss_difference(
@@ -122,7 +122,8 @@ def loss_difference(
     made, made_gradient = _value_and_gradient(loss(kappa).to(setting.device), views, setting.device)
     of_value = (made - value).abs() / value.abs().clamp(min=1.0)
     of_gradient = (made_gradient - gradient).abs().max() / gradient.abs().max()
-    return max(of_value.item(), of_gradient.item()), 2e-5 + 5e-6 * kappa
+    worst = torch.maximum(of_value, of_gradient)  # NaN, if one of them is
+    return worst.item(), 2e-5 + 5e-6 * kappa
 
 
 def _value_and_gradient(loss, views: Tensor, device: str = "cpu") -> tuple[Tensor, Tensor]:

@@ -24,21 +24,22 @@ class Deadline:
 
     Args:
         seconds: from now.
+        outer: another one, after which this one is over, too.
     """
 
-    def __init__(self, seconds: float):
+    def __init__(self, seconds: float, outer: "Deadline | None" = None):
         self.end = time.monotonic() + seconds
+        self.outer = outer
         self.signal = 0
 
     def left(self) -> float:
         """Seconds until then; negative afterwards."""
-        return self.end - time.monotonic()
+        own = self.end - time.monotonic()
+        return min(own, self.outer.left()) if self.outer else own
 
     def within(self, seconds: float) -> "Deadline":
-        """A deadline in so many seconds, if it comes before this one."""
-        earlier = Deadline(0.0)
-        earlier.end = min(self.end, time.monotonic() + seconds)
-        return earlier
+        """A deadline in so many seconds, or with this one, whichever comes first."""
+        return Deadline(seconds, self)
 
     def stop(self, sign: int, _: object = None) -> None:
         """Let it be now: a signal says so."""
@@ -117,7 +118,7 @@ class Running:
             return None
         with suppress(OSError):  # what it started and left
             os.killpg(self.process.pid, signal.SIGKILL)
-        return Ended(code, not self.told, last_line(self.job.log))
+        return Ended(code, not self.told, last_line(self.job.log, code))
 
 
 def run_jobs(

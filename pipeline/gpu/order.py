@@ -44,7 +44,7 @@ ORDER = [
     *(row("CIFAR-10", "cifar10", method) for method in METHODS),
     *(row("STL-10", "stl10", method) for method in METHODS),
     row("STL-10", "stl10", "infomax", "vit_tiny"),
-    Part("contrasts of docs/plan.md", "contrasts", "contrasts", 60, "cifar10"),
+    Part("contrasts of docs/plan.md", "contrasts", "contrasts", 60),
     Part("Table 1, CIFAR-10", "table", "CIFAR-10"),
     Part("Table 1, STL-10", "table", "STL-10"),
 ]

@@ -69,9 +69,12 @@ class Results:
         return same_code_and_machine(record, self.device) and record.get("whole", True)
 
     def begin(self) -> None:
-        """Forget what is there, unless this commit, without changes, can go on with it."""
-        clean = not machine(self.device)["commit"].endswith("-modified")
-        if not (clean and same_code_and_machine(self._recorded(), self.device)):
+        """Forget what code with changes has written: these may have been others.
+
+        What another commit has written stays until there is something in its place.
+        """
+        modified = machine(self.device)["commit"].endswith("-modified")
+        if modified and same_code_and_machine(self._recorded(), self.device):
             self.table.unlink(missing_ok=True)
             self.record.unlink(missing_ok=True)
 

@@ -3,7 +3,6 @@
 import json
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from infomax_nb.errors import ParameterError, RunError, one_line
 from infomax_nb.files import atomic_write
@@ -78,7 +77,13 @@ class Session:
             reason = self._reason_against(part)
             if reason:
                 self.left_out.append(f"{part.name}: {reason}")
-            elif Run(self.setting.config(part).run_dir).finished:
+                continue
+            try:
+                finished = Run(self.setting.config(part).run_dir).finished
+            except RunError as error:
+                self.failed.append(f"{part.name}: {one_line(error)}")
+                continue
+            if finished:
                 self.done.append(f"{part.name}: finished before")
             else:
                 wanted.append(part)
@@ -107,7 +112,11 @@ class Session:
     def write_tables(self) -> None:
         """A table of each data set that has a finished row."""
         for part in parts("table"):
-            path = training.write_table(part.what, self.setting)
+            try:
+                path = training.write_table(part.what, self.setting)
+            except (ParameterError, RunError) as error:
+                self.failed.append(f"{part.name}: {one_line(error)}")
+                continue
             if path:
                 self.done.append(f"{part.name}: {path}")
             else:
@@ -151,4 +160,4 @@ class Session:
         path = self.setting.benchmarks / f"{self.setting.device}_session.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-        atomic_write(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
+        atomic_write(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -115,16 +115,20 @@ def measure_throughput(short: Short, results: Results, seconds: float) -> None:
     rows = results.read()
     known = {tuple(row[name] for name in KEY) for row in rows}
     left = [config for config in wanted if tuple(key(config).values()) not in known]
+    broken = 0
     for config in left:
         if time.monotonic() - begin > seconds:
             break
         try:
             rows.append(throughput(config, short))
         except (ParameterError, RunError) as error:
+            broken += 1
             print(f"{config.name}: {one_line(error)}", flush=True)
             continue
         print(rows[-1], flush=True)
         results.write(rows, whole=len(rows) == len(wanted))
+    if broken and not rows:
+        sys.exit("throughput: no network could be measured; the lines above say why.")
 
 
 # --- Side by side -----------------------------------------------------------------------------

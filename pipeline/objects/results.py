@@ -195,7 +195,7 @@ def intervals(reports: Path | None = None) -> pd.DataFrame:
     for measure in MEASURES:
         table = _with_references(measure, reports)
         there = set(table.columns.get_level_values(0))
-        for kind in filter(there.__contains__, (*ORDER, *NOT_NETWORKS)):
+        for kind in [kind for kind in (*ORDER, *NOT_NETWORKS) if kind in there]:
             rows.append({"measure": measure, "kind": kind, "less": False} | _mean(table, kind))
             if kind in COMPARED:
                 less = compare(one_row(table, OURS), one_row(table, kind), only)

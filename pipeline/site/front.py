@@ -55,7 +55,7 @@ def front(pages: Iterable[str]) -> str:
 
 
 def late_training() -> str:
-    """How far the planned runs are, in words, with a link to their verdicts."""
+    """How far the planned runs are, as the end of a sentence."""
     words = runs_in_words()
     return f"on all images by rules fixed beforehand: {words[0].lower()}{words[1:]}"
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from infomax_nb.errors import ParameterError
 from pipeline import claims, readme
 from pipeline.site import front
 
@@ -30,6 +31,14 @@ def test_the_readme_has_the_table_as_it_is_computed():
 def test_a_table_replaces_an_older_one():
     text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
     assert readme.with_table(text, "new") == text.replace("old", "new")
+
+
+@pytest.mark.parametrize("mark", [readme.BEGIN, readme.END])
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_text_without_its_marks_is_refused(mark, times):
+    text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n".replace(mark, times * mark)
+    with pytest.raises(ParameterError, match=f"README.md = '{times} times <!-- .* is not allowed"):
+        readme.with_table(text, "new")
 
 
 def test_every_standing_is_counted_once():

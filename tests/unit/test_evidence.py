@@ -29,12 +29,13 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.curves import scheduled
 from infomax_nb.files import load_weights
 from infomax_nb.train.run import Run
+from pipeline.evidence import queue
 from pipeline.evidence.history import PLAN, lacks_plan_in, no_evidence
 from pipeline.evidence.hours import hours_left
 from pipeline.evidence.places import Places
 from pipeline.evidence.precision import verdict
 from pipeline.evidence.runs import Planned, chosen, planned
-from pipeline.evidence.state import State, exported
+from pipeline.evidence.state import State, exported, is_locked
 
 TOY = {
     "dataset": "glyphs",
@@ -184,11 +185,19 @@ def test_runs_are_evaluated_when_the_plan_says(every_run):
         ({"precision": "auto"}, "precision = 'auto' is not allowed"),
         ({"epoch": 3}, "no parameter 'epoch': did you mean 'epochs'"),
         ({"trunk": "nobody"}, "no run before it is called nobody_seed0"),
+        ({"kappa": -1}, "kappa = -1 is not allowed"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_refused(tmp_path, change, words):
+def test_a_file_that_cannot_be_meant_is_refused_with_its_run(tmp_path, change, words):
     folder = toy(tmp_path / "toy", {"a": [{"name": "one", **change}]})
-    with pytest.raises(ParameterError, match=re.escape(words)):
+    sentence = f"{re.escape(str(folder / 'a.yaml'))}, one, seed 0: .*{re.escape(words)}"
+    with pytest.raises(ParameterError, match=sentence):
+        planned(Places(folder))
+
+
+def test_two_runs_of_one_name_are_refused(tmp_path):
+    folder = toy(tmp_path / "toy", {"a": [{"name": "one"}, {"name": "one", "kappa": 3}]})
+    with pytest.raises(ParameterError, match="a.yaml, one, seed 0' is not allowed: it must be one"):
         planned(Places(folder))
 
 
@@ -212,9 +221,12 @@ def test_an_unknown_line_is_refused_and_so_is_none(every_run, lines):
         {"runs": [{"kappa": 1}]},
         {"runs": "kappa10"},
         {"of": ["a", "z"]},
+        {"of": ["b"]},
         {"blocks": [{"seeds": [0]}]},
+        {"blocks": 3},
+        {"blocks": [3]},
     ],
-    ids=["a sweep", "no name", "no list", "of no line", "an empty block"],
+    ids=str,
 )
 def test_a_file_that_is_no_line_of_the_plan_is_named(tmp_path, values):
     folder = toy(tmp_path / "toy", {"a": [{"name": "one"}]})
@@ -584,6 +596,56 @@ def test_the_precisions_verdict_is_two_one_sided_tests(tmp_path, two_differences
 
 def test_the_precisions_runs_are_kept_together(tmp_path):
     assert {run.results.parent.name for run in pairs(tmp_path, [0.0])} == {"late_precision"}
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_where_a_run_collapses_nothing_is_shown(tmp_path, epochs):
+    """It has no numbers, or those of an epoch before, which are not its last ones."""
+    runs = pairs(tmp_path, [0.0, 0.1, 0.05])
+    collapse(runs[-1], epochs)
+    assert set(verdict(runs).answer) == {"undecided"}
+
+
+def collapse(run: Planned, epochs: int) -> None:
+    """Let the kept results be those of a run whose loss became NaN after so many epochs."""
+    record = {**Run(run.results).record, "failed": f"became NaN in epoch {epochs + 1}"}
+    path = run.results / "metrics.csv"
+    pd.read_csv(path).assign(epoch=epochs).head(epochs).to_csv(path, index=False)
+    record.pop("seal")
+    sealed = {**record, "seal": Run(run.results).seal(record)}
+    (run.results / "record.json").write_text(json.dumps(sealed))
+
+
+@pytest.mark.parametrize(("epochs", "again"), [(2, True), (1, False)])
+def test_a_trunk_that_collapsed_later_is_trained_again_for_its_branch(
+    tmp_path, monkeypatch, epochs, again
+):
+    """A branch that begins after its second epoch."""
+    folder = toy(tmp_path / "toy", {line: RUNS[line][:1] for line in "ab"})
+    trunk, branch = planned(Places(folder, tmp_path, str(tmp_path / "runs")))
+    write_results(trunk, 1.0)
+    collapse(trunk, epochs)
+    monkeypatch.setattr(queue, "no_data", lambda _: "")
+    work = queue.Queue([branch], 1, [trunk, branch])
+    launched = []
+    monkeypatch.setattr(work, "_launch", lambda *run: launched.append(run))
+    work._consider(branch)
+    assert launched == ([(trunk, trunk.kept(2))] if again else [])
+    assert (branch.name in work.ended) != again
+
+
+def test_where_nothing_can_be_locked_nothing_runs(tmp_path, monkeypatch):
+    """As in somebody else's folder."""
+
+    def forbidden(*_, **__):
+        raise PermissionError("Permission denied")
+
+    folder = toy(tmp_path / "toy", {"a": [{"name": "one"}]})
+    (run,) = planned(Places(folder, tmp_path, str(tmp_path / "runs")))
+    run.config.run_dir.mkdir(parents=True)
+    (run.config.run_dir / ".lock").touch()
+    monkeypatch.setattr("filelock.FileLock.acquire", forbidden)
+    assert not is_locked(run)
 
 
 def test_without_all_its_runs_there_is_no_verdict(tmp_path):

@@ -16,19 +16,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from checkout import ROOT, environment, tracked
 from gpu_trial import METHODS, said, trial
 
 from infomax_nb.config import TrainConfig
-from infomax_nb.errors import ParameterError
+from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
+from infomax_nb.views.batch import MultiView
 from pipeline.gpu import __main__ as session_command
-from pipeline.gpu import speeds
+from pipeline.gpu import results, speeds, steps, training
 from pipeline.gpu.checks import FAILED, PASSED, Setting, loss_difference, view_difference
 from pipeline.gpu.jobs import Deadline, Job, run_jobs
 from pipeline.gpu.order import ORDER, SHARES, parts
+from pipeline.gpu.results import Results
+from pipeline.gpu.session import Session
 from pipeline.gpu.steps import run_difference, step_difference
 
 # --- The command, in the copy ---------------------------------------------------------------------
@@ -154,6 +158,35 @@ def test_a_short_run_is_the_same_twice(setting, tmp_path):
     assert (check.result, check.said) == (PASSED, "")
 
 
+class NanGradient(InfoMaxLoss):
+    """Its value is right, and its gradient is not a number."""
+
+    def forward(self, views, alone=False):
+        return super().forward(views, alone) + (0 * views[0]).sqrt().sum()
+
+
+def test_a_gradient_that_is_not_a_number_fails(setting):
+    check = setting.compared("loss", "ours", partial(loss_difference, setting, 1.0, NanGradient))
+    assert check.result == FAILED
+
+
+def test_views_that_are_not_numbers_fail(setting, monkeypatch):
+    """The CPU's are made first."""
+    made = iter(torch.full((1, 8, 3, 32, 32), value) for value in (0.0, torch.nan))
+    monkeypatch.setattr(MultiView, "make", lambda *_: list(next(made)))
+    assert view_difference(setting, "dino", 32)[0] == 1.0
+
+
+@pytest.mark.parametrize("part", ["loss", "buffers"])
+def test_a_step_that_is_not_a_number_fails(setting, monkeypatch, part):
+    right = {"loss": torch.ones(1), "gradients": torch.ones(3), "buffers": torch.ones(2)}
+    wrong = {**right, part: right[part] * torch.nan}
+    found = iter([right, right, wrong])  # in float64, on the CPU, on the device
+    monkeypatch.setattr(steps, "_step", lambda *_: next(found))
+    check = setting.compared("step", "ours", partial(step_difference, "infomax", "cpu", 8))
+    assert check.result == FAILED
+
+
 def test_a_check_that_breaks_has_failed_and_says_how(setting):
     def broken():
         raise RuntimeError("CUDA error:\nan illegal memory access")
@@ -202,6 +235,65 @@ def test_the_rows_networks_are_measured_first():
     assert [each["method"] for each in first[1:4]] == ["infomax", "simclr", "supervised"]
 
 
+# --- What was measured before ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch) -> Results:
+    """What code with changes has written, of which the checkout has some, too."""
+    monkeypatch.setattr(results, "machine", lambda _: machine_of("0123abc-modified"))
+    kept = Results(tmp_path, "cpu", "loss")
+    kept.write([{"ms": 1.0}])
+    return kept
+
+
+def machine_of(commit: str) -> dict:
+    return {"commit": commit, "gpu": None, "cpu": "one", "device": "cpu"}
+
+
+def test_what_code_with_changes_has_measured_is_forgotten(measured):
+    measured.begin()
+    assert not measured.table.exists()
+    assert not measured.record.exists()
+
+
+def test_what_another_commit_has_measured_stays_but_is_not_taken_for_this_ones(
+    measured, monkeypatch
+):
+    monkeypatch.setattr(results, "machine", lambda _: machine_of("4567def"))
+    measured.begin()
+    assert measured.table.exists()
+    assert not measured.whole
+    assert measured.read() == []
+
+
+def test_where_no_network_can_be_measured_the_command_fails(tmp_path, monkeypatch):
+    def out_of_memory(*_):
+        raise RunError("The GPU's memory is full.")
+
+    monkeypatch.setattr(speeds, "throughput", out_of_memory)
+    short = speeds.Short("cpu", "data", True, tmp_path)
+    kept = Results(tmp_path, "cpu", "throughput")
+    with pytest.raises(SystemExit, match="no network could be measured"):
+        speeds.measure_throughput(short, kept, 60)
+    assert not kept.table.exists()
+
+
+def test_a_damaged_run_costs_its_own_row_and_table_alone(tmp_path, monkeypatch):
+    def damaged(*_):
+        raise RunError("record.json is damaged.")
+
+    monkeypatch.setattr(Run, "finished", property(damaged))
+    monkeypatch.setattr(training, "write_table", damaged)
+    setting = session_command.setting_of(given(reports=tmp_path))
+    session = Session(setting, Deadline(600))
+    session.train_rows()
+    session.write_tables()
+    rows = [part.name for part in parts("row") if part.dataset == "cifar10"]
+    wanted = [*rows, *(part.name for part in parts("table"))]
+    assert session.failed == [f"{name}: record.json is damaged." for name in wanted]
+
+
 # --- Processes and the deadline -------------------------------------------------------------------
 
 
@@ -216,6 +308,16 @@ def test_what_would_not_come_to_anything_is_not_begun(tmp_path):
     assert ended["long"].code is None
     assert not long.log.exists()
     assert (ended["quick"].code, ended["quick"].said) == (0, "here")
+
+
+def test_a_deadline_within_another_ends_with_it():
+    whole = Deadline(600)
+    early, late = whole.within(60), whole.within(6000)
+    assert early.left() == pytest.approx(60, abs=5)
+    assert late.left() == pytest.approx(600, abs=5)
+    whole.stop(signal.SIGTERM)
+    assert early.left() <= 0
+    assert late.left() <= 0
 
 
 def test_two_at_a_time_run_together(tmp_path):

@@ -145,6 +145,18 @@ def test_a_refuted_claim_of_three_parts_says_which_part(empty):
     assert findings_of(["3"], empty)[0].note == ""  # its runs are not there
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_part_that_is_shown_is_not_called_refuted(empty, monkeypatch, shown):
+    """A lead of half a point may be told from zero and from a whole point."""
+    fill(empty, "kappa10", "kappa20")
+    parts = {"shown": [shown, True, True], "refuted": [True, True, False]}
+    table = pd.DataFrame(parts, index=["early", "late", "gain"])
+    monkeypatch.setattr(late_claims, "stall_parts", lambda *_, **__: table)
+    words = late_claims.refuted_in_words(empty("kappa20"), empty("kappa10"))
+    lead = "refuted by linear head: the lead early, by k-NN: the lead early"
+    assert words == ("" if shown else lead)
+
+
 def test_the_maximum_may_be_refuted_by_a_smaller_weight(empty):
     fill(empty, "kappa10")
     fill(empty, "beta0.75", linear=level(50, 55, 60, 75), probe=75.0)
