@@ -88,7 +88,8 @@ lint: $(READY)
 
 # CORES files at a time; those that take longest begin first. What is said to this make is not meant for those that tests call.
 IN_ORDER = -n $(CORES) --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard $1))
-unit: LONGEST = $(foreach n,parallel workflow notebooks evidence train identity device_step branches gpu,tests/unit/test_$n.py)
+unit: LONGEST = $(foreach n,parallel workflow evidence device_step identity train notebooks branches waiting plan progress gpu,\
+  tests/unit/test_$n.py)
 unit: $(READY)
 	unset LOWEST TORCH MAKEFLAGS; $(RUN) OMP_NUM_THREADS=1 pytest $(call IN_ORDER,tests/unit/test_*.py) $(UNLOCKED)
 
@@ -96,7 +97,8 @@ unit: $(READY)
 lowest: ; $(MAKE) unit LOWEST=1
 UNLOCKED := $(if $(LOWEST),--deselect tests/unit/test_project.py::test_what_runs_is_what_is_locked)
 
-notebooks: LONGEST = $(foreach n,03 08 04,$(wildcard notebooks/$n_*))
+# 08 trains what 06, 07 and 09 measure.
+notebooks: LONGEST = $(foreach n,08 10 02 06 09,$(wildcard notebooks/$n_*))
 notebooks: $(READY)
 	$(RUN) OMP_NUM_THREADS=1 pytest --nbval --nbval-cell-timeout=1800 $(call IN_ORDER,notebooks/*.ipynb)
 

@@ -7,6 +7,7 @@ mean cosine.
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -178,22 +179,24 @@ def critic_bound(
         x.float().tensor_split(ends), y.float().tensor_split(ends), strict=True
     )
     numbers = torch.zeros(1 + (dim**2 if bilinear else 1), requires_grad=True)
-    path = []  # pairs: the bound that decides when to stop, the bound to return
+    path = []  # pairs: the bound that decides when to stop, the numbers that have it
 
-    def bound_of(x: Tensor, y: Tensor) -> Tensor:
+    def bound_of(x: Tensor, y: Tensor, numbers: Tensor) -> Tensor:
         b, w = numbers.clamp(-KAPPA_MAX, KAPPA_MAX).split([1, len(numbers) - 1])
         wx = x @ w.view(dim, dim) if bilinear else w * x
         return bound(wx @ y.T + b)
 
     def step() -> Tensor:
-        loss = -bound_of(*fitted)
-        path.append((bound_of(*stopping).item(), bound_of(*tested).item()))
+        loss = -bound_of(*fitted, numbers)
+        there = numbers.detach().clone()
+        path.append((bound_of(*stopping, there).item(), there))
         numbers.grad = torch.autograd.grad(loss, numbers)[0]
         return loss
 
     torch.optim.LBFGS([numbers], max_iter=50, line_search_fn="strong_wolfe").step(step)
-    valid = [bounds for bounds in path if not math.isnan(bounds[0])]
-    return max(valid)[1]
+    valid = [each for each in path if not math.isnan(each[0])]
+    _, best = max(valid, key=itemgetter(0))
+    return bound_of(*tested, best).item()
 
 
 def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:

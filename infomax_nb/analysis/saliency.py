@@ -91,6 +91,7 @@ def smooth_grad_cam(
     of_views = torch.Generator().manual_seed(seed)  # the noise is the same for both targets
     net = deepcopy(net).to(place).eval().requires_grad_(False)
     chosen = map_layer(net, next(inputs(images[:1], place)), layer)
+    net.get_submodule(chosen).register_forward_hook(_begins_a_graph)
     cam = GradCAM(net, [net.get_submodule(chosen)])
     batches = []
     for few, x in zip(images.split(64), inputs(images, place, batch=64), strict=True):
@@ -101,9 +102,14 @@ def smooth_grad_cam(
             if target == "another view":
                 targets = _cosines(net, few, of_views, place)
             drawn = torch.randn(x.shape, generator=generator).to(place)
-            total = total + cam((x + scale * drawn).requires_grad_(), targets)
+            total = total + cam(x + scale * drawn, targets)
         batches.append(total / copies)
     return torch.from_numpy(np.concatenate(batches))
+
+
+def _begins_a_graph(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+    """Grad-CAM asks for the gradient at a layer; what comes before it needs none."""
+    return output.detach().requires_grad_()
 
 
 def _dot_with_itself(embedding: Tensor) -> Tensor:
