@@ -3,7 +3,8 @@
 For claim 6 that is raw pixels' k-NN accuracy with all images of each data set; for claims 7 and 9
 far and near accuracies of raw pixels and of untrained networks, and how alike class centroids are
 in the networks of line e that are kept, and in untrained ones. `reports/late_reference/` has the
-numbers with their records. Started again, it adds the networks that have come since.
+numbers with their records. Started again, it adds the networks that have come since, and measures
+anew one whose weights are others.
 """
 
 import json
@@ -40,6 +41,7 @@ COLUMNS = [
     "dataset",
     "network",
     "seed",
+    "weights",  # the check sum of a kept network's file
     "knn_top1",
     "knn_far",
     "knn_near",
@@ -51,7 +53,9 @@ COLUMNS = [
 def read(reports: Path) -> pd.DataFrame:
     """The kept numbers, a row for each data set, network and seed; accuracies in percent."""
     path = reports / FOLDER / "table.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.read_csv(path, dtype={"weights": str}).reindex(columns=COLUMNS)
 
 
 def raw_pixels(reports: Path, dataset: str) -> float:
@@ -83,6 +87,8 @@ def measure(arms: Arms) -> str:
         for (name, seed), network in wanted.items():
             net = network(train) if callable(network) else network
             row = {"dataset": arm.config.dataset, "network": name, "seed": seed}
+            row["weights"] = weights_of(arm, name, seed)
+            rows = without(rows, row)
             rows.loc[len(rows)] = row | numbers(net, train, test)
             record["measured"].append(f"{name}, seed {seed}")
             keep(rows, records, folder)
@@ -92,14 +98,26 @@ def measure(arms: Arms) -> str:
 def networks(arm: Arm, rows: pd.DataFrame) -> dict:
     """What is still to be measured, by name and seed: networks, or functions that make them."""
     config = arm.config
-    done = set(zip(rows.dataset, rows.network, rows.seed, strict=True))
+    of_set = rows[rows.dataset == config.dataset].set_index(["network", "seed"])
+    done = of_set.weights.fillna("").to_dict()
     wanted: dict[tuple[str, int], object] = {(RAW, 0): None}
     if config.dataset == "folder":
         for each in arm.every:
             wanted["untrained", each.config.seed] = partial(untrained, each.config)
         for seed, run in arm.runs.items():
             wanted[arm.name, seed] = partial(of_run, run)
-    return {key: net for key, net in wanted.items() if (config.dataset, *key) not in done}
+    return {key: net for key, net in wanted.items() if done.get(key) != weights_of(arm, *key)}
+
+
+def weights_of(arm: Arm, name: str, seed: int) -> str:
+    """The check sum of a kept network's file; nothing of what was not trained."""
+    return str(arm.runs[seed].record["network"]) if name == arm.name else ""
+
+
+def without(rows: pd.DataFrame, row: dict) -> pd.DataFrame:
+    """The rows but for one of the same data set, network and seed."""
+    same = [rows[key] == row[key] for key in ("dataset", "network", "seed")]
+    return rows[~np.logical_and.reduce(same)].reset_index(drop=True)
 
 
 def of_run(run: Run, _: ImageSet) -> nn.Module:

@@ -1,6 +1,7 @@
 """The verdicts on claims 6, 7 and 9 of docs/plan.md, from results with known accuracies."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,18 @@ def reference_table(reports, raw=RAW, alike=None) -> None:
     (reports / reference.FOLDER).mkdir(exist_ok=True)
     table = pd.DataFrame(rows, columns=reference.COLUMNS)
     table.to_csv(reports / reference.FOLDER / "table.csv", index=False)
+
+
+@pytest.mark.parametrize(("kept", "wanted"), [("abc", []), ("xyz", [("kappa10", 0)])])
+def test_a_network_is_measured_anew_where_its_weights_are_others(kept, wanted):
+    run = SimpleNamespace(record={"network": "abc"})
+    config = SimpleNamespace(dataset="folder")
+    arm = SimpleNamespace(name="kappa10", config=config, every=[], runs={0: run})
+    row = {"dataset": "folder", "network": "kappa10", "seed": 0, "weights": kept}
+    raw = {**row, "network": "raw pixels", "weights": None}
+    rows = pd.DataFrame([raw, row], columns=reference.COLUMNS)
+    assert list(reference.networks(arm, rows)) == wanted
+    assert reference.without(rows, row).network.tolist() == ["raw pixels"]
 
 
 # --- Claim 6 ----------------------------------------------------------------------------------
