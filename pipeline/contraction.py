@@ -18,7 +18,6 @@ from torch import Tensor
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
-from infomax_nb.data.sampling import stratified
 from infomax_nb.evaluation.contraction import (
     SMALL,
     outcome,
@@ -29,15 +28,12 @@ from infomax_nb.methods import Method, initial
 from infomax_nb.objective.contraction import contraction_threshold, drawn_together, spread
 from infomax_nb.plots import shades
 from infomax_nb.report import export_tables, run_label
-from infomax_nb.seeds import Use, stream
 from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
-from infomax_nb.views.batch import MultiView
 from pipeline.command import finish, parser, with_data
-from pipeline.embedding import after
+from pipeline.embedding import after, views_of_batch
 
-BATCH = 128  # images
 OTHERS = (0.01, 0.05, SMALL, 0.2, 0.5)  # shares of the spread below which a run is collapsed
 COLLAPSED = 0.01  # of a batch's distances to its mean, where it counts as collapsed
 KAPPAS = (1.0, 10.0)
@@ -91,18 +87,6 @@ def watched(run: Run, train: ImageSet, test: ImageSet) -> dict[str, float]:
         row[f"spread_{epoch}"] = spread(projections(method, views))
     last = run.metrics.iloc[-1]
     return row | {name: float(last[name]) for name in ("mi_density", "linear_top1", "knn_top1")}
-
-
-def views_of_batch(method: Method, images: ImageSet) -> list[Tensor]:
-    """The method's views of 128 of the images, the same for all methods with such views.
-
-    Args:
-        method: says which views are made.
-        images: from which a batch is drawn, with equal numbers of each class.
-    """
-    batch = images.images[stratified(images.labels, min(BATCH, len(images)), seed=1)]
-    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
-    return MultiView(method.view_specs(batch.shape[-1]))(batch, generator)
 
 
 @torch.no_grad()

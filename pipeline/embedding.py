@@ -25,13 +25,15 @@ from infomax_nb.figures.embedding import Movement, map_stills
 from infomax_nb.files import load_weights
 from infomax_nb.methods import Method, build, initial
 from infomax_nb.report import TOP1_COLUMNS, export_tables, run_label
+from infomax_nb.seeds import Use, stream
 from infomax_nb.train import fit_all
 from infomax_nb.train.fitting import datasets
 from infomax_nb.train.run import Run
+from infomax_nb.views.batch import MultiView
 from pipeline.command import finish, parser, with_data
-from pipeline.contraction import views_of_batch
 
 IMAGES = 480  # of the map
+BATCH = 128  # images whose views go through a network together
 SHOWN = 8  # of them, in the matrix of similarities
 FOLDER = "runs/embedding"
 
@@ -107,6 +109,18 @@ def after(run: Run, epoch: int, n_classes: int) -> Method:
     method = build(run.config, n_classes)
     method.load_state_dict({name.removeprefix("method."): x for name, x in state.items()})
     return method.eval()
+
+
+def views_of_batch(method: Method, images: ImageSet) -> list[Tensor]:
+    """The method's views of 128 of the images, the same for all methods with such views.
+
+    Args:
+        method: says which views are made.
+        images: from which a batch is drawn, with equal numbers of each class.
+    """
+    batch = images.images[stratified(images.labels, min(BATCH, len(images)), seed=1)]
+    generator = torch.Generator().manual_seed(stream(0, 0, Use.HELD_OUT_VIEWS))
+    return MultiView(method.view_specs(batch.shape[-1]))(batch, generator)
 
 
 def of_batch(method: Method, test: ImageSet) -> np.ndarray:
