@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 import yaml
 from checkout import ROOT
+from lightly.models import utils
 from PIL import Image
 
 from infomax_nb.config import TrainConfig
@@ -22,6 +24,7 @@ from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import best_within
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import file_digest
+from infomax_nb.train.__main__ import main
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run, collect
 from pipeline.sweep import runs_of
@@ -201,12 +204,13 @@ def test_epochs_to_keep_are_no_list_of_runs_of_a_sweep(tmp_path):
     assert [(run["beta"], run["keep_epochs"]) for run in runs] == [(0.5, [1, 2]), (1, [1, 2])]
 
 
-def test_epochs_to_keep_are_text_on_the_command_line(tmp_path):
+def test_epochs_to_keep_are_text_on_the_command_line(tmp_path, monkeypatch, capsys):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump({**SMALL, "epochs": 1, "runs_dir": str(tmp_path / "runs")}))
-    done = python("-m", "infomax_nb.train", str(file), "-p", "keep_epochs", "[1]")
-    assert done.returncode == 0, done.stderr
-    assert list(Run(Path(done.stdout.strip())).record["kept"]) == ["1"]
+    monkeypatch.setattr(sys, "argv", ["train", str(file), "-p", "keep_epochs", "[1]"])
+    main()
+    run = Run(Path(capsys.readouterr().out.strip()))
+    assert list(run.record["kept"]) == ["1"]
 
 
 # --- What is refused ------------------------------------------------------------------------------
@@ -371,38 +375,36 @@ def test_the_first_epochs_are_evaluated_beside(tmp_path):
 
 # --- A teacher's momentum -------------------------------------------------------------------------
 
-# Prints each momentum that reaches lightly, which moves the teacher; stops at one of the steps.
-MOMENTA = """if True:
-    import json, os, signal, sys
-    from lightly.models import utils
+
+@pytest.fixture
+def momenta(monkeypatch) -> list[float]:
+    """Each momentum that reaches lightly, which moves the teacher; SIGTERM comes at the second."""
+    seen: list[float] = []
     move = utils.update_momentum
-    momenta = []
-    def print_and_move(model, model_ema, m):
-        print(m, flush=True)
-        momenta.append(m)
-        if len(momenta) == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGTERM)
+
+    def note_and_move(model, model_ema, m):
+        seen.append(m)
+        if len(seen) == 2:
+            signal.raise_signal(signal.SIGTERM)
         move(model, model_ema, m)
-    utils.update_momentum = print_and_move
-    from infomax_nb.config import TrainConfig
-    from infomax_nb.train import fit
-    fit(TrainConfig(**json.loads(sys.argv[1])))
-"""
+
+    monkeypatch.setattr(utils, "update_momentum", note_and_move)
+    return seen
 
 
-def test_a_momentum_by_steps_rises_at_each_step_whatever_stops_the_run(tmp_path):
+def test_a_momentum_by_steps_rises_at_each_step_whatever_stops_the_run(tmp_path, momenta):
     """Stopped in the second of six steps, amid an epoch; the half cosine written out."""
     small = {**SMALL, "n_train": 48, "batch_size": 16, "epochs": 2}
     small |= {"method": "byol", "momentum_schedule": "steps", "runs_dir": str(tmp_path / "stopped")}
     config = TrainConfig(**small)
-    first = python("-c", MOMENTA, json.dumps(small), "2")
-    assert first.returncode == 143, first.stderr
-    second = python("-c", MOMENTA, json.dumps(small), "0")
-    assert second.returncode == 0, second.stderr
-    momenta = [float(line) for line in (first.stdout + second.stdout).split()]
+    with pytest.raises(SystemExit) as stopped:
+        fit(config)
+    assert stopped.value.code == 143
+    assert len(momenta) == 2
+    run = fit(config)
     cosines = [math.cos(math.pi * step / 5) for step in range(6)]
     assert momenta == pytest.approx([1 - 0.004 * (1 + c) / 2 for c in cosines], abs=1e-12)
-    assert_same(Run(config.run_dir), fit(config.replace(runs_dir=str(tmp_path / "whole"))))
+    assert_same(run, fit(config.replace(runs_dir=str(tmp_path / "whole"))))
 
 
 # --- Predictions ----------------------------------------------------------------------------------

@@ -49,9 +49,8 @@ def test_what_it_advises_is_a_configuration_with_enough_steps(images, batch_size
         assert more == config.replace(batch_size=more.batch_size, epochs=more.epochs)
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path, own):
-    """Where nobody watches, a run of public images is quiet."""
+def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path):
+    """Of public images nothing is said there: test_progress.py."""
     given = {
         "n_classes": 4,
         "n_train": 64,
@@ -60,16 +59,15 @@ def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path, own)
         "proj_dim": 8,
         "runs_dir": str(tmp_path),
     }
-    if own:
-        given |= {"dataset": "folder", "data_root": str(tmp_path / "images"), "image_size": 32}
-        for k in range(100):
-            folder = tmp_path / "images" / "ab"[k % 2]
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (32, 32), (k, 2 * k, 0)).save(folder / f"{k}.png")
+    given |= {"dataset": "folder", "data_root": str(tmp_path / "images"), "image_size": 32}
+    for k in range(100):
+        folder = tmp_path / "images" / "ab"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (k, 2 * k, 0)).save(folder / f"{k}.png")
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(given))
     command = [sys.executable, "-m", "infomax_nb.train", str(tmp_path / "p.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     said = "Steps of a run: 2 (images: 64, batch_size: 32, epochs: 1), which is too few"
-    assert (said in done.stderr) == own
-    assert len(done.stderr.splitlines()) == 1 + own  # and the one of the epoch
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 2  # and the one of the epoch
     assert "Steps" not in done.stdout

@@ -140,17 +140,13 @@ def test_a_data_set_needs_three_files(with_data_set):
     assert len(changed_files(with_data_set)) == 3
 
 
-def test_a_network_is_trained_on_a_new_data_set_by_its_name(with_data_set, tmp_path):
-    write_pathmnist(tmp_path)
-    metrics = train(with_data_set, method="simclr", dataset="pathmnist", data_root=tmp_path)
-    assert metrics.epoch.tolist() == [1]
-    assert np.isfinite(metrics.loss[0])
-    assert 0 <= metrics.knn_top1[0] <= 100
-
-
 def test_a_finished_run_on_a_new_data_set_is_returned_without_its_images(with_data_set, tmp_path):
+    """A network is trained on it by its name."""
     write_pathmnist(tmp_path)
     first = train(with_data_set, method="simclr", dataset="pathmnist", data_root=tmp_path)
+    assert first.epoch.tolist() == [1]
+    assert np.isfinite(first.loss[0])
+    assert 0 <= first.knn_top1[0] <= 100
     (tmp_path / "pathmnist.npz").unlink()
     again = train(with_data_set, method="simclr", dataset="pathmnist", data_root=tmp_path)
     pd.testing.assert_frame_equal(again, first)

@@ -61,29 +61,6 @@ def test_what_has_no_time_is_left_out_and_said(interrupted):
     assert len([line for line in over if line.startswith("CIFAR-10, ")]) == 7
 
 
-@pytest.mark.parametrize(
-    "words, sentence",
-    [
-        (
-            ["--minutes", "0"],
-            "MINUTES = 0.0 is not allowed: it must be a number of minutes above 0.",
-        ),
-        (
-            ["--device", "cpu", "--reports", "reports"],
-            "is not allowed: it must be empty or not there",
-        ),
-        (["--device", "cuda"], "device = 'cuda' is not allowed here"),
-    ],
-)
-def test_what_is_not_allowed_is_one_sentence(copy, words, sentence):
-    command = [sys.executable, "-m", "pipeline.gpu", *words]
-    own = environment(copy, CUDA_VISIBLE_DEVICES="")
-    done = subprocess.run(command, cwd=copy, env=own, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert sentence in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-
-
 def test_a_trial_removes_nothing_but_what_trials_have_left(tmp_path, monkeypatch):
     monkeypatch.setattr(session_command, "project_root", lambda: tmp_path)
     beside = [tmp_path / "out" / "notes.txt", tmp_path / "runs" / "record.json"]

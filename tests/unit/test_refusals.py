@@ -14,6 +14,7 @@ NO_GPU = "There is no GPU."
 BELOW = "{folder}/file/out"  # there can be no folder below a file
 PLACES = "--out {folder}/out --scratch {folder}/scratch"
 TO_BELOW = f"--device cpu --out {BELOW} --scratch {{folder}}/scratch"
+TRIAL_TO_FOLDER = "--device cpu --minutes 0.001 --reports {folder}"  # which is not empty
 # A module, the words on its command line, and what is said.
 REFUSED = [
     ("table1", "CIFAR-10 {folder}/o.csv -p kapa 1", "There is no parameter 'kapa'"),
@@ -33,6 +34,10 @@ REFUSED = [
     ("targets", "check sweep", "SWEEP is missing: name parameter files"),
     ("targets", "made sweep --sweep ,", "SWEEP is missing: name parameter files"),
     ("targets", "check sweep --sweep no.yaml", "SWEEP: there is no parameter file no.yaml."),
+    ("track", "{folder}", "{folder} holds no run that has finished an epoch."),
+    ("gpu.__main__", "--minutes 0", "MINUTES = 0.0 is not allowed: it must be a number of minutes"),
+    ("gpu.__main__", "", "device = 'cuda' is not allowed here"),
+    ("gpu.__main__", TRIAL_TO_FOLDER, "--reports = '{folder}' is not allowed: it must be empty"),
     ("gpu.pack", "{folder}/out --only data --megabytes nan", "--megabytes = nan is not allowed"),
     ("gpu.pack", "{folder}/out --only data --megabytes inf", "--megabytes = inf is not allowed"),
     ("gpu.pack", "{folder}/out --only site --python x", "--python = 'x' is not allowed"),

@@ -1,8 +1,6 @@
 """What trackers get of runs: each epoch once, under the run's own name."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -141,13 +139,6 @@ def test_a_damaged_note_of_what_was_sent_is_named(tmp_path, text):
     with pytest.raises(RunError, match=f"runs: {tmp_path}/sent.json cannot be used") as error:
         Sender(tmp_path, Tracker())
     assert str(error.value).endswith(f"Without the folder {tmp_path} all is sent anew.")
-
-
-def test_a_folder_without_runs_is_refused_in_a_sentence(tmp_path):
-    command = [sys.executable, "-m", "pipeline.track", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == f"{tmp_path} holds no run that has finished an epoch.\n"
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "wandb", "mlflow"])

@@ -28,6 +28,7 @@ from infomax_nb.files import atomic_write
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import build
 from infomax_nb.seeds import Use, stream
+from infomax_nb.train.__main__ import main
 from infomax_nb.train.fitting import datasets, fit
 from infomax_nb.train.run import Run, collect, siblings
 from infomax_nb.views.batch import MultiView
@@ -221,32 +222,39 @@ def test_a_directory_of_another_configuration_is_not_taken_for_this_one(finished
     assert (config.run_dir / "config.yaml").read_text() == stored
 
 
-def command_line(*arguments):
-    command = [sys.executable, "-m", "infomax_nb.train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_the_command_line_trains_what_a_file_says(tmp_path, finished):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump({**SMALL, "seed": 0, "epochs": 9}))
     runs_dir = tmp_path / "runs; touch x"
-    done = command_line(file, "-p", "runs_dir", runs_dir, "-p", "epochs", 3)
+    changes = ["-p", "runs_dir", str(runs_dir), "-p", "epochs", "3"]
+    command = [sys.executable, "-m", "infomax_nb.train", str(file), *changes]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     run = Run(Path(done.stdout.strip()))
     assert run.path == runs_dir / finished.path.name
     assert run.metrics.equals(finished.metrics)
 
 
+def refusal(monkeypatch, *arguments):
+    """What the command line ends with, called in this process: a sentence, or a status."""
+    monkeypatch.setattr(sys, "argv", ["infomax_nb.train", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
 @pytest.mark.parametrize(
     "name, value, words", [("kappa", -1, "kappa = '-1'"), ("kapa", 1, "did you mean 'kappa'")]
 )
-def test_the_command_line_refuses_in_one_sentence(tmp_path, name, value, words):
+def test_the_command_line_refuses_in_one_sentence(
+    tmp_path, monkeypatch, capsys, name, value, words
+):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(SMALL))
-    refused = command_line(file, "-p", name, value)
-    assert refused.returncode == 1
-    assert words in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+    sentence = refusal(monkeypatch, file, "-p", name, value)
+    assert words in sentence
+    assert len(sentence.splitlines()) == 1
+    assert capsys.readouterr() == ("", "")  # nothing before it
 
 
 def write_imagenet(folder):
@@ -339,22 +347,31 @@ def test_table1_is_filled_from_the_runs(tmp_path):
     assert table[table.seeds == 0][measured].isna().all(axis=None)
 
 
-def test_a_run_is_built_anew_from_its_directory(finished, tmp_path):
+@pytest.fixture
+def more_threads(finished):
+    """A thread more than the finished run had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(finished.record["threads"] + 1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("more_threads")
+def test_a_run_is_built_anew_from_its_directory(finished, tmp_path, monkeypatch, capsys):
     """`--from`: what is in the directory suffices, wherever it lies; bit for bit."""
     moved = tmp_path / "elsewhere" / finished.path.name
     shutil.copytree(finished.path, moved)
-    done = command_line("--from", moved)
-    assert done.returncode == 0, done.stderr
-    again = Run(Path(done.stdout.strip()))
+    monkeypatch.setattr(sys, "argv", ["infomax_nb.train", "--from", str(moved)])
+    main()
+    again = Run(Path(capsys.readouterr().out.strip()))
     assert again.path == moved.parent / "rebuilt" / moved.name
     assert (again.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
     assert again.record["threads"] == finished.record["threads"]
 
 
-def test_a_file_and_a_run_to_train_anew_are_one_too_many(tmp_path):
-    refused = command_line("--from", tmp_path, "file.yaml")
-    assert refused.returncode == 2
-    assert "not allowed with argument" in refused.stderr
+def test_a_file_and_a_run_to_train_anew_are_one_too_many(tmp_path, monkeypatch, capsys):
+    assert refusal(monkeypatch, "--from", tmp_path, "file.yaml") == 2
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_the_order_of_a_sweep_does_not_matter(finished, tmp_path):

@@ -24,6 +24,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.errors import ParameterError
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.run import Run
+from pipeline import targets
 from pipeline.sweep import FIGURES, name_of, notebooks_own, paper, runs_of, table1_rows, write_run
 
 TABLE = pd.read_csv(ROOT / "reports" / "paper_table1.csv")
@@ -242,17 +243,17 @@ def test_a_bad_value_fails_alone(copy):
 
 
 def test_a_finished_run_without_its_marker_is_not_trained_again(copy):
-    """As after a kill."""
-    sweep_file(copy, "marker.yaml", epochs=1)
-    config = {"sweep": "marker.yaml", "runs_dir": "marked"}
-    first = run(copy, snakemake("sweep", config=config))
-    (marker,) = (copy / "marked").glob("*/.done")
-    record = marker.with_name("record.json")
+    """As after a kill: the run and its parameter file are there."""
+    file = sweep_file(copy, "marker.yaml", epochs=1)
+    trained = fit(TrainConfig.from_yaml(file, runs_dir=str(copy / "marked")))
+    name = trained.path.name
+    write_run(file, name, copy / "marked" / "params" / f"{name}.yaml")
+    record = trained.path / "record.json"
     written = record.stat().st_mtime_ns
-    marker.unlink()
-    again = run(copy, snakemake(str(marker.relative_to(copy)), config=config))
-    assert first.returncode == again.returncode == 0, again.stderr
-    assert marker.exists()
+    config = {"sweep": "marker.yaml", "runs_dir": "marked"}
+    done = run(copy, snakemake("sweep", config=config))
+    assert done.returncode == 0, done.stderr
+    assert (trained.path / ".done").exists()
     assert record.stat().st_mtime_ns == written
 
 
@@ -275,13 +276,14 @@ def mark_as_done(runs_dir: Path, job: str) -> None:
 
 def test_a_job_that_is_done_on_one_device_is_not_done_on_another(copy):
     """Planned only: each device and precision that is asked for has a job, and so has `auto`."""
-    sweep_file(copy, "devices.yaml", kappas=[10])
-    done: set[str] = set()
-    for config in ({}, {"device": "cpu"}, {"precision": "bf16"}):
-        (job,) = planned_jobs(copy, config)
-        assert job not in done
+    file = sweep_file(copy, "devices.yaml", kappas=[10])
+    cpu = {"device": "cpu"}
+    bf16 = {"precision": "bf16"}
+    *done, both = [job for config in ({}, cpu, bf16, cpu | bf16) for job in runs_of(file, **config)]
+    assert len({*done, both}) == 4
+    for job in done:
         mark_as_done(copy / "kinds", job)
-        done.add(job)
+    assert planned_jobs(copy, cpu | bf16) == {both}
     assert not planned_jobs(copy, {})
 
 
@@ -385,8 +387,15 @@ def test_make_quotes_the_data_of_the_benchmark_that_takes_them(tmp_path, given):
 # --- What make says before and after --------------------------------------------------------------
 
 
-def targets(folder: Path, *words: object) -> subprocess.CompletedProcess:
-    return run(folder, [sys.executable, "-m", "pipeline.targets", *map(str, words)])
+def targets_here(monkeypatch, *words: object) -> str:
+    """The sentences with which the command ends, called in this process; empty if all is well."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["targets", *map(str, words)])
+    try:
+        targets.main()
+    except SystemExit as end:
+        return str(end.code)
+    return ""
 
 
 def two_classes(folder: Path) -> Path:
@@ -398,32 +407,33 @@ def two_classes(folder: Path) -> Path:
     return folder
 
 
-def test_missing_data_are_named_before_anything_starts(copy, tmp_path):
+def test_missing_data_are_named_before_anything_starts(tmp_path, monkeypatch):
     """CIFAR-10 is there, the table's other four data sets are not."""
-    done = targets(copy, "check", "paper", "--data_root", two_classes(tmp_path))
-    first, *others = done.stderr.splitlines()
-    assert done.returncode == 1
+    places = ["--data_root", two_classes(tmp_path), "--runs_dir", tmp_path / "runs"]
+    first, *others = targets_here(monkeypatch, "check", "paper", *places).splitlines()
     assert len(others) <= 2  # and one more from make
     assert f"Not in {tmp_path}" in first
     assert all(name in first for name in ("STL-10", "LC25000", "ImageNet", "ImageNet-100"))
     assert "CIFAR-10" not in first
-    assert targets(copy, "check", "table1_cifar10", "--data_root", tmp_path).returncode == 0
+    assert targets_here(monkeypatch, "check", "table1_cifar10", *places) == ""
 
 
-def test_a_finished_run_needs_no_data(copy, tmp_path):
+def test_a_finished_run_needs_no_data(tmp_path, monkeypatch):
     small = {"dataset": "cifar10", "batch_size": 4, "proj_dim": 8, "epochs": 1, "n_train": None}
     file = sweep_file(tmp_path, "p.yaml", **small)
     places = {"runs_dir": str(tmp_path / "runs"), "data_root": str(two_classes(tmp_path))}
     given = [word for name, value in places.items() for word in (f"--{name}", value)]
     fit(TrainConfig.from_yaml(file, **places))
     shutil.rmtree(tmp_path / "cifar10")
-    assert targets(copy, "check", "sweep", "--sweep", file, *given).returncode == 0
+    assert targets_here(monkeypatch, "check", "sweep", "--sweep", file, *given) == ""
     other = sweep_file(tmp_path, "q.yaml", **small, seed=1)
-    assert targets(copy, "check", "sweep", "--sweep", f"{file},{other}", *given).returncode == 1
+    both = f"{file},{other}"
+    assert "CIFAR-10" in targets_here(monkeypatch, "check", "sweep", "--sweep", both, *given)
 
 
 def test_a_table_lies_where_make_says(copy):
-    said = targets(copy, "made", "table1_cifar10", "--epochs", 1, "--n_train", 512).stdout
+    words = ["made", "table1_cifar10", "--epochs", "1", "--n_train", "512"]
+    said = run(copy, [sys.executable, "-m", "pipeline.targets", *words]).stdout
     command = ["snakemake", "--cores", "1", "-n", "table1_cifar10"]
     planned = run(copy, [*command, "--config", "epochs=1", "n_train=512"]).stdout
     (path,) = re.findall(r"output: (reports/\S+)", planned)
@@ -431,9 +441,10 @@ def test_a_table_lies_where_make_says(copy):
     assert said.splitlines()[-1].startswith("7 runs in runs; ")
 
 
-def test_a_sweep_says_where_each_run_is(copy, tmp_path):
+def test_a_sweep_says_where_each_run_is(tmp_path, monkeypatch, capsys):
     file = sweep_file(tmp_path, "p.yaml", kappas=[0.1, 10], runs_dir="ignored")
-    *each, last = targets(copy, "made", "sweep", "--sweep", file).stdout.splitlines()
+    assert targets_here(monkeypatch, "made", "sweep", "--sweep", file) == ""
+    *each, last = capsys.readouterr().out.splitlines()
     names = [TrainConfig(**{**SMALL, "kappa": kappa}).name for kappa in (0.1, 10)]
     assert each == [
         f"glyphs, resnet_small, infomax, κ = {kappa}: runs/{name}"
