@@ -265,7 +265,7 @@ def test_what_is_said_of_simclr_is_what_its_verdict_has():
     windows = {"before": rows[rows.epoch.between(32, 40)], "late": rows[rows.epoch >= 52]}
     heads = {when: part.groupby("run").linear_top1.mean() for when, part in windows.items()}
     gains = heads["late"] - heads["before"]
-    assert f"gains {gains.simclr:.1f} points and ours' {gains.kappa10:.1f}," in doubts
+    assert f"gains {gains.simclr:.1f} points and ours {gains.kappa10:.1f}," in doubts
     leads = [heads[when].kappa10 - heads[when].simclr for when in ("before", "late")]
     assert "the lead falls from {:.1f} to {:.1f}.".format(*leads) in doubts
     steps = pd.read_csv(ROOT / "reports/benchmarks/cpu_late_step.csv").set_index("candidate")

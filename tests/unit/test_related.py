@@ -82,7 +82,7 @@ def test_alignment_is_of_two_views_of_each_image(labels):
     assert found[1] > found[0]
 
 
-@pytest.mark.parametrize("arm", related.LATE.values())
+@pytest.mark.parametrize("arm", related.LATE_ARMS.values())
 def test_three_seeds_of_an_arm_are_found_in_their_order(arm):
     runs = [Run(folder).config for folder in related.late_runs(arm)]
     assert [config.seed for config in runs] == [0, 1, 2]
