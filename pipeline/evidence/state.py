@@ -1,6 +1,7 @@
 """How far each run of the plan has come, judged by the folders of results and of runs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -96,11 +97,18 @@ def without_places(config: TrainConfig) -> dict[str, Any]:
 
 def epochs_done(run: Planned) -> int:
     """The last epoch in its metrics, or at least the number that its trunk trained for it."""
-    path = run.config.run_dir / "metrics.csv"
-    try:
-        return max(run.start, int(pd.read_csv(path, usecols=["epoch"]).epoch.max()))
-    except (OSError, ValueError):  # not begun; or replaced while it was read
+    last = last_epoch(run.config.run_dir)
+    if last is None:
         return 0 if run.lacks_branching else run.start
+    return max(run.start, last)
+
+
+def last_epoch(run_dir: Path) -> int | None:
+    """The last epoch in the metrics of a run that may be training now; None if there are none."""
+    try:
+        return int(pd.read_csv(run_dir / "metrics.csv", usecols=["epoch"]).epoch.max())
+    except (OSError, ValueError):  # not begun; or replaced while it was read
+        return None
 
 
 def is_locked(run: Planned) -> bool:

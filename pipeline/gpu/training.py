@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.train.run import Run
 from pipeline.evidence.places import options
 from pipeline.evidence.runs import chosen, planned
+from pipeline.evidence.state import last_epoch
 from pipeline.gpu.jobs import Job
 from pipeline.gpu.order import Part
 from pipeline.gpu.setting import Setting
@@ -35,20 +35,12 @@ def progress(config: TrainConfig) -> str:
     """How far a run has come, in words."""
     run = Run(config.run_dir)
     if not run.finished:
-        epoch = epochs_done(run)
+        epoch = last_epoch(run.path) or 0
         return f"it is at epoch {epoch} of {config.epochs}, and the same command goes on"
     last = run.metrics.iloc[-1]
     minutes = (run.record["train_seconds"] + run.record["evaluation_seconds"]) / 60
     measured = f"linear head {last.linear_top1:.1f}%, k-NN {last.knn_top1:.1f}%"
     return f"{config.epochs} epochs in {minutes:.1f} minutes, {measured}"
-
-
-def epochs_done(run: Run) -> int:
-    """The last epoch in a run's metrics."""
-    try:
-        return int(pd.read_csv(run.path / "metrics.csv", usecols=["epoch"]).epoch.max())
-    except (OSError, ValueError):  # not begun
-        return 0
 
 
 def contrasts(part: Part, setting: Setting, at_once: int) -> Job:
