@@ -37,7 +37,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class Job:
+class TrainingProcess:
     """A process that trains a run.
 
     Args:
@@ -65,7 +65,7 @@ class Queue:
         self.runs = runs
         self.cores = cores
         self.progress = Progress(cores, every)
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, TrainingProcess] = {}
         self.ended: dict[str, State] = {}  # what needs nothing more, or got no further
         self.stop_signal = 0
 
@@ -165,7 +165,7 @@ class Queue:
     def _launch(self, run: Planned, wanted: Path | None = None) -> None:
         epoch = epochs_done(run)
         run.note("started", time=time.time(), epoch=epoch)
-        self.jobs[run.name] = Job(run, start_process(run), wanted)
+        self.jobs[run.name] = TrainingProcess(run, start_process(run), wanted)
         begins = "goes on" if epoch > run.start else "begins"
         self.progress.say(f"{run.name}: epoch {epoch} of {run.config.epochs}, {begins}")
 
@@ -182,7 +182,7 @@ class Queue:
                 del self.jobs[job.run.name]
                 self._take_note(job)
 
-    def _take_note(self, job: Job) -> None:
+    def _take_note(self, job: TrainingProcess) -> None:
         """Write down how a process ended, unless the queue was told to stop."""
         run = job.run
         if job.wanted and job.wanted.exists():  # a trunk, whose results are there already

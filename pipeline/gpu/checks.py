@@ -56,7 +56,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Setting:
+class CheckSetting:
     """Where and how checks are made.
 
     Args:
@@ -85,7 +85,7 @@ class Setting:
 # --- Views and loss ---------------------------------------------------------------------------
 
 
-def view_difference(setting: Setting, recipe: str, size: int) -> tuple[float, float]:
+def view_difference(setting: CheckSetting, recipe: str, size: int) -> tuple[float, float]:
     """The share of pixels' values that are off by more than one level of 255, of 1.
 
     Products are summed in another order on another device, so a value that lies between two levels
@@ -108,7 +108,7 @@ def view_difference(setting: Setting, recipe: str, size: int) -> tuple[float, fl
 
 
 def loss_difference(
-    setting: Setting, kappa: float, loss: Callable[[float], torch.nn.Module] = InfoMaxLoss
+    setting: CheckSetting, kappa: float, loss: Callable[[float], torch.nn.Module] = InfoMaxLoss
 ) -> tuple[float, float]:
     """The largest relative difference of value and gradient from float64 on the CPU.
 
@@ -136,7 +136,7 @@ def _value_and_gradient(loss, views: Tensor, device: str = "cpu") -> tuple[Tenso
 # --- All of them ------------------------------------------------------------------------------
 
 
-def checks(setting: Setting) -> Iterator[Check]:
+def checks(setting: CheckSetting) -> Iterator[Check]:
     """Every check, the quick ones first."""
     for recipe, size in RECIPES:
         measure = partial(view_difference, setting, recipe, size)
@@ -153,7 +153,7 @@ def checks(setting: Setting) -> Iterator[Check]:
         yield setting.compared("run", method, measure)
 
 
-def waits(setting: Setting) -> Iterator[Check]:
+def waits(setting: CheckSetting) -> Iterator[Check]:
     """Whether twenty training steps run without waiting for the device, on CUDA alone."""
     ways = {"views, method, optimiser": eager_steps, "as a run trains": trained_steps}
     for case, steps in ways.items():
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=1.0)
     given = parser.parse_args()
     results = results_of(given, "checks")
-    setting = Setting(given.device, given.batch, given.tolerance, given.scratch)
+    setting = CheckSetting(given.device, given.batch, given.tolerance, given.scratch)
     made: list[Check] = []
     for check in checks(setting):
         made.append(check)

@@ -28,7 +28,7 @@ from infomax_nb.train.run import Run
 from infomax_nb.views.batch import MultiView
 from pipeline.gpu import __main__ as session_command
 from pipeline.gpu import results, speeds, steps, training
-from pipeline.gpu.checks import FAILED, PASSED, Setting, loss_difference, view_difference
+from pipeline.gpu.checks import FAILED, PASSED, CheckSetting, loss_difference, view_difference
 from pipeline.gpu.jobs import Deadline, Job, run_jobs
 from pipeline.gpu.order import ORDER, SHARES, parts
 from pipeline.gpu.results import Results
@@ -96,8 +96,8 @@ def test_a_copy_without_history_takes_the_commit_that_it_is_told(copy):
 
 
 @pytest.fixture
-def setting(tmp_path) -> Setting:
-    return Setting("cpu", 8, 1.0, tmp_path)
+def setting(tmp_path) -> CheckSetting:
+    return CheckSetting("cpu", 8, 1.0, tmp_path)
 
 
 def test_a_wrong_loss_fails(setting):
