@@ -17,6 +17,8 @@ from infomax_nb.evaluation.intervals import by_seed, paired_interval
 from pipeline.claim import REPORTS, Claim, with_late
 from pipeline.evidence.finding import interval_in_words
 
+SECOND = 2  # the epoch at which a lead would be an early one
+
 
 def claims() -> list[Claim]:
     """The claims in the order of the paper, the central one first."""
@@ -41,8 +43,9 @@ def claims() -> list[Claim]:
         with_late(objects(), "8", says="Focus on objects", compared=""),
         width(),
         with_late(large_kappa_early(), "1b"),
-        with_late(large_kappa_late(), "1"),
+        with_late(large_kappa_late(), "1", says="Too large a κ leads, then stalls"),
         with_late(weak_global_term(), "4", compared=""),
+        with_late(small_weight(), "3", compared=""),
         with_late(most_information(), "4c", compared=""),
         with_late(
             centroids(),
@@ -246,6 +249,21 @@ def weak_global_term() -> Claim:
         "Untested late",
         f"from the start β = 2 has {ends[2]:.1f}%, β = 1 {ends[1]:.1f}%",
         _early(len(runs)),
+        _results("beta_cifar10", "beta_glyphs_long"),
+    )
+
+
+def small_weight() -> Claim:
+    metrics = _metrics("beta_cifar10")
+    start = metrics[metrics.epoch == SECOND].set_index(["beta", "seed"]).linear_top1
+    behind = paired_interval(start[0.1] - start[1])
+    return Claim(
+        "A small β leads, then stalls",
+        "Section 5.3, Figure 5",
+        "open",
+        "No early lead",
+        f"β = 0.1 less 1: {interval_in_words(behind, 1)} after {SECOND} epochs",
+        _early(behind["seeds"]),
         _results("beta_cifar10", "beta_glyphs_long"),
     )
 

@@ -103,15 +103,8 @@ class Finding:
 
     @property
     def brief(self) -> str:
-        """The numbers in fewer words: of two measures the linear head's, of many no intervals."""
-        if self.short or self.words:
-            return self.short or self.words
-        numbers = of_linear_head(self.verdict.numbers)
-        if len(numbers) > 2:
-            numbers = numbers.assign(low=np.nan, high=np.nan)
-        text = numbers_in_words(numbers, self.digits)
-        measured_twice = len(numbers) < len(self.verdict.numbers)
-        return f"linear head {text}" if measured_twice else text
+        """The numbers in fewer words."""
+        return self.short or self.words or in_few_words(self.verdict.numbers, self.digits)
 
     @property
     def found(self) -> str:
@@ -158,6 +151,16 @@ class Finding:
 def steps_an_epoch(arm: Arm) -> int:
     """Optimiser steps in an epoch: whole batches of all images."""
     return IMAGES[arm.config.dataset] // arm.config.batch_size
+
+
+def in_few_words(numbers: pd.DataFrame, digits: int = 1) -> str:
+    """Numbers as text: of two measures the linear head's, of many no intervals."""
+    few = of_linear_head(numbers)
+    if len(few) > 2:
+        few = few.assign(low=np.nan, high=np.nan)
+    text = numbers_in_words(few, digits)
+    measured_twice = len(few) < len(numbers)
+    return f"linear head {text}" if measured_twice else text
 
 
 def of_linear_head(numbers: pd.DataFrame) -> pd.DataFrame:

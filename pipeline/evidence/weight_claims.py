@@ -8,6 +8,7 @@ from pipeline.evidence.finding import (
     Finding,
     by_both_measures,
     either,
+    in_few_words,
     numbers_in_words,
     together,
     with_failures,
@@ -55,6 +56,7 @@ def constant_beta(arms: Arms) -> list[Finding]:
             lines="a,c",
             change="a learning rate at which β = 0.1 leads early; a lag that begins after epoch 60",
             note="; ".join(f"{name} {words}" for name, words in refuted.items() if words),
+            short=f"β = 0.1 less 1: {in_few_words(stalls['β = 0.1 less 1'].numbers)}",
         ),
         Finding(
             claim="3b",

@@ -90,6 +90,15 @@ def test_the_interval_of_a_larger_kappa_is_scipys():
     assert f"+{mean:.1f} [{low:.1f}, {high:.1f}]" in claim("Larger κ").found
 
 
+def test_the_early_interval_of_a_small_weight_is_scipys():
+    rows = pd.read_csv(ROOT / "reports" / "beta_cifar10" / "metrics.csv")
+    second = rows[rows.epoch == 2].pivot(index="seed", columns="beta", values="linear_top1")
+    low, high = stats.ttest_rel(second[0.1], second[1.0]).confidence_interval(0.95)
+    mean = (second[0.1] - second[1.0]).mean()
+    interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+    assert claims.small_weight().found == f"β = 0.1 less 1: {interval} after 2 epochs"
+
+
 def test_a_random_hundred_by_drawing():
     """The least that ImageNet-1000's network has on a hundred classes, by simulation.
 
@@ -108,7 +117,8 @@ def test_a_random_hundred_by_drawing():
     assert f"{claims._of_a_random_hundred():.1f}%" in claim("ImageNet-100's").found
 
 
-LATE_CLAIMS = {"Larger κ": "1b", "Too large": "1", "weaker": "4", "Competitive": "5", "stably": "6"}
+LATE_CLAIMS = {"Larger κ": "1b", "Too large": "1", "small β": "3", "weaker": "4"}
+LATE_CLAIMS |= {"Competitive": "5", "stably": "6"}
 
 
 @pytest.mark.parametrize("words", LATE_CLAIMS)
