@@ -43,7 +43,9 @@ def claims() -> list[Claim]:
         with_late(objects(), "8", says="Focus on objects", compared=""),
         width(),
         with_late(large_kappa_early(), "1b"),
-        with_late(large_kappa_late(), "1", says="Too large a κ leads, then stalls"),
+        with_late(
+            large_kappa_late(), "1", says="Large κ leads, then stalls", compared="κ = 20 less 10"
+        ),
         with_late(weak_global_term(), "4", compared=""),
         with_late(small_weight(), "3", compared=""),
         with_late(most_information(), "4c", compared=""),
@@ -261,7 +263,7 @@ def small_weight() -> Claim:
         "A small β leads, then stalls",
         "Section 5.3, Figure 5",
         "open",
-        "No early lead",
+        "No lead",
         f"β = 0.1 less 1: {interval_in_words(behind, 1)} after {SECOND} epochs",
         _early(behind["seeds"]),
         _results("beta_cifar10", "beta_glyphs_long"),
