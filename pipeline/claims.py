@@ -44,7 +44,7 @@ def claims() -> list[Claim]:
         width(),
         with_late(large_kappa_early(), "1b"),
         with_late(
-            large_kappa_late(), "1", says="Large κ leads, then stalls", compared="κ = 20 less 10"
+            large_kappa_late(), "1", says="Large κ leads, then lags", compared="κ = 20 less 10"
         ),
         with_late(weak_global_term(), "4", compared=""),
         with_late(small_weight(), "3", compared=""),
@@ -260,7 +260,7 @@ def small_weight() -> Claim:
     start = metrics[metrics.epoch == SECOND].set_index(["beta", "seed"]).linear_top1
     behind = paired_interval(start[0.1] - start[1])
     return Claim(
-        "A small β leads, then stalls",
+        "Small β leads, then lags",
         "Section 5.3, Figure 5",
         "open",
         "No lead",
