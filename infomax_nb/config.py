@@ -91,7 +91,7 @@ class TrainConfig(BaseModel):
 
     method: Literal[SelfSupervised, "supervised", Family] = "infomax"
     dataset: Literal[Small, Large] = "glyphs"
-    data_root: str = "data"
+    data_root: str = Field("data", min_length=1)
     n_train: int | None = Field(None, ge=2)
     n_classes: int = Field(48, ge=2, le=MAX_CLASSES)
     image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
@@ -119,7 +119,7 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
     recipe: Literal[1, 2] = 2
-    runs_dir: str = "runs"
+    runs_dir: str = Field("runs", min_length=1)
 
     def __init__(self, /, **values: Any):
         refuse_unknown(values, type(self).model_fields)

@@ -39,6 +39,8 @@ class Processes:
         """Raise ParameterError if the machine has fewer devices than processes."""
         if self.devices > available:
             here = f"here: this machine has {available}"
+            if self.launcher == "srun":
+                here = f"here: this process sees {available}, srun must give each task all GPUs"
             raise ParameterError(f"devices = {self.devices} is not allowed {here}.")
 
     def recorded(self) -> dict[str, int]:
@@ -157,6 +159,12 @@ def all_rows(rows: Tensor, equal: bool = False) -> tuple[Tensor, int, int]:
 def gathered(rows: Tensor) -> Tensor:
     """The rows (B, D) of all processes, the same number of each, with gradient."""
     return rows if world_size() == 1 else torch.cat(gather(rows))
+
+
+def wait_for_all() -> None:
+    """Wait until every process has come here."""
+    if world_size() > 1:
+        torch.distributed.barrier()
 
 
 def share_buffers(module: torch.nn.Module) -> None:

@@ -172,7 +172,8 @@ def with_recorded(
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracies after the last epoch in percent, mean ± standard deviation over seeds, as text.
 
-    There is one row for each combination of settings that occurs.
+    There is one row for each combination of method, kappa, beta, proj_dim and lr that occurs; what
+    else differs is averaged with the seeds.
     """
     differing = ("method", "kappa", "beta", "proj_dim", "lr")
     by = [name for name in differing if name in metrics and metrics[name].nunique() > 1] or ["run"]

@@ -5,7 +5,7 @@ class itself.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from os.path import commonprefix
 from typing import Any
 
@@ -240,14 +240,14 @@ def rank_correlation(
         relabelled ρ, the true one included, that reach it; `by_class` (C,), the jackknife's
         pseudo-values C ρ - (C - 1) ρ_without: their `scipy.stats.sem` is ρ's standard error over
         classes.
-        Two classes, which are one pair, have no order: all are NaN. Three leave the jackknife
-        none: `by_class` is.
+        Two classes, which are one pair, have no order, nor have pairs that are all equal: all are
+        NaN. Three classes leave the jackknife none: `by_class` is.
     """
     n = len(distance)
     unknown = np.full(n, np.nan)
-    if n < 3:
-        return {"rho": np.nan, "p": np.nan, "by_class": unknown}
     dissimilarity = 1 - similarity
+    if n < 3 or any(np.ptp(_pairs(matrix)) == 0 for matrix in (dissimilarity, distance)):
+        return {"rho": np.nan, "p": np.nan, "by_class": unknown}
     own = _standard_ranks(dissimilarity)
     known = _standard_ranks(distance)
 
@@ -279,6 +279,8 @@ def _standard_ranks(matrix: np.ndarray) -> np.ndarray:
 def over_classes(rho: pd.Series, by_class: pd.DataFrame) -> pd.DataFrame:
     """The 95% interval of each ρ over classes, from the jackknife's pseudo-values.
 
+    It is the normal one, for many classes. Where leaving out a class leaves no ρ, there is none.
+
     Args:
         rho: by representation.
         by_class: pseudo-values of `rank_correlation`, classes by representations.
@@ -286,17 +288,23 @@ def over_classes(rho: pd.Series, by_class: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns mean, low and high, a row for each representation.
     """
-    half = 1.96 * by_class[rho.index].sem()
+    half = 1.96 * by_class[rho.index].sem(skipna=False)
     return pd.DataFrame({"mean": rho, "low": rho - half, "high": rho + half})
 
 
-def above(rho: pd.Series, by_class: pd.DataFrame, other: str = "untrained") -> pd.DataFrame:
+def above(
+    rho: pd.Series,
+    by_class: pd.DataFrame,
+    other: str = "untrained",
+    seedless: Collection[str] = ("raw pixels",),
+) -> pd.DataFrame:
     """How much each ρ exceeds another's, with 95% intervals over classes and over networks.
 
     Args:
-        rho: by representation and seed. One without seeds has one number.
+        rho: by representation and seed.
         by_class: pseudo-values of `rank_correlation`, classes by representations.
         other: the representation that is subtracted.
+        seedless: representations that are no networks; their one number stands beside every seed.
 
     Returns:
         Columns mean, low, high and `series`: `over classes` and, for several seeds, `over
@@ -304,7 +312,7 @@ def above(rho: pd.Series, by_class: pd.DataFrame, other: str = "untrained") -> p
     """
     names = rho.index.unique(0)
     by_seed = rho.unstack(0)[names]
-    for name in names[by_seed.count() == 1]:  # such as pixels, which have no seeds
+    for name in names.intersection(list(seedless)):
         by_seed[name] = by_seed[name].dropna().iloc[0]
     more = by_seed.sub(by_seed[other], axis=0).drop(columns=other)
     pseudo = by_class.sub(by_class[other], axis=0)

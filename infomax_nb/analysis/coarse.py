@@ -361,8 +361,8 @@ def gaps(scores: pd.DataFrame) -> pd.DataFrame:
         scores: rows of `reprobe`, with columns `seed` and `probe`.
 
     Returns:
-        Columns representation, probe, far and near (accuracies in percent, means over draws), and
-        those of `gap`.
+        Columns representation, probe, far and near (accuracies in percent: the mean over draws, and
+        that over subtrees of their draws' means), and those of `gap`.
     """
     rows = []
     for (name, probe), part in scores.groupby(["representation", "probe"], sort=False):

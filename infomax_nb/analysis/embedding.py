@@ -83,7 +83,8 @@ def between(frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
 def view_similarities(method: Method, views: Sequence[Tensor], images: int) -> np.ndarray:
     """Cosine similarities of the projections of a batch's first images, views of one side by side.
 
-    The method is used as in a training step: BatchNorm takes its statistics from the batch.
+    The method is used as in a training step: BatchNorm takes its statistics from the batch. After
+    it the method is in the mode in which it was.
 
     Args:
         method: one with a projector. Its BatchNorm's running statistics change.
@@ -93,8 +94,12 @@ def view_similarities(method: Method, views: Sequence[Tensor], images: int) -> n
     Returns:
         (n * V, n * V), in which rows V * b to V * b + V - 1 are the views of image b.
     """
+    before = method.training
     method.train()
-    projections = torch.stack(method.project(list(views)), dim=1)  # (B, V, D)
+    try:
+        projections = torch.stack(method.project(list(views)), dim=1)  # (B, V, D)
+    finally:
+        method.train(before)
     unit = normalize(projections[:images].flatten(0, 1).double(), dim=1)
     return (unit @ unit.T).cpu().numpy()
 

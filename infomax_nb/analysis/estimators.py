@@ -152,7 +152,7 @@ def mine(scores: Tensor) -> Tensor:
 def _log_mean_exp(scores: Tensor) -> Tensor:
     """log mean_{i != j} e^f_ij."""
     n = len(scores)
-    others = scores.masked_fill(torch.eye(n, dtype=torch.bool), -torch.inf)
+    others = scores.masked_fill(torch.eye(n, dtype=torch.bool, device=scores.device), -torch.inf)
     return others.logsumexp((0, 1)) - math.log(n * (n - 1))
 
 
@@ -207,8 +207,8 @@ def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:
     larger of the two Euclidean distances. Memory grows as N^2.
 
     Args:
-        x: (N, D).
-        y: (N, D').
+        x: (N, D), of a continuous variable: equal points make the result meaningless.
+        y: (N, D'), of another.
         k: a whole number, 1 to N - 1.
 
     Raises:
@@ -218,10 +218,15 @@ def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:
     if int(k) != k:
         raise not_allowed("k", k, "a whole number")
     k = int(k)
-    in_each = [torch.cdist(part.double(), part.double()) for part in (x, y)]
+    in_each = [_distances(part.double()) for part in (x, y)]
     distances = torch.stack([d.fill_diagonal_(torch.inf) for d in in_each])  # (2, N, N)
     to_kth = distances.amax(0).kthvalue(k, dim=1, keepdim=True).values
     nearer = (distances < to_kth).sum(2).double()  # n_x and n_y: (2, N)
     counts = torch.tensor([k, len(x)]).double()
     means = torch.digamma(nearer + 1).mean(1)
     return float((torch.digamma(counts) - means).sum())
+
+
+def _distances(x: Tensor) -> Tensor:
+    """Distances (N, N) of rows from their differences, which an offset of all does not change."""
+    return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")

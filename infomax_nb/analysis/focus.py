@@ -47,7 +47,8 @@ def by_stage(
         device: `auto`, `cpu` or `cuda`.
     """
     found = {}
-    for name, size in map_sizes(net, next(iter(inputs(images[:1])))).items():
+    first = next(iter(inputs(images[:1], next(net.parameters()).device)))
+    for name, size in map_sizes(net, first).items():
         if max(size) > 1:
             maps = smooth_grad_cam(net, images, name, device=device)
             found[name] = inside(maps, masks)

@@ -252,7 +252,9 @@ def inside_sure(maps: Tensor, masks: Tensor, sure: Tensor) -> pd.DataFrame:
     known = maps * sure
     empty = known.amax((1, 2), keepdim=True) == 0
     found = inside(torch.where(empty, 1.0, known) * sure, masks & sure)
-    return pd.DataFrame({"share": found["ratio"] * found["area"], "hit": found["hit"]})
+    share = found["ratio"] * found["area"]
+    share = share.where(found["area"] > 0, 0.0)  # no sure pixel is in the mask, so nothing is
+    return pd.DataFrame({"share": share, "hit": found["hit"]})
 
 
 def centre_prior(size: int, width: float = 0.25) -> Tensor:

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.special import xlogy
 from torch import Tensor
 
 from infomax_nb.objective.unit_rows import unit_rows
@@ -72,7 +73,7 @@ def angle_density(dim: int, kappa: float, angle: np.ndarray) -> np.ndarray:
         kappa: concentration of the kernel; 0 is the uniform distribution.
         angle: t in radians, between 0 and pi.
     """
-    log_slice = log_area(dim - 1) + (dim - 2) * np.log(np.sin(angle))
+    log_slice = log_area(dim - 1) + xlogy(dim - 2, np.sin(angle))  # 0 log 0 = 0
     log_c = log_vmf_normalizer(dim, kappa) if kappa else -log_area(dim)
     return np.exp(log_slice + log_c + kappa * np.cos(angle))
 

@@ -51,7 +51,9 @@ class MaskedPhotographs:
         return digest_of([*self.names, *arrays])
 
 
-def read_masked(folder: str | Path, split: str | None = None, size=128) -> MaskedPhotographs:
+def read_masked(
+    folder: str | Path, split: str | None = None, size: int = 128, parameter: str = "data_root"
+) -> MaskedPhotographs:
     """The photographs of `folder/images/<id>.jpg` with `folder/masks/<id>.png`, in the table's
     order.
 
@@ -63,35 +65,37 @@ def read_masked(folder: str | Path, split: str | None = None, size=128) -> Maske
         folder: a relative one is looked for in the working folder, then in the project's.
         split: only photographs of this split; None for all.
         size: pixels of a side.
+        parameter: what names the folder; errors begin with it.
 
     Raises:
         ParameterError: a file is missing or damaged, a mask has another size than its photograph
             or shows no object, EXIF turns a photograph, or no photograph is in the split.
     """
     root = data_place(folder)
-    with file_errors(root / "images.csv"):
+    with file_errors(root / "images.csv", parameter):
         table = pd.read_csv(root / "images.csv", dtype=str)
         chosen = table if split is None else table[table["split"] == split]
         names = list(chosen["id"])
     if not names:
         which = f"of the split {split!r} " if split else ""
-        raise ParameterError(f"data_root: {root / 'images.csv'} names no photograph {which}at all.")
-    pairs = [_pair(root, name, size) for name in names]
+        nothing = f"names no photograph {which}at all"
+        raise ParameterError(f"{parameter}: {root / 'images.csv'} {nothing}.")
+    pairs = [_pair(root, name, size, parameter) for name in names]
     images = torch.stack([image for image, _ in pairs])
     values = torch.stack([mask for _, mask in pairs])
     return MaskedPhotographs(names, images, values == OBJECT, values != UNSURE)
 
 
-def _pair(root: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
+def _pair(root: Path, name: str, size: int, parameter: str) -> tuple[Tensor, Tensor]:
     """A photograph's pixels, uint8 (3, S, S), and its mask's values, uint8 (S, S)."""
     photograph = root / "images" / f"{name}.jpg"
-    image = decode_image(photograph, cure="")
-    with file_errors(photograph), Image.open(photograph) as stored:
+    image = decode_image(photograph, parameter=parameter, cure="")
+    with file_errors(photograph, parameter), Image.open(photograph) as stored:
         if orientation(stored) != 1:
             turned = f"orientation {orientation(stored)}"
             raise ValueError(f"EXIF turns it ({turned}), but not its mask")
     path = root / "masks" / f"{name}.png"
-    with file_errors(path):
+    with file_errors(path, parameter):
         mask = Image.open(path).convert("L")
         if mask.size != image.size:
             raise ValueError(f"the mask has {mask.size} pixels, the photograph {image.size}")

@@ -15,7 +15,7 @@ def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
     """Indices (n,) of a random subset in random order, with equal numbers of each class.
 
     Numbers are equal up to rounding. A class with too few images gives all of them, and the other
-    classes make up the rest.
+    classes make up the rest. Images without a label (-1) count as one more class.
 
     Args:
         labels: (N,), the class of each image.

@@ -8,6 +8,8 @@ from infomax_nb.device import exact
 from infomax_nb.errors import memory_errors, not_allowed
 from infomax_nb.evaluation.representation import MEMORY_CURE
 
+LEAST_TEMPERATURE = 0.0125  # sums of exp(1 / temperature) stay inside float32's range
+
 
 def topk_accuracy(ranked: Tensor, labels: Tensor, k: int) -> float:
     """Percent of rows whose label is among the first k classes.
@@ -66,19 +68,21 @@ def knn(
         queries: features (Q, D).
         n_classes: number of classes.
         k: number of neighbours, from 1; more than N are N; None is `usual_k`.
-        temperature: of the votes' weights.
+        temperature: of the votes' weights, at least 0.0125.
 
     Returns:
         Classes by falling score, (Q, n_classes).
 
     Raises:
-        ParameterError: k is not allowed.
+        ParameterError: k or the temperature is not allowed.
         RunError: memory runs out.
     """
     from lightly.utils.benchmarking.knn import knn_predict
 
     if k is not None and k < 1:
         raise not_allowed("k", k, "at least 1")
+    if not temperature >= LEAST_TEMPERATURE:
+        raise not_allowed("temperature", temperature, f"at least {LEAST_TEMPERATURE}")
     k = min(usual_k(len(bank)) if k is None else k, len(bank))
     columns = normalize(bank, dim=1).T.contiguous()
     numbers = k * n_classes + len(bank)  # in memory, for each query

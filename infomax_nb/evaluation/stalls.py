@@ -12,10 +12,14 @@ def spearman_within(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> float:
     """Spearman's ρ of x (n,) and y (n,), each less the mean of its group (n,).
 
     Differences between groups can make an overall correlation that no group has, or hide one
-    (Simpson's paradox). The result is NaN if nothing varies within any group.
+    (Simpson's paradox). Where x or y is NaN, neither counts. The result is NaN if nothing varies
+    within any group.
     """
-    table = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)})
-    rest = table - table.groupby(np.asarray(groups)).transform("mean")
+    columns = {"x": np.asarray(x, float), "y": np.asarray(y, float), "group": np.asarray(groups)}
+    table = pd.DataFrame(columns).dropna(subset=["x", "y"])
+    values = table[["x", "y"]]
+    rest = values - values.groupby(table.group).transform("mean")
+    rest = (rest / values.abs().max()).round(12)  # what is equal but for rounding shares a rank
     if (rest.nunique() < 2).any():
         return float("nan")
     return float(stats.spearmanr(rest.x, rest.y).statistic)
@@ -55,11 +59,16 @@ def epochs_to_stall(accuracies: ArrayLike, share: float = 0.1) -> int:
         accuracies: (epochs,), in percent, or NaN after an epoch that was not evaluated.
         share: between 0 and 1.
 
+    Raises:
+        ValueError: no epoch was evaluated.
+
     >>> epochs_to_stall([10, 50, 80, 89, 90])
     4
     """
     curve = np.asarray(accuracies, float)
     evaluated = np.flatnonzero(~np.isnan(curve))
+    if not len(evaluated):
+        raise ValueError("accuracies are all NaN: no epoch was evaluated.")
     known = curve[evaluated]
     gained = known[-1] - known[0]
     if gained <= 0:
@@ -75,8 +84,13 @@ def stalls(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     logged = ["linear_top1", "nn_positive", "grad_over_kappa"]
     mean = metrics.groupby(["kappa", "epoch"])[logged].mean()
-    epochs = mean.linear_top1.groupby("kappa").agg(epochs_to_stall)
+    epochs = mean.linear_top1.groupby("kappa").agg(_stalled_from)
     return mean.loc[list(epochs.items())].reset_index("epoch")
+
+
+def _stalled_from(accuracies: pd.Series) -> int:
+    """`epochs_to_stall` of a curve whose index names its epochs, some of which may be missing."""
+    return accuracies.index.get_level_values("epoch")[epochs_to_stall(accuracies) - 1]
 
 
 def stall_prediction(metrics: pd.DataFrame, column: str = "nn_positive") -> pd.DataFrame:
@@ -91,7 +105,8 @@ def stall_prediction(metrics: pd.DataFrame, column: str = "nn_positive") -> pd.D
         Rows `over all runs` and `within κ`, where κ's mean is subtracted; columns are epochs.
     """
     rho = {}
-    for epoch, rows in metrics[metrics.epoch < metrics.epoch.max() - 1].groupby("epoch"):
+    epochs = np.sort(metrics.epoch.unique())[:-2]
+    for epoch, rows in metrics[metrics.epoch.isin(epochs)].groupby("epoch"):
         pooled = rows[column].corr(rows.still, method="spearman")
         within = spearman_within(rows[column], rows.still, rows.kappa)
         rho[epoch] = {"over all runs": pooled, "within κ": within}

@@ -1,5 +1,7 @@
 """What notebook 04 draws: accuracy over the weights' ratio, and against information."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,7 +25,7 @@ def over_ratio(metrics: pd.DataFrame, column: str, title: str = "") -> Figure:
     for axis, kappa in zip(axes, kernels, strict=True):
         runs = metrics[metrics.kappa == kappa]
         means = runs.groupby(["epoch", "beta"])[column].mean()
-        for marker, (epoch, colour) in zip(MARKERS, colours.items(), strict=False):
+        for marker, (epoch, colour) in zip(cycle(MARKERS), colours.items(), strict=False):
             (line,) = axis.plot(means[epoch], color=colour, marker=marker)
             line.set(linewidth=2, markersize=7, label=f"after epoch {epoch}")
         axis.axvline(1, color="0.4", ls=":")

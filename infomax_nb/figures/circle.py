@@ -6,6 +6,7 @@ coordinate.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -74,7 +75,8 @@ def _legend_above(axis: Axes, columns: int) -> None:
 
 def on_sphere(points: Tensor, kappas: Sequence[float]) -> Figure:
     """The density of points (N, 3) on the sphere, a panel for each kappa."""
-    figure, axes = plt.subplots(1, len(kappas), figsize=(11, 3.7), layout="constrained")
+    size: dict[str, Any] = {"figsize": (11, 3.7), "layout": "constrained", "squeeze": False}
+    figure, (axes,) = plt.subplots(1, len(kappas), **size)
     draw_sphere(axes, points, kappas)
     return figure
 

@@ -35,7 +35,8 @@ def _panel(axis: Axes, runs: pd.DataFrame, name: str) -> None:
     marks = runs.assign(y=places)
     happened = runs[name]
     wrong = happened != runs[f"{name}_predicted"]
-    axis.axvspan(1, 4, color="C0", alpha=0.12, lw=0, label="predicted to happen")
+    least, most = min(0.4, 0.9 * marks.x.min()), max(3.3, 1.1 * marks.x.max())
+    axis.axvspan(1, most, color="C0", alpha=0.12, lw=0, label="predicted to happen")
     axis.axvline(1, color="0.4", ls=":")
     hollow: dict[str, Any] = {"facecolors": "white", "edgecolors": "C0", "linewidths": 2}
     ring: dict[str, Any] = {"facecolors": "none", "edgecolors": "C1", "linewidths": 3}
@@ -52,5 +53,5 @@ def _panel(axis: Axes, runs: pd.DataFrame, name: str) -> None:
         )
     log_ticks(axis, (0.5, 0.7, 1, 1.5, 2, 3))
     axis.set_yticks(range(len(rows)), rows)
-    axis.set(xlim=(0.4, 3.3), ylim=(len(rows) - 0.6, -0.7))
+    axis.set(xlim=(least, most), ylim=(len(rows) - 0.6, -0.7))
     axis.grid(axis="y", visible=False)

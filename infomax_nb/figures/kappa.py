@@ -61,7 +61,7 @@ def groups_and_all(metrics: pd.DataFrame, rho: pd.DataFrame, epoch: int) -> Figu
 
     Args:
         metrics: rows of runs with kappa, epoch, nn_positive and `still`, the points still to gain.
-        rho: what `verdicts.stall_prediction` returns for them.
+        rho: what `stalls.stall_prediction` returns for them.
         epoch: the one whose runs are drawn.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")

@@ -1,6 +1,7 @@
 """Curves of late training, as the plan's runs leave them; what has not finished is said."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -33,8 +34,9 @@ def over_epochs(
         columns: of `rows`.
         windows: first and last epochs that are compared, which are shaded.
     """
-    figure, axes = plt.subplots(1, len(columns), figsize=(9.5, 4.6), layout="constrained")
-    colours = dict(zip(labels, plots.COLOURS, strict=False))
+    size: dict[str, Any] = {"figsize": (9.5, 4.6), "layout": "constrained", "squeeze": False}
+    figure, (axes,) = plt.subplots(1, len(columns), **size)
+    colours = dict(zip(labels, cycle(plots.COLOURS), strict=False))
     for axis, column in zip(axes, columns, strict=True):
         for first, last in windows:
             axis.axvspan(first, last, color="0.92", zorder=0)
@@ -76,7 +78,7 @@ def paths(
         up: the same of the other axis.
     """
     figure, axes = panels(2, 5.2)
-    colours = dict(zip(labels, plots.COLOURS, strict=False))
+    colours = dict(zip(labels, cycle(plots.COLOURS), strict=False))
     titles = {"linear": "linear head", "knn": "k-NN"}
     for axis, measure in zip(axes, titles, strict=True):
         for name, label in labels.items():

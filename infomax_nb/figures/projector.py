@@ -1,6 +1,7 @@
 """What notebook 05 draws: how projections fill the sphere, and what seeds can decide."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,7 @@ def over_width(stages: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
     widths = sorted(pd.concat(stages.values()).index.unique())
     for axis, (measure, name) in zip(axes, GEOMETRY.items(), strict=True):
-        for look, (stage, table) in zip(("s:", "D--", "o-"), stages.items(), strict=False):
+        for look, (stage, table) in zip(cycle(("s:", "D--", "o-")), stages.items(), strict=False):
             means = table[measure].groupby("D").mean()
             axis.plot(means, look, lw=2, ms=8, label=stage)
         axis.set(yscale="log", xlabel="projector's width D", ylabel=name)
@@ -68,6 +69,8 @@ def in_band(differences: Mapping[str, pd.Series], margin: float = 1.0) -> Figure
 def power(deviations: Mapping[str, float], wanted: float = 0.8, most: int = 20) -> Figure:
     """The probability that TOST finds two equal conditions equivalent, over the number of seeds.
 
+    That is, within one point of each other.
+
     Args:
         deviations: for each line's name the standard deviation of paired differences, in points.
         wanted: a probability that is drawn as a dashed line.
@@ -75,7 +78,8 @@ def power(deviations: Mapping[str, float], wanted: float = 0.8, most: int = 20) 
     """
     figure, axis = plt.subplots(figsize=(9.5, 4.2), layout="constrained")
     seeds = range(2, most + 1)
-    for look, (name, deviation) in zip(("o-", "s--", "D:"), deviations.items(), strict=False):
+    looks = cycle(("o-", "s--", "D:"))
+    for look, (name, deviation) in zip(looks, deviations.items(), strict=False):
         likely = [100 * equivalence_power(n, deviation) for n in seeds]
         axis.plot(seeds, likely, look, lw=2, label=f"{name}: {deviation:.2f} points")
     axis.axhline(100 * wanted, color="0.35", ls="--", lw=1.2)

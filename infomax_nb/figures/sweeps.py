@@ -20,7 +20,7 @@ def over_recorded(
 ) -> Figure:
     """`plots.curves` of all runs, with the reader's own over them as thick lines.
 
-    Where all are the reader's own, none is thick.
+    Where all are the reader's own, or none is, none is thick.
 
     Args:
         metrics: rows of runs; `run` holds their names.
@@ -32,7 +32,7 @@ def over_recorded(
     """
     figure = plots.curves(metrics, columns, hue=hue, title=title, among=among)
     yours = metrics[metrics.run.isin(own)]
-    if len(yours) == len(metrics):
+    if len(yours) in (0, len(metrics)):
         return figure
     colours = plots.shades(sorted(among or metrics[hue].unique()))
     shown = [column for column in columns if column in metrics]

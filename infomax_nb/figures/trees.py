@@ -73,7 +73,8 @@ def sorted_matrix(
     order = dendrogram(tree, ax=axes[0, 1], **above)["leaves"]
     axes[0, 1].set_axis_off()
     image = axes[1, 1].imshow(likeness[np.ix_(order, order)], aspect="auto", cmap="viridis")
-    _write_names(axes[1, 1], [plots.labels(names)[k] for k in order])
+    shown = plots.labels(names)
+    _write_names(axes[1, 1], [shown[k] for k in order])
     colours = colours_of(groups)
     _strip(axes[1, 0], [colours.get(groups[k], OTHERS) for k in order] if groups else [])
     figure.colorbar(image, ax=axes[:, 1], label="cosine", shrink=0.5, pad=0.09)

@@ -41,8 +41,8 @@ def contraction_threshold(views: Sequence[Tensor], kappa: float) -> float:
         kappa: concentration of the kernel, > 0.
 
     Raises:
-        ValueError: an argument is not as described, the views' mean is zero, or positives all
-            coincide.
+        ValueError: an argument is not as described, or there is no such threshold: the views' mean
+            is zero, positives all coincide, or they lie opposite the mean.
     """
     check_views(views)
     kappa = check_positive("kappa", kappa)
@@ -58,8 +58,10 @@ def contraction_threshold(views: Sequence[Tensor], kappa: float) -> float:
     positive = (image[:, None] == image) & ~itself
     of_global = _shares(kappa * cosines, ~itself) * rates
     of_local = _shares(kappa * cosines, positive) * rates
-    if of_local.sum() < NO_RATE * len(x):
+    if of_local.sum().abs() < NO_RATE * len(x):
         raise ValueError("views of each image coincide: their entropy has no rate to compare with.")
+    if of_local.sum() < 0:
+        raise ValueError("views of an image lie opposite the mean: drawing together parts them.")
     return float(of_global.sum() / of_local.sum())
 
 

@@ -34,9 +34,9 @@ def log_vmf_normalizer(dim: int, kappa: float) -> float:
     """log C_D(kappa) of Eq. 1's kernel, in nats (float64).
 
     C_D(kappa) = kappa^nu / ((2 pi)^(nu+1) I_nu(kappa)) with nu = D/2 - 1 (Mardia and Jupp 2000,
-    Eq. 9.3.4). I_nu is summed from its power series (DLMF 10.25.2), whose terms are all positive,
-    in log space and only around its largest term. So nothing underflows where `scipy.special.ive`
-    does (D = 512, kappa = 10).
+    Eq. 9.3.4, there relative to the uniform density). I_nu is summed from its power series (DLMF
+    10.25.2), whose terms are all positive, in log space and only around its largest term. So
+    nothing underflows where `scipy.special.ive` does (D = 512, kappa = 10).
 
     Args:
         dim: D >= 2, the number of coordinates (the sphere has D - 1 dimensions).

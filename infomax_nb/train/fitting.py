@@ -16,7 +16,7 @@ from infomax_nb.data.fingerprints import check_data, described, fingerprint
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.data.loading import load
 from infomax_nb.device import resolve
-from infomax_nb.distributed import check_startable, processes
+from infomax_nb.distributed import Processes, check_startable, processes, wait_for_all
 from infomax_nb.errors import ParameterError, RunError, not_allowed
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import file_digest
@@ -72,7 +72,7 @@ def fit(config: TrainConfig, devices: int | None = None, called: str = "") -> Ru
     job = Job(config, run, train, test, fingerprint(config), peers, interval, words)
     if peers.rank:
         return _train(job)
-    with _lock(run):
+    with _lock(run, peers):
         return _reused(run, config) if run.finished else _train(job)
 
 
@@ -137,13 +137,19 @@ def _reused(run: Run, config: TrainConfig) -> Run:
     return run
 
 
-def _lock(run: Run) -> AcquireReturnProxy:
-    """The right to train the run, for which this process waits while another one has it."""
+def _lock(run: Run, peers: Processes) -> AcquireReturnProxy:
+    """The right to train the run, for which this process waits while another one has it.
+
+    Where torchrun or srun has started further ones, these would not wait with it.
+    """
     lock = FileLock(run.path / ".lock")
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         return lock.acquire(timeout=0)
     except Timeout:
+        if peers.launcher != "own" and peers.world > 1:
+            busy = "is being trained by another process; start this again when that has ended"
+            raise RunError(f"run: {run.path} {busy}.") from None
         say(f"{run.path.name} is being trained by another process; waiting for it.")
         return lock.acquire()
     except OSError as error:
@@ -162,11 +168,14 @@ def _train(job: Job) -> Run:
         _print_steps(job)
         for part in run.path.glob("*.part"):  # left by a killed process
             part.unlink()
+        # Of a run whose weights are gone, it seals metrics that are written anew.
+        (run.path / "record.json").unlink(missing_ok=True)
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
     training = _probe_imagenet(job) if config.dataset == "imagenet100" else pretrain(job)
     if job.peers.rank == 0:
         record |= {"finished": now(), "data": described(job.fingerprint, job.test)}
         _finish(run, record, training)
+    wait_for_all()  # so that every process returns a finished run
     return run
 
 

@@ -141,7 +141,10 @@ class PretrainModule(pl.LightningModule):
 
 
 class EpochBatches:
-    """What Lightning iterates over: the batches of the module's epoch, already on the device."""
+    """What Lightning iterates over: the batches of the module's epoch.
+
+    Images in memory are on the device already, images in files are pinned for it.
+    """
 
     def __init__(self, module: PretrainModule):
         self.module = module

@@ -32,12 +32,16 @@ def environment(config: TrainConfig | None = None) -> dict:
 def commit() -> str:
     """The checkout's commit, with `-modified` if there are changes.
 
-    Without git or its history it is what INFOMAX_COMMIT says: of a checkout that was copied.
+    Without git or its history it is what INFOMAX_COMMIT says: of a checkout that was copied. A
+    repository around it is not its own.
     """
     said = os.environ.get("INFOMAX_COMMIT", "")
+    root = project_root()
+    if not (root / ".git").exists() or not (root / "infomax_nb").is_dir():
+        return said
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified"]
     try:
-        done = subprocess.run(describe, cwd=project_root(), capture_output=True, text=True)
+        done = subprocess.run(describe, cwd=root, capture_output=True, text=True)
     except OSError:  # no git on the PATH
         return said
     return done.stdout.strip() or said

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from infomax_nb.distributed import gathered, share_buffers
+from infomax_nb.errors import not_allowed
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.losses import mutual_information
 from infomax_nb.objective.diagnostics import diagnostics
@@ -63,9 +65,22 @@ class Recorder(pl.callbacks.Checkpoint):
         return table.sum().round(1).to_dict()
 
     def on_train_start(self, trainer, module) -> None:
-        self._write_metrics(trainer)
         if self.history:  # read from a checkpoint just now
             self.last_save = time.monotonic()
+            self._check_epochs_to_keep(module.config.keep_epochs or ())
+        self._write_metrics(trainer)
+
+    def _check_epochs_to_keep(self, wanted: Sequence[int]) -> None:
+        """Refuse what comes too late: epochs that are over, and were not kept.
+
+        Raises:
+            ParameterError: there are some.
+        """
+        done = self.history[-1]["epoch"]
+        late = [epoch for epoch in wanted if epoch <= done and epoch not in self.run.kept_epochs]
+        if late:
+            allowed = f"above {done}, the last epoch that the run has trained"
+            raise not_allowed("keep_epochs", late, allowed)
 
     def on_train_epoch_start(self, trainer, module) -> None:
         self.epoch_start = time.perf_counter()

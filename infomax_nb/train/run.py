@@ -9,6 +9,7 @@ the predicted classes. `record.json` has commit, versions, hardware, threads and
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,14 +195,19 @@ def collect(runs_dir: str | Path = "runs", **fixed) -> pd.DataFrame:
         RunError: a run's files are damaged.
     """
     refuse_unknown(fixed, TrainConfig.model_fields)
+    return _rows(runs_dir, lambda config: fixed.items() <= config.model_dump().items())
+
+
+def _rows(runs_dir: str | Path, wanted: Callable[[TrainConfig], bool]) -> pd.DataFrame:
+    """As `collect`, of the runs whose configuration is wanted."""
+    # Where a run lies may not be where it was trained. The epochs kept are no part of its result,
+    # and a list cannot be a column's value.
+    own = {"runs_dir": str(runs_dir), "keep_epochs": None}
     tables = []
     for record in sorted(runs_folder(runs_dir).glob("*/record.json")):
         run = Run(record.parent)
-        if not run.finished:
-            continue
-        # The epochs kept are no part of a run's result, and a list cannot be a column's value.
-        fields = {**run.config.model_dump(), "keep_epochs": None}
-        if fixed.items() <= fields.items():
+        if run.finished and wanted(run.config):
+            fields = {**run.config.model_dump(), **own}
             tables.append(run.metrics.assign(run=run.path.name, **fields))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -211,8 +217,7 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
 
     Device and precision are also those of `config`, with what `auto` means here, unless they are
     among the named fields. If the run of `config` itself is finished, runs on other images are left
-    out and named on stderr. Fields that the method of `config` does not have are not compared, such
-    as SimCLR's kappa.
+    out and named on stderr. Only fields that both methods have are compared: SimCLR has no kappa.
 
     Raises:
         ParameterError: there is no such field.
@@ -222,7 +227,13 @@ def siblings(config: TrainConfig, *differing: str) -> pd.DataFrame:
     used = config.resolved()
     fixed = {"device": used.device, "precision": used.precision, **config.identity()}
     shared = {name: value for name, value in fixed.items() if name not in differing}
-    metrics = collect(config.runs_dir, **shared)
+
+    def is_sibling(other: TrainConfig) -> bool:
+        values = other.model_dump()
+        compared = shared.keys() & {"device", "precision", *other.identity()}
+        return all(values[name] == shared[name] for name in compared)
+
+    metrics = _rows(config.runs_dir, is_sibling)
     own = Run(config.run_dir)
     if metrics.empty or not own.finished or config.dataset.startswith("glyphs"):
         return metrics

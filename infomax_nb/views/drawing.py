@@ -5,7 +5,7 @@ from torch import Tensor
 
 from infomax_nb.views.colours import JITTER, ORDERS, box_radius
 
-_BLOCK = 2**16  # images whose numbers are drawn in one call, which then needs less than 100 MB
+_BLOCK = 2**16  # images whose numbers are drawn in one call, with some 25 MB for a view
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes a central crop
 _CHANCES = ("flip", "jitter_p", "gray_p", "blur_p", "solarize_p")
 _FLAGS = ("flip", "jitter", "gray", "blur", "solarize")

@@ -6,7 +6,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """How one view is drawn; the defaults are those of lightly's `DINOViewTransform`.
+    """How one view is drawn.
+
+    The defaults are those of lightly's `DINOViewTransform`, without blur and solarisation.
 
     Args:
         size: pixels of the square view.

@@ -58,6 +58,22 @@ def test_where_all_is_the_readers_own_nothing_is_thick():
     assert legend(axis) == ["0.1", "1"]
 
 
+def test_where_none_of_the_readers_runs_is_drawn_the_legend_names_none():
+    figure = over_recorded(runs("kappa", 0.1, 1), {"run2"}, ["linear_top1"], "kappa")
+    assert legend(figure.axes[0]) == ["0.1", "1"]
+
+
+def test_every_epoch_has_its_line_however_many_there_are():
+    pairs = list(product((0.5, 1.0), range(1, 11)))
+    table = pd.DataFrame(pairs, columns=["beta", "epoch"]).assign(kappa=10.0)
+    table["linear_top1"] = 10.0 * table.epoch + table.beta
+    (axis,) = beta.over_ratio(table, "linear_top1").axes
+    drawn = [line for line in axis.lines if line.get_label().startswith("after epoch")]
+    assert [line.get_ydata().tolist() for line in drawn] == [
+        [10.0 * epoch + 0.5, 10.0 * epoch + 1] for epoch in range(1, 11)
+    ]
+
+
 def test_one_kappa_stands_in_front():
     results = {
         "few": runs("kappa", 1, 10),

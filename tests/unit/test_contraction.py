@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -193,6 +194,15 @@ def test_the_figure_rings_what_was_wrongly_predicted():
         assert len(happened) == runs[name].sum()
         assert len(happened) + len(did_not) == len(runs)
         assert len(ringed) == (runs[name] != runs[f"{name}_predicted"]).sum()
+
+
+def test_each_run_lies_inside_the_axes():
+    runs = pd.read_csv(REPORTS / "contraction_glyphs" / "runs.csv").assign(data="glyphs")
+    beyond = pd.concat([runs, runs.head(2).assign(beta=[0.1, 9.0])])
+    for axis in against_threshold(beyond).axes:
+        least, most = axis.get_xlim()
+        drawn = np.concatenate([marks.get_offsets()[:, 0] for marks in axis.collections])
+        assert least < drawn.min() and drawn.max() < most
 
 
 def test_texts_say_what_the_tables_say():

@@ -97,6 +97,13 @@ def test_similarities_are_cosines_in_the_order_of_images():
             assert found[i, j] == pytest.approx(float(cosine), abs=1e-6)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_similarities_leave_a_method_in_its_mode(training):
+    method = Colours().train(training)
+    view_similarities(method, [torch.randn(2, 3, 4, 4)] * 2, images=2)
+    assert method.training == training
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """A result of two tiny runs, made twice; the folder of results."""

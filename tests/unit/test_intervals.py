@@ -100,6 +100,20 @@ def test_a_correlation_between_groups_is_none_within_them():
     assert math.isnan(spearman_within(x, y, range(6)))
 
 
+def test_what_is_equal_but_for_rounding_shares_a_rank():
+    """In each of three groups x rises with y: 1, 2, 3 once the group's mean is gone."""
+    x = np.arange(1, 10) / 10
+    groups = np.repeat(["a", "b", "c"], 3)
+    assert spearman_within(x, np.tile([1, 2, 3], 3), groups) == pytest.approx(1)
+    assert math.isnan(spearman_within(np.repeat([0.1, 0.7, 0.3], 3), x, groups))
+
+
+def test_a_missing_number_takes_its_pair_alone():
+    x, y, groups = [1.0, 2, 3, 4, 5], [2.0, 1, math.nan, 8, 7], list("aaabb")
+    left = spearman_within([1, 2, 4, 5], [2, 1, 8, 7], list("aabb"))
+    assert spearman_within(x, y, groups) == left == pytest.approx(-1)
+
+
 def test_a_stall_does_not_depend_on_scale():
     """1 − 2^(1 − e) from e = 1 has half of its gain left at 2, a quarter at 3, an eighth at 4, a
     sixteenth at 5."""
@@ -138,6 +152,23 @@ def test_a_kappa_stalls_where_the_mean_over_seeds_does():
     assert table.epoch.tolist() == [3, 3]
     assert table.linear_top1.tolist() == [22, 50]
     assert table.nn_positive.tolist() == [0.3, 0.3]
+
+
+def test_a_stall_is_told_by_its_epoch_where_some_have_no_row():
+    """As the plan evaluates: at epochs 1 to 6, then at every other one."""
+    epochs = [1, 2, 3, 4, 5, 6, 8, 10, 12]
+    tops = [10.0, 20, 30, 40, 50, 60, 70, 99, 100]
+    rows = pd.DataFrame({"kappa": 10.0, "seed": 0, "epoch": epochs, "linear_top1": tops})
+    table = stalls(rows.assign(nn_positive=0.5, grad_over_kappa=0.1))
+    assert table.epoch.tolist() == [10]
+    assert table.linear_top1.tolist() == [99]
+    predicted = stall_prediction(rows.assign(nn_positive=0.5, still=1.0))
+    assert list(predicted) == epochs[:-2]
+
+
+def test_a_curve_that_was_never_evaluated_has_no_stall():
+    with pytest.raises(ValueError, match="no epoch was evaluated"):
+        epochs_to_stall([math.nan, math.nan])
 
 
 def test_a_prediction_is_correlated_at_each_epoch_but_the_last_two():
@@ -360,8 +391,11 @@ def test_no_kappa_stalls_before_another_and_none_is_predicted():
     assert of_glyphs.max() == 20
     assert "it is 7 for κ = 0.1 and 8 for all others, on glyphs 17 to 20." in text("03")
     rho = stall_prediction(rows.assign(still=still_to_gain(rows)))
-    within = [f"{rho[epoch]['within κ']:.2f}".replace("-", "−") for epoch in (2, 4, 6)]
-    assert "({}, {} and {} after epochs 2, 4 and 6)".format(*within) in text("03")
+    first, *others = rho.loc["within κ"]
+    ends = f"{first:.2f}, then {min(others):.2f} to {max(others):.2f}".replace("-", "−")
+    assert f"({ends})" in text("03")
+    assert [first < 0, *(each < 0 for each in others)].count(True) == 6
+    assert "negative after six of eight epochs" in text("03")
     pooled = rho.loc["over all runs"]
     assert f"ρ of {pooled.min():.2f} to {pooled.max():.2f} up to epoch 8" in text("03")
 

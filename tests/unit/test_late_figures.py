@@ -126,6 +126,13 @@ def test_a_condition_without_a_run_is_named_as_such():
     assert legend(empty) == ["ours: not finished", "SimCLR: not finished"]
 
 
+def test_one_panel_and_more_conditions_than_colours():
+    labels = {f"run{k}": f"run {k}" for k in range(12)}
+    figure = drawings.over_epochs(rows(run11=[0]), labels, ["linear_top1"])
+    assert len(figure.axes) == 1
+    assert legend(figure)[-1] == "run 11: seed 0"
+
+
 def test_paths_draw_near_over_far():
     figure = drawings.far_and_near(rows(kappa10=[1]), LABELS)
     line = figure.axes[0].lines[0]

@@ -21,6 +21,7 @@ from infomax_nb.config import TrainConfig, read_yaml
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation import compute, intervals, stalls
+from infomax_nb.evaluation.neighbours import knn
 from infomax_nb.evaluation.probe import held_out_projections, untrained
 from infomax_nb.evaluation.representation import features, inputs
 from infomax_nb.late import late_means
@@ -190,12 +191,62 @@ def test_a_seed_that_is_missing_is_not_made_up():
     rho = pd.concat([rho, pd.Series({("pixels", 0): 0.0})])
     rho.index = pd.MultiIndex.from_tuples(rho.index)
     by_class = pd.DataFrame({name: [0.1, 0.2, 0.3] for name in rho.index.unique(0)})
-    found = centroids.above(rho, by_class).query("series == 'over networks'")
+    table = centroids.above(rho, by_class, seedless=["pixels"])
+    found = table.query("series == 'over networks'")
     expected = intervals.paired_interval([0.1, 0.3])
     assert found.loc["simclr", ["low", "high"]].tolist() == pytest.approx(
         [expected["low"], expected["high"]]
     )
     assert found.loc["pixels", "mean"] == pytest.approx(-0.1)  # which have no seeds, so all
+
+
+def test_one_network_has_no_interval_over_networks():
+    index = pd.MultiIndex.from_product([["ours", "untrained"], range(3)])
+    rho = pd.Series([0.3, 0.5, 0.7, 0.1, 0.1, 0.2], index)
+    rho["supervised", 0] = 0.6
+    by_class = pd.DataFrame({name: [0.1, 0.2, 0.3] for name in rho.index.unique(0)})
+    over = centroids.above(rho, by_class).query("series == 'over networks'")
+    assert over.loc["supervised", ["low", "high"]].isna().all()
+    assert over.loc["ours", ["low", "high"]].notna().all()
+
+
+@pytest.mark.parametrize("flat", ["similarity", "distance"])
+def test_where_all_pairs_are_equal_there_is_no_correlation(flat):
+    generator = np.random.default_rng(0)
+    given = {}
+    for name in ("similarity", "distance"):
+        values = generator.random((6, 6))
+        given[name] = np.ones((6, 6)) if name == flat else values + values.T
+    found = centroids.rank_correlation(**given, permutations=99)
+    assert math.isnan(found["rho"])
+    assert math.isnan(found["p"])
+    assert np.isnan(found["by_class"]).all()
+
+
+def test_without_the_class_that_makes_the_difference_there_is_no_interval():
+    """Five classes of one group and one of another: without it all distances are equal."""
+    distance = np.zeros((6, 6))
+    distance[5, :5] = distance[:5, 5] = 1
+    values = np.random.default_rng(0).random((6, 6))
+    found = centroids.rank_correlation(values + values.T, distance, permutations=99)
+    by_class = pd.DataFrame({"ours": found["by_class"]})
+    interval = centroids.over_classes(pd.Series({"ours": found["rho"]}), by_class)
+    assert interval.loc["ours", "mean"] == found["rho"]
+    assert interval.loc["ours", ["low", "high"]].isna().all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.1, 0.01, math.nan])
+def test_votes_that_overflow_are_refused(temperature):
+    with pytest.raises(ParameterError, match=f"temperature = {temperature} is not allowed"):
+        knn(torch.eye(4), torch.arange(4), torch.eye(4), 4, temperature=temperature)
+
+
+@pytest.mark.parametrize("of_both", [True, False])
+def test_an_offset_does_not_change_neighbours(of_both):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 3, generator=generator, dtype=torch.float64)
+    y = x + 0.3 * torch.randn(64, 3, generator=generator, dtype=torch.float64)
+    assert ksg(x + 1e6, y + 1e6 * of_both) == pytest.approx(ksg(x, y), abs=1e-6)
 
 
 def test_no_pair_has_no_interval_and_decides_nothing():
@@ -218,6 +269,22 @@ def test_views_that_coincide_have_no_threshold(dim):
     rows = torch.randn(32, dim, generator=torch.Generator().manual_seed(dim))
     with pytest.raises(ValueError, match="coincide"):
         contraction_threshold([rows, rows.clone()], 10.0)
+
+
+def test_pairs_opposite_the_mean_have_no_threshold():
+    """Ten images of coinciding views on one side, two of views that lie apart on the other."""
+    near = torch.tensor([[1.0, 0.0, 0.0]]).repeat(10, 1)
+    apart = torch.tensor([[-1.0, 0.5, 0.0], [-1.0, 0.0, 0.5]])
+    views = [torch.cat([near, apart]), torch.cat([near, apart * torch.tensor([1.0, -1, -1])])]
+    with pytest.raises(ValueError, match="opposite the mean"):
+        contraction_threshold(views, 1.0)
+
+
+def test_where_no_sure_pixel_is_in_the_mask_nothing_is_inside():
+    mask = torch.zeros(1, 2, 2, dtype=torch.bool)
+    mask[0, 0, 0] = True
+    found = saliency.inside_sure(torch.ones(1, 2, 2), mask, ~mask)
+    assert found.share.tolist() == found.hit.tolist() == [0.0]
 
 
 def test_a_map_of_zeros_where_it_is_sure_counts_as_uniform_there():
