@@ -234,6 +234,12 @@ def test_what_cannot_be_read_is_named(tmp_path, spoil, said):
         read_masked(tmp_path, "val")
 
 
+def test_an_error_begins_with_the_parameter_that_names_the_folder(tmp_path):
+    (write(tmp_path) / "masks" / "001.png").unlink()
+    with pytest.raises(ParameterError, match="^masked_photos: there is no .*001.png"):
+        read_masked(tmp_path, "val", parameter="masked_photos")
+
+
 # --- The command ------------------------------------------------------------------------------
 
 

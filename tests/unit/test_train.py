@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from PIL import Image
 
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.sampling import batches
+from infomax_nb.distributed import Processes
 from infomax_nb.errors import ParameterError, RunError
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.evaluation.online import OnlineEvaluation
@@ -28,8 +30,10 @@ from infomax_nb.files import atomic_write
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import build
 from infomax_nb.seeds import Use, stream
+from infomax_nb.train import record
 from infomax_nb.train.__main__ import main
-from infomax_nb.train.fitting import datasets, fit
+from infomax_nb.train.fitting import _lock, datasets, fit
+from infomax_nb.train.recorder import Recorder
 from infomax_nb.train.run import Run, collect, siblings
 from infomax_nb.views.batch import MultiView
 from infomax_nb.views.recipes import dino_views
@@ -330,6 +334,80 @@ def write_finished_run(config, scores):
     run.write("metrics.csv", metrics.to_csv(index=False))
     run.write("record.json", json.dumps({"finished": "2025-01-01T00:00:00+00:00"}))
     (run.path / "model.pt").touch()
+
+
+def test_a_baseline_is_a_sibling_whatever_it_ignores(tmp_path):
+    """SimCLR has neither kappa nor beta, and was trained where they had their defaults."""
+    ours = TrainConfig(kappa=1.0, beta=0.5, runs_dir=str(tmp_path))
+    write_finished_run(ours, [60, 90, 50, 80])
+    write_finished_run(ours.replace(kappa=2.0), [60, 90, 50, 80])
+    write_finished_run(TrainConfig(method="simclr", runs_dir=str(tmp_path)), [62, 92, 52, 82])
+    found = siblings(ours, "method")
+    assert found.groupby("method").kappa.unique().map(list).to_dict() == {
+        "infomax": [1.0],
+        "simclr": [10.0],
+    }
+
+
+def test_rows_say_where_a_run_lies_not_where_it_was_trained(tmp_path):
+    there = tmp_path / "there"
+    write_finished_run(TrainConfig(runs_dir=str(there)), [60, 90, 50, 80])
+    there.rename(tmp_path / "here")
+    assert collect(tmp_path / "here").runs_dir.unique().tolist() == [str(tmp_path / "here")]
+
+
+def test_a_run_whose_weights_are_gone_is_begun_without_its_old_record(tmp_path, monkeypatch):
+    """Its seal is of metrics that are written anew; a stop would leave both."""
+
+    def stopped(_):
+        raise SystemExit(143)
+
+    config = TrainConfig(**{**SMALL, "epochs": 1}, runs_dir=str(tmp_path))
+    run = fit(config)
+    (run.path / "model.pt").unlink()
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("infomax_nb.train.trainer.pretrain", stopped)
+        fit(config)
+    assert not (run.path / "record.json").exists()
+    assert fit(config).finished
+
+
+@pytest.mark.parametrize(("launcher", "world"), [("torchrun", 2), ("srun", 2)])
+def test_several_processes_do_not_wait_for_another_job(tmp_path, launcher, world):
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="start this again when that"):
+        _lock(run, Processes(launcher, world, 1, 0))
+
+
+def test_a_process_that_sees_too_few_devices_is_told_of_srun():
+    """With --gpus-per-task each sees its own alone."""
+    with pytest.raises(ParameterError, match="devices = 4 .*sees 1, srun must give each task all"):
+        Processes("srun", 4, 1, 0).check_devices(1)
+
+
+@pytest.mark.parametrize("name", ["data_root", "runs_dir"])
+def test_a_folder_without_a_name_is_refused(name):
+    with pytest.raises(ParameterError, match=f"{name} = '' is not allowed"):
+        TrainConfig(**{name: ""})
+
+
+def test_an_epoch_that_is_over_cannot_be_kept_any_more():
+    recorder = SimpleNamespace(history=[{"epoch": 3}], run=SimpleNamespace(kept_epochs=[2]))
+    Recorder._check_epochs_to_keep(recorder, [2, 4])
+    with pytest.raises(ParameterError, match=r"keep_epochs = \[1\] is not allowed: .* above 3"):
+        Recorder._check_epochs_to_keep(recorder, [1, 2, 4])
+
+
+def test_a_repository_around_a_checkout_is_not_its_own(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    made = ["git", *who, "commit", "-q", "--allow-empty", "-m", "of another project"]
+    subprocess.run(made, cwd=tmp_path, check=True)
+    (tmp_path / "copy" / "infomax_nb").mkdir(parents=True)
+    for root in (tmp_path, tmp_path / "copy"):
+        monkeypatch.setattr(record, "project_root", lambda root=root: root)
+        assert record.commit() == ""
 
 
 def test_table1_is_filled_from_the_runs(tmp_path):
