@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from infomax_nb.files import project_root
 from infomax_nb.late import verdict_rows
 
@@ -80,3 +82,18 @@ def with_late(
         evidence=f"{row.evidence}, {row.seeds.partition(' ')[0]} {row.unit}s",
         links=late_links | early.links,
     )
+
+
+def metrics_of(result: str) -> pd.DataFrame:
+    """The rows of a result in `reports/`."""
+    return pd.read_csv(REPORTS / result / "metrics.csv")
+
+
+def early_evidence(seeds: float) -> str:
+    """How strong a finding of short runs is, in words."""
+    return f"early, {seeds:.0f} seeds"
+
+
+def links_to(*names: str) -> dict[str, str]:
+    """Results in `reports/`, by their names."""
+    return {name: f"reports/{name}" for name in names}

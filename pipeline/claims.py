@@ -14,10 +14,16 @@ from infomax_nb.analysis import coarse as far_and_near
 from infomax_nb.config import TrainConfig
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.intervals import by_seed, paired_interval
-from pipeline.claim import REPORTS, Claim, with_late
+from pipeline.ablation_claims import (
+    large_kappa_early,
+    large_kappa_late,
+    most_information,
+    small_weight,
+    weak_global_term,
+    width,
+)
+from pipeline.claim import REPORTS, Claim, early_evidence, links_to, metrics_of, with_late
 from pipeline.evidence.finding import interval_in_words
-
-SECOND = 2  # the epoch at which a lead would be an early one
 
 
 def claims() -> list[Claim]:
@@ -85,7 +91,7 @@ def coarse() -> Claim:
         "Mixed",
         f"gap {points} over SimCLR's, in log-odds {odds}",
         "early, 1 seed",
-        _results("coarse_tiny_imagenet", "coarse_glyphs"),
+        links_to("coarse_tiny_imagenet", "coarse_glyphs"),
     )
 
 
@@ -145,13 +151,13 @@ def stability() -> Claim:
         "So far",
         f"seeds end at {cifar.min():.1f} to {cifar.max():.1f}% (CIFAR-10), "
         f"{glyphs.min():.0f} to {glyphs.max():.0f}% (glyphs)",
-        _early(len(cifar)),
-        _results("methods_cifar10", "methods_glyphs"),
+        early_evidence(len(cifar)),
+        links_to("methods_cifar10", "methods_glyphs"),
     )
 
 
 def competitive() -> Claim:
-    metrics = _metrics("methods_cifar10")
+    metrics = metrics_of("methods_cifar10")
     costs = {name: training_flops(TrainConfig(method=name)) for name in ("infomax", "simclr")}
     _, less = at_equal_compute(metrics, costs, "infomax", "simclr")
     ends = by_seed(metrics, "method")
@@ -164,8 +170,8 @@ def competitive() -> Claim:
         "open",
         "Open",
         f"{ours:.1f}%, SimCLR {theirs:.1f}%; at equal compute {at_equal}",
-        _early(len(less)),
-        _results("methods_cifar10"),
+        early_evidence(len(less)),
+        links_to("methods_cifar10"),
     )
 
 
@@ -179,7 +185,7 @@ def lung() -> Claim:
         "Says little",
         f"colour statistics alone get {colours:.1f}%",
         "random split",
-        _results("methods_lc25000", "methods_lc25000_groups"),
+        links_to("methods_lc25000", "methods_lc25000_groups"),
     )
 
 
@@ -195,92 +201,7 @@ def objects() -> Claim:
         "Not shown",
         f"{ours} × chance; untrained {untrained}, a central blob {centre}",
         "early, 1 seed",
-        _results("saliency_tiny_imagenet", "saliency_tiny_imagenet_vit"),
-    )
-
-
-def width() -> Claim:
-    runs = by_seed(_metrics("projector_cifar10"), "proj_dim")
-    difference = paired_interval(runs[4096] - runs[128])
-    return Claim(
-        "Projector width does not matter",
-        "Figure 3",
-        "open",
-        "Undecided",
-        f"{interval_in_words(difference, 1)} from 128 to 4096",
-        _early(difference["seeds"]),
-        _results("projector_cifar10"),
-    )
-
-
-def large_kappa_early() -> Claim:
-    runs = by_seed(_metrics("kappa_cifar10"), "kappa")
-    faster = paired_interval(runs[10] - runs[1])
-    return Claim(
-        "Larger κ is faster early",
-        "Figure 4",
-        "holds",
-        "Yes, up to 10",
-        f"{interval_in_words(faster, 1)} over κ = 1; κ = 20 adds none",
-        _early(faster["seeds"]),
-        _results("kappa_cifar10", "kappa_fashion_mnist"),
-    )
-
-
-def large_kappa_late() -> Claim:
-    metrics = _metrics("kappa_cifar10")
-    longest = _metrics("kappa_glyphs_long").epoch.max()
-    return Claim(
-        "Too large a κ stalls late",
-        "Figure 4",
-        "open",
-        "Not seen",
-        f"in {metrics.epoch.max()} epochs of CIFAR-10, {longest} of glyphs; 200 not run",
-        _early(metrics.seed.nunique()),
-        _results("kappa_cifar10", "kappa_glyphs_long"),
-    )
-
-
-def weak_global_term() -> Claim:
-    runs = by_seed(_metrics("beta_cifar10"), "beta")
-    ends = runs.mean()
-    return Claim(
-        "A weaker global term helps",
-        "abstract, Figure 5",
-        "open",
-        "Untested late",
-        f"from the start β = 2 has {ends[2]:.1f}%, β = 1 {ends[1]:.1f}%",
-        _early(len(runs)),
-        _results("beta_cifar10", "beta_glyphs_long"),
-    )
-
-
-def small_weight() -> Claim:
-    metrics = _metrics("beta_cifar10")
-    start = metrics[metrics.epoch == SECOND].set_index(["beta", "seed"]).linear_top1
-    behind = paired_interval(start[0.1] - start[1])
-    return Claim(
-        "Small β leads, then lags",
-        "Section 5.3, Figure 5",
-        "open",
-        "No lead",
-        f"β = 0.1 less 1: {interval_in_words(behind, 1)} after {SECOND} epochs",
-        _early(behind["seeds"]),
-        _results("beta_cifar10", "beta_glyphs_long"),
-    )
-
-
-def most_information() -> Claim:
-    runs = by_seed(_metrics("beta_cifar10"), "beta")
-    difference = paired_interval(runs[0.75] - runs[1])
-    return Claim(
-        "Most information isn't best",
-        "Section 5.3, conclusion",
-        "open",
-        "Undecided",
-        f"β = 0.75 less 1: {interval_in_words(difference, 1)}",
-        _early(difference["seeds"]),
-        _results("beta_cifar10"),
+        links_to("saliency_tiny_imagenet", "saliency_tiny_imagenet_vit"),
     )
 
 
@@ -294,7 +215,7 @@ def centroids() -> Claim:
         "Weakly",
         f"ρ with WordNet {rho.ours:.2f}, untrained {rho.untrained:.2f}",
         "early, 1 seed",
-        _results("centroids_tiny_imagenet"),
+        links_to("centroids_tiny_imagenet"),
     )
 
 
@@ -311,20 +232,12 @@ def imagenet() -> Claim:
     )
 
 
-def _early(seeds: float) -> str:
-    return f"early, {seeds:.0f} seeds"
-
-
 # --- Numbers ----------------------------------------------------------------------------------
-
-
-def _metrics(result: str) -> pd.DataFrame:
-    return pd.read_csv(REPORTS / result / "metrics.csv")
 
 
 def _ends(result: str) -> pd.DataFrame:
     """Linear top-1 after the last epoch, a row for each seed and a column for each method."""
-    return by_seed(_metrics(result), "method")
+    return by_seed(metrics_of(result), "method")
 
 
 def _paper(dataset: str, method: str) -> pd.Series:
@@ -332,7 +245,3 @@ def _paper(dataset: str, method: str) -> pd.Series:
     table = pd.read_csv(REPORTS / "paper_table1.csv")
     rows = table[(table.dataset == dataset) & (table.method == method)]
     return rows.iloc[0]
-
-
-def _results(*names: str) -> dict[str, str]:
-    return {name: f"reports/{name}" for name in names}

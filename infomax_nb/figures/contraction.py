@@ -35,7 +35,8 @@ def _panel(axis: Axes, runs: pd.DataFrame, name: str) -> None:
     marks = runs.assign(y=places)
     happened = runs[name]
     wrong = happened != runs[f"{name}_predicted"]
-    least, most = min(0.4, 0.9 * marks.x.min()), max(3.3, 1.1 * marks.x.max())
+    least = min(0.4, 0.9 * marks.x.min())
+    most = max(3.3, 1.1 * marks.x.max())
     axis.axvspan(1, most, color="C0", alpha=0.12, lw=0, label="predicted to happen")
     axis.axvline(1, color="0.4", ls=":")
     hollow: dict[str, Any] = {"facecolors": "white", "edgecolors": "C0", "linewidths": 2}
