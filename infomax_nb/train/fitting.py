@@ -62,6 +62,9 @@ def fit(config: TrainConfig, devices: int | None = None, called: str = "") -> Ru
         problem = f"it is {RECIPE} for new runs"
         raise ParameterError(f"recipe = {config.recipe} is not allowed: {problem}.")
     check_startable(peers, config.batch_size)
+    if config.device == "cuda":
+        peers.check_devices(torch.cuda.device_count())
+    _check_environment()
     resolve(original.device, original.precision)  # may print what auto means
     interval = save_interval()
     is_branch = config.start_from and config.dataset != "imagenet100"
@@ -80,6 +83,14 @@ def fit_all(configs: Iterable[TrainConfig]) -> list[Run]:
     """`fit` for several runs in turn; progress says which one of how many is trained."""
     runs = list(configs)
     return [fit(run, called=words) for run, words in zip(runs, titles(runs), strict=True)]
+
+
+def _check_environment() -> None:
+    """Refuse variables that would give Lightning's trainer other settings than a run's record."""
+    for name, value in os.environ.items():
+        if name.startswith("PL_TRAINER_"):
+            problem = "in the environment changes what is trained; unset it"
+            raise ParameterError(f"{name} = {value!r} {problem}.")
 
 
 def save_interval() -> float:

@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from infomax_nb.data.decoded import FOLDER, decoded_once, place
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.device import exact, keep_memory, own_gpu
-from infomax_nb.errors import ParameterError, memory_errors
+from infomax_nb.errors import memory_errors
 from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import data_folder
 from infomax_nb.methods import initial
@@ -50,6 +50,7 @@ def pretrain(job: Job) -> dict:
         RunError: a checkpoint is damaged or belongs to another run, or memory runs out.
     """
     config = job.config
+    start = find_start(job)
     device = _prepare_device(job)
     cure = "take fewer images (n_train), a smaller image_size or a smaller backbone"
     with memory_errors("images and network were loaded", cure):
@@ -60,7 +61,6 @@ def pretrain(job: Job) -> dict:
     evaluation = OnlineEvaluation(train.labelled(), test, width, config.seed, device)
     title = "" if shows_bars() else job.title
     recorder = Recorder(job.run, evaluation, job.save_interval, title)
-    start = find_start(job)
     module = PretrainModule(config, method, train, new_header(job, start))
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -84,7 +84,6 @@ def pretrain(job: Job) -> dict:
 def _prepare_device(job: Job) -> torch.device:
     """The device of this process; on CUDA each process has its own GPU."""
     if job.config.device == "cuda":
-        job.peers.check_devices(torch.cuda.device_count())
         torch.cuda.set_device(own_gpu())
     else:
         keep_memory()
@@ -104,10 +103,6 @@ def _on_device(job: Job, device: torch.device) -> list[ImageSet]:
 
 def _lightning_trainer(job: Job, recorder: Recorder) -> pl.Trainer:
     """Lightning's trainer, with every setting given that it would otherwise look up itself."""
-    for name in os.environ:
-        if name.startswith("PL_TRAINER_"):
-            problem = "in the environment changes what is trained; unset it"
-            raise ParameterError(f"{name} = {os.environ[name]!r} {problem}.")
     cuda = job.config.device == "cuda"
     several = job.peers.world > 1
     options: dict = {"accelerator": job.config.device, "sync_batchnorm": cuda and several}
