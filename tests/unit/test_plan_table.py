@@ -201,6 +201,39 @@ def test_what_is_said_of_the_branches_is_what_their_verdict_has():
         assert interval_in_words(linear) in tables
 
 
+def test_what_is_said_of_a_large_kappa_is_what_its_verdict_has():
+    prose = prose_of("03", "late-03-e")
+    claims = prose_of("03", "cell-25")
+    tables = (ROOT / "reports" / "README.md").read_text("utf-8").replace("\n", " ")
+    numbers = kept_numbers().loc["1"]
+    early = {}
+    late = {}
+    for measure in ("linear", "knn"):
+        early[measure] = interval_in_words(numbers.loc[f"{measure}, early"])
+        late[measure] = interval_in_words(numbers.loc[f"{measure}, late"])
+    assert (numbers.seeds.dropna() == 3).all()
+    assert TABLE.loc["1", "verdict"] == "undecided"
+    points = early["linear"].replace(" ", " points ", 1)
+    assert f"is {points} by the linear head over epochs 1 to 5" in prose
+    assert f"and {late['linear']} over epochs 52 to 60" in prose
+    assert f"(k-NN: {early['knn']} and {late['knn']})" in prose
+    assert points in claims
+    assert late["linear"].replace(" ", " points ", 1) in claims
+    assert f"{early['linear']} points early and {late['linear']} late by the linear head" in tables
+    assert f"{early['knn']} and {late['knn']} by k-NN" in tables
+    rows = curves("kappa10", "kappa20", lines="ac")
+    shares = rows[rows.epoch == 60].groupby("run").nn_positive.mean()
+    about = prose_of("03", "late-03-g")
+    assert f"ends at {shares.kappa10:.2f} (κ = 10) and {shares.kappa20:.2f} (κ = 20)" in about
+    heads = {
+        when: rows[rows.epoch.between(*epochs)].groupby("run").linear_top1.mean()
+        for when, epochs in {"before": (32, 40), "late": (52, 60)}.items()
+    }
+    gains = (heads["late"] - heads["before"]).round(1)
+    assert gains.nunique() == 1
+    assert f"gains {gains.kappa10:.1f} points at either" in about
+
+
 def test_what_is_said_of_a_stronger_global_term_is_what_its_verdict_has():
     """Differences with their intervals, information, and the first epochs."""
     prose = prose_of("04", "late-04-k")
