@@ -91,7 +91,7 @@ class TrainConfig(BaseModel):
 
     method: Literal[SelfSupervised, "supervised", Family] = "infomax"
     dataset: Literal[Small, Large] = "glyphs"
-    data_root: str = Field("data", min_length=1)
+    data_root: str = "data"
     n_train: int | None = Field(None, ge=2)
     n_classes: int = Field(48, ge=2, le=MAX_CLASSES)
     image_size: int | None = Field(None, ge=16, le=512, multiple_of=2)
@@ -119,7 +119,7 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
     recipe: Literal[1, 2] = 2
-    runs_dir: str = Field("runs", min_length=1)
+    runs_dir: str = "runs"
 
     def __init__(self, /, **values: Any):
         refuse_unknown(values, type(self).model_fields)
@@ -127,6 +127,9 @@ class TrainConfig(BaseModel):
             super().__init__(**_as_meant(values))
         except ValidationError as error:
             raise ParameterError(_explain(error)) from None
+        for name in ("data_root", "runs_dir"):
+            if not getattr(self, name):
+                raise not_allowed(name, "", "a folder, such as . or runs")
         if self.n_train is not None and self.n_train < self.batch_size:
             raise not_allowed("n_train", self.n_train, f"at least batch_size = {self.batch_size}")
         check_views(self.method, self.augmentation, self.local_views, self.size)
