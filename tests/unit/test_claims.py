@@ -117,7 +117,7 @@ def test_a_random_hundred_by_drawing():
     assert f"{claims._of_a_random_hundred():.1f}%" in claim("ImageNet-100's").found
 
 
-LATE_CLAIMS = {"Larger κ": "1b", "Too large": "1", "Small β": "3", "weaker": "4"}
+LATE_CLAIMS = {"Larger κ": "1b", "Large κ": "1", "Small β": "3", "weaker": "4"}
 LATE_CLAIMS |= {"Competitive": "5", "stably": "6"}
 
 

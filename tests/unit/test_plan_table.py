@@ -234,6 +234,31 @@ def test_what_is_said_of_a_large_kappa_is_what_its_verdict_has():
     assert f"gains {gains.kappa10:.1f} points at either" in about
 
 
+def test_what_is_said_of_a_small_weight_is_what_its_verdicts_have():
+    prose = prose_of("04", "late-04-k")
+    claims = prose_of("04", "cell-31")
+    tables = (ROOT / "reports" / "README.md").read_text("utf-8").replace("\n", " ")
+    early = {}
+    late = {}
+    above = {}
+    for measure in ("linear", "knn"):
+        less_one = kept_numbers().loc["3"].filter(like=f"β = 0.1 less 1, {measure}", axis=0)
+        assert less_one.seeds.tolist() == [3, 3, 3]
+        early[measure], late[measure], _ = less_one.apply(interval_in_words, axis=1)
+        higher = kept_numbers().loc["3b", f"β = 0.75 less 0.1, {measure}, difference"]
+        above[measure] = interval_in_words(higher)
+    assert TABLE.loc[["3", "3b"], "verdict"].tolist() == ["does not hold"] * 2
+    points = early["linear"].replace(" ", " points ", 1)
+    assert f"are {points} from β = 1 by the linear head over epochs 1 to 5" in prose
+    assert f"and {late['linear']} over epochs 52 to 60" in prose
+    assert f"(k-NN: {early['knn']} and {late['knn']})" in prose
+    assert f"by {above['linear'].replace(' ', ' points ', 1)} (k-NN {above['knn']})" in prose
+    assert points in claims
+    assert f"{late['linear']} (linear head): verdict 3" in claims
+    assert f"{early['linear']} points from β = 1 early" in tables
+    assert f"{late['linear']} late by the linear head, {early['knn']} and {late['knn']}" in tables
+
+
 def test_what_is_said_of_a_stronger_global_term_is_what_its_verdict_has():
     """Differences with their intervals, information, and the first epochs."""
     prose = prose_of("04", "late-04-k")
