@@ -62,10 +62,10 @@ def fit(config: TrainConfig, devices: int | None = None, called: str = "") -> Ru
         problem = f"it is {RECIPE} for new runs"
         raise ParameterError(f"recipe = {config.recipe} is not allowed: {problem}.")
     check_startable(peers, config.batch_size)
-    if config.device == "cuda":
-        peers.check_devices(torch.cuda.device_count())
     _check_environment()
     resolve(original.device, original.precision)  # may print what auto means
+    if config.device == "cuda":
+        peers.check_devices(torch.cuda.device_count())
     interval = save_interval()
     is_branch = config.start_from and config.dataset != "imagenet100"
     if is_branch and not run.checkpoint.exists():

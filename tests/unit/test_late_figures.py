@@ -176,20 +176,6 @@ def test_references_are_means_over_seeds(tmp_path):
     assert "far classes" not in late.references("cifar10", tmp_path)
 
 
-def test_what_03_says_of_seed_0_is_what_its_runs_have():
-    prose = Path(__file__).parents[2] / "notebooks" / "03_ablate_kappa.ipynb"
-    cells = json.loads(prose.read_text("utf-8"))["cells"]
-    text = "\n".join("".join(cell["source"]) for cell in cells)
-    found = late.curves("kappa10", "kappa20").query("seed == 0").set_index(["run", "epoch"])
-    shares = [found.nn_positive[name, 60] for name in ("kappa10", "kappa20")]
-    assert "ends at {:.2f} (κ = 10) and {:.2f} (κ = 20)".format(*shares) in text
-    gains = []
-    for name in ("kappa10", "kappa20"):
-        linear = found.linear_top1[name]
-        gains.append(linear.loc[52:60].mean() - linear.loc[32:40].mean())
-    assert "gains {:.1f} and {:.1f} points from epochs 32–40 to 52–60".format(*gains) in text
-
-
 SHOWN = re.compile(r'^verdicts\(((?:"\w+"(?:, )?)+)\)$', re.MULTILINE)
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 

@@ -150,7 +150,7 @@ def test_training_makes_features_less_even_and_classes_more_apart(measured):
     said = f"({tolerance['untrained (early)']:.3f} against {tolerance['ours, early']:.3f})"
     assert said in text(PAGE)
     apart = [untrained.difference.mean(), late.difference.mean()]
-    said = "is {:.3f} above that of two classes before training, and {:.3f} after 23,400 steps"
+    said = "{:.3f} above that of two of different classes before training, and {:.3f} after"
     assert said.format(*apart) in text("02")
     assert set(measured.loc["ours, early"].reindex(["images", "stem"])) == {5000, "small"}
     assert {*late.images, *late.stem} == {50_000, "imagenet"}

@@ -56,7 +56,8 @@ def test_the_angles_density_integrates_to_one(dim, kappa):
 
 def test_the_sphere_shows_points_of_its_near_half():
     points = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [-1, 0, 0]], dtype=torch.float64)
-    assert len(circle.on_sphere(points, [1]).axes) == 1
+    alone = circle.on_sphere(points, [1]).axes[0]
+    assert alone.get_title() == "κ = 1"
     figure = circle.on_sphere(points, [1, 10])
     assert [axis.get_title() for axis in figure.axes[:2]] == ["κ = 1", "κ = 10"]
     (line,) = figure.axes[0].lines
