@@ -29,7 +29,8 @@ SEEDS = 3  # that the plan asks for
 def lead(arms: Arms) -> list[Finding]:
     """Claim 10: the factorial of line f, at equal epochs and at equal compute."""
     every = tuple(cell(arms, *levels) for levels in CELLS)
-    few_views, many_views = every[0], every[-1]
+    few_views = every[0]
+    many_views = every[-1]
     stopped = affordable(many_views, few_views)
     when = {"epochs": "epochs 4 to 10 of 10"}
     last = scheduled(stopped)[-LATE:]
