@@ -13,7 +13,6 @@ from infomax_nb.data.fingerprints import check_data, fingerprint
 from infomax_nb.errors import ParameterError, RunError, memory_errors
 from infomax_nb.files import file_digest, load_weights
 from infomax_nb.train.job import Job
-from infomax_nb.train.record import commit
 from infomax_nb.train.run import Run
 
 # Fields in which a branch may differ; all others that decide a result must be its trunk's.
@@ -23,10 +22,17 @@ OWN |= {"momentum_schedule", "eval_every", "eval_first", "start_from", "start_ep
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint that a run goes on from, and its record's entry about its trunk."""
+    """The checkpoint that a run goes on from, and what it says of how it came about.
+
+    Args:
+        checkpoint: None begins anew.
+        trunk: the record's entry about the run's trunk.
+        sessions: when and where the run has been trained so far (`record.session`).
+    """
 
     checkpoint: Path | None = None
     trunk: dict | None = None
+    sessions: tuple[dict, ...] = ()
 
 
 def find_start(job: Job) -> Start:
@@ -40,7 +46,7 @@ def find_start(job: Job) -> Start:
     if checkpoint.exists():
         header = read_header(checkpoint, job.config)
         check_data(job.run.path, job.config, header.get("data"), job.fingerprint)
-        return Start(checkpoint, header.get("trunk"))
+        return Start(checkpoint, header.get("trunk"), tuple(header.get("sessions", ())))
     return start_at_trunk(job.config, job.fingerprint) if job.config.start_from else Start()
 
 
@@ -87,13 +93,15 @@ def _check_trunk(config: TrainConfig, trunk: Run, epoch: int) -> None:
         raise ParameterError(f"start_epoch = {epoch} is not allowed: {trunk.path.name} {problem}.")
 
 
-def new_header(job: Job, start: Start) -> dict:
-    """What a checkpoint says about itself: the run's identity, its data, its trunk.
-
-    If branches may begin there, it also has the commit.
-    """
-    origin = {"trunk": start.trunk, "commit": commit() if job.config.keep_epochs else ""}
-    return {"identity": job.config.identity(), "data": job.fingerprint, **origin}
+def new_header(job: Job, start: Start, session: dict) -> dict:
+    """What a checkpoint says about itself: the run's identity, its data, how it came about."""
+    return {
+        "identity": job.config.identity(),
+        "data": job.fingerprint,
+        "trunk": start.trunk,
+        "commit": session["commit"],
+        "sessions": [*start.sessions, session],
+    }
 
 
 def read_header(path: Path, config: TrainConfig) -> dict:

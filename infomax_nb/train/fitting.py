@@ -25,7 +25,7 @@ from infomax_nb.train import budget
 from infomax_nb.train.branches import start_at_trunk
 from infomax_nb.train.job import Job
 from infomax_nb.train.progress import say, title, titles
-from infomax_nb.train.record import environment, now
+from infomax_nb.train.record import now, session
 from infomax_nb.train.run import Run
 from infomax_nb.views.batch import RECIPE
 
@@ -173,8 +173,8 @@ def _train(job: Job) -> Run:
 
     config = job.config
     run = job.run
-    record: dict = {"name": config.name, "recipe": config.recipe, "started": now()}
-    record |= {"images": len(job.train), **environment(config)}
+    here = session(config)
+    record = {"name": config.name, "recipe": config.recipe, "images": len(job.train), **here}
     if job.peers.rank == 0:
         _print_steps(job)
         for part in run.path.glob("*.part"):  # left by a killed process
@@ -182,7 +182,7 @@ def _train(job: Job) -> Run:
         # Of a run whose weights are gone, it seals metrics that are written anew.
         (run.path / "record.json").unlink(missing_ok=True)
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
-    training = _probe_imagenet(job) if config.dataset == "imagenet100" else pretrain(job)
+    training = _probe_imagenet(job) if config.dataset == "imagenet100" else pretrain(job, here)
     if job.peers.rank == 0:
         record |= {"finished": now(), "data": described(job.fingerprint, job.test)}
         _finish(run, record, training)

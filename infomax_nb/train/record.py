@@ -18,6 +18,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def session(config: TrainConfig) -> dict:
+    """When and where a run begins or goes on: `started`, and its `environment`."""
+    return {"started": now(), **environment(config)}
+
+
 def environment(config: TrainConfig | None = None) -> dict:
     """What a result depends on besides its configuration: commit, versions, threads, hardware.
 

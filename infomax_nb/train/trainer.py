@@ -25,7 +25,7 @@ from infomax_nb.evaluation.online import OnlineEvaluation
 from infomax_nb.files import data_folder
 from infomax_nb.methods import initial
 from infomax_nb.notebook import kernel, shows_bars
-from infomax_nb.train.branches import find_start, new_header
+from infomax_nb.train.branches import Start, find_start, new_header
 from infomax_nb.train.checkpoints import CHECKPOINTS
 from infomax_nb.train.job import Job
 from infomax_nb.train.module import PretrainModule
@@ -33,7 +33,7 @@ from infomax_nb.train.recorder import Recorder
 from infomax_nb.train.together import StepsTogether, gradients_alone
 
 
-def pretrain(job: Job) -> dict:
+def pretrain(job: Job, session: dict) -> dict:
     """Train to the last epoch, in this process and its peers; the first one writes `model.pt`.
 
     It goes on from the run's own checkpoint if there is one, else from its trunk's. Each process
@@ -42,9 +42,11 @@ def pretrain(job: Job) -> dict:
 
     Args:
         job: the run to train.
+        session: when and where this happens (`record.session`).
 
     Returns:
-        Entries of the record: the processes, the trunk, and the seconds of all epochs.
+        Entries of the record: the processes, the trunk, the seconds of all epochs; of a run that
+        goes on, when it was first `started`, when it was `resumed` here, and `earlier_sessions`.
 
     Raises:
         RunError: a checkpoint is damaged or belongs to another run, or memory runs out.
@@ -61,7 +63,7 @@ def pretrain(job: Job) -> dict:
     evaluation = OnlineEvaluation(train.labelled(), test, width, config.seed, device)
     title = "" if shows_bars() else job.title
     recorder = Recorder(job.run, evaluation, job.save_interval, title)
-    module = PretrainModule(config, method, train, new_header(job, start))
+    module = PretrainModule(config, method, train, new_header(job, start, session))
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"), _stopped_as_terminated():
@@ -77,8 +79,17 @@ def pretrain(job: Job) -> dict:
 
     if trainer.is_global_zero:
         job.run.write_weights({**method.cpu().state_dict(), "n_classes": len(train.classes)})
-    trunk = {"trunk": start.trunk} if start.trunk else {}
-    return recorder.total_seconds() | job.peers.recorded() | trunk
+    return recorder.total_seconds() | job.peers.recorded() | _origin(start, session)
+
+
+def _origin(start: Start, session: dict) -> dict:
+    """What the record says of the time before this session."""
+    origin: dict = {"trunk": start.trunk} if start.trunk else {}
+    if start.sessions:
+        earlier = list(start.sessions)
+        origin |= {"started": earlier[0]["started"], "resumed": session["started"]}
+        origin |= {"earlier_sessions": earlier}
+    return origin
 
 
 def _prepare_device(job: Job) -> torch.device:

@@ -22,14 +22,17 @@ def _in_words(values: list) -> list[str]:
 
 def facts_of(records: list[dict]) -> dict[str, str]:
     """What the runs have in common and how they differ, each fact under a heading."""
-    hardware = _distinct(_hardware(record) for record in records)
-    software = _distinct(_software(record) for record in records)
+    sessions = _sessions(records)
+    hardware = _distinct(_hardware(session) for session in sessions)
+    software = _distinct(_software(session) for session in sessions)
+    commits = _distinct(session["commit"] for session in sessions)
     facts = _configurations(records) | {
-        "Commit": ", ".join(_commit(name) for name in _distinct(r["commit"] for r in records)),
+        "Commit": ", ".join(_commit(name) for name in commits),
         "Hardware": "; ".join(hardware),
         "Software": "; ".join(software),
     }
-    days = sorted(_distinct(record.get("started", "")[:10] for record in records))
+    times = [session.get("resumed", session.get("started", "")) for session in sessions]
+    days = sorted(_distinct(time[:10] for time in times))
     if days:
         facts["Date"] = " to ".join(dict.fromkeys([days[0], days[-1]]))
     return {name: text for name, text in facts.items() if text}
@@ -54,6 +57,11 @@ def _configurations(records: list[dict]) -> dict[str, str]:
         "The same in all": ", ".join(same),
         "Different": "; ".join(different),
     }
+
+
+def _sessions(records: list[dict]) -> list[dict]:
+    """When and where each run was trained; of one that was interrupted, each of its sessions."""
+    return [session for each in records for session in (*each.get("earlier_sessions", ()), each)]
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

@@ -28,6 +28,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.evaluation.representation import features
 from infomax_nb.train.fitting import fit
 from infomax_nb.train.job import Job
+from infomax_nb.train.record import session
 from infomax_nb.train.run import Run
 from infomax_nb.train.trainer import pretrain
 
@@ -301,7 +302,7 @@ def test_a_run_reads_them_as_it_would_the_files(root, tmp_path):
     sets = place(in_files, CPU, 0, lambda each: decoded_once(each, folder, root, data["digest"]))
     run = Run(config.run_dir)
     run.path.mkdir()
-    pretrain(Job(config, run, *sets, data, processes(), 0.0, "decoded"))
+    pretrain(Job(config, run, *sets, data, processes(), 0.0, "decoded"), session(config))
     assert len(kept(folder)) == 2
     ours = (run.path / "metrics.csv").read_bytes()
     assert ours == (usual.path / "metrics.csv").read_bytes()

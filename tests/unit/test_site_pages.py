@@ -16,6 +16,7 @@ from infomax_nb.names import setting
 from pipeline.site import front, notebooks, results, words
 from pipeline.site.__main__ import INVENTORY, check_replaceable
 from pipeline.site.figures import CENTRAL, FIGURES
+from pipeline.site.records import facts_of
 from pipeline.site.stage import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +143,15 @@ def test_each_benchmarks_verdict_is_on_its_page_and_on_the_first():
     for page in (results.benchmarks(), front.front([])):
         plain = page.replace("\\", "")
         assert [line for line in lines if line not in plain] == []
+
+
+def test_a_run_in_two_sessions_shows_both_commits_machines_and_days():
+    """The record itself is the last session's, but for the day on which the run was started."""
+    both = {"cores": 2, "threads": 1, "python": "3.12.1", "versions": {"torch": "2.9"}}
+    first = both | {"started": "2026-01-02T03:04:05", "commit": "a" * 40, "gpu": None, "cpu": "A"}
+    second = both | {"started": "2026-01-04T03:04:05", "commit": "b" * 40, "gpu": "B", "cpu": "A"}
+    last = second | {"started": first["started"], "resumed": "2026-01-05T03:04:05"}
+    facts = facts_of([last | {"earlier_sessions": [first, second]}])
+    assert facts["Commit"] == f"`{'a' * 10}`, `{'b' * 10}`"
+    assert facts["Hardware"] == "A, 2 cores, threads: 1; B, 2 cores, threads: 1"
+    assert facts["Date"] == "2026-01-02 to 2026-01-05"

@@ -78,6 +78,7 @@ def test_a_run_directory_holds_what_it_says(finished):
     assert record["threads"] == torch.get_num_threads()
     assert record["images"] == 256
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert "earlier_sessions" not in record
     assert not list(finished.path.glob("*.part"))
 
 
@@ -122,10 +123,11 @@ def test_a_finished_run_is_reused(finished):
 
 
 @pytest.mark.parametrize("file", ["metrics.csv", "checkpoint.ckpt"])
-def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(finished, tmp_path, file):
+def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(finished, tmp_path, monkeypatch, file):
     """Killed as soon as the first epoch's file is there.
 
-    That is before its checkpoint, and in the middle of the next epoch.
+    That is before its checkpoint, and in the middle of the next epoch. Its record tells of both
+    sessions, whose commits differ here.
     """
     path = tmp_path / finished.path.name
     process = start(tmp_path)
@@ -136,9 +138,18 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_metrics(finished, tmp_path,
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not Run(path).finished
+    has_begun = (path / "checkpoint.ckpt").exists()
+    monkeypatch.setattr(record, "commit", lambda: "another commit")
     run = fit(finished.config.replace(runs_dir=str(tmp_path)))
     assert (run.path / "metrics.csv").read_bytes() == (finished.path / "metrics.csv").read_bytes()
     assert_same_weights(run, finished)
+    told = run.record
+    assert told["commit"] == "another commit"
+    earlier = told.get("earlier_sessions", [])
+    assert [each["commit"] for each in earlier] == [finished.record["commit"]] * has_begun
+    if has_begun:
+        assert told["started"] == earlier[0]["started"]
+        assert told["started"] < told["resumed"] < told["finished"]
 
 
 def test_two_processes_train_one_run_once(finished, tmp_path):
@@ -359,7 +370,7 @@ def test_rows_say_where_a_run_lies_not_where_it_was_trained(tmp_path):
 def test_a_run_whose_weights_are_gone_is_begun_without_its_old_record(tmp_path, monkeypatch):
     """Its seal is of metrics that are written anew; a stop would leave both."""
 
-    def stopped(_):
+    def stopped(*_):
         raise SystemExit(143)
 
     config = TrainConfig(**{**SMALL, "epochs": 1}, runs_dir=str(tmp_path))
