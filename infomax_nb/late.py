@@ -58,8 +58,8 @@ def in_a_table(rows: pd.DataFrame) -> str:
     """Verdicts as a table in Markdown."""
     lines = []
     for claim, row in rows.iterrows():
-        budget = f"{row.epochs} epochs ({row.steps:,} steps)"
-        basis = f"{row.evidence}: {row.seeds} {row.unit}s; {budget}; {row.network}; {row['data']}"
+        budgets = f"{row.budgets}; {row.network}; {row['data']}"
+        basis = f"{row.evidence}: {row.seeds} {row.unit}s; {budgets}"
         compared = f"{row.contrast} ({row['when']})"
         found = f"{row.difference} ({row.scale})" if row.difference else "nothing to compare yet"
         cells = (f"{claim}. {row.says}", compared, found, f"**{row.verdict}**", basis)

@@ -27,8 +27,8 @@ def large_kappa_early() -> Claim:
     return Claim(
         "Larger κ is faster early",
         "Figure 4",
-        "holds",
-        "Yes, up to 10",
+        "open",
+        "Up to 10 only",
         f"{interval_in_words(faster, 1)} over κ = 1; κ = 20 adds none",
         early_evidence(faster["seeds"]),
         links_to("kappa_cifar10", "kappa_fashion_mnist"),

@@ -82,13 +82,18 @@ class Finding:
         return len(common_seeds(*self.arms)) if self.seeds is None else self.seeds
 
     @property
-    def budget(self) -> tuple[int, int]:
-        """Optimiser steps and epochs up to the last one compared, of the arm with the fewest."""
-        budgets = []
+    def budgets(self) -> list[tuple[int, int]]:
+        """Optimiser steps and epochs up to the last one compared, those that occur; most first."""
+        found = set()
         for arm in self.arms:
             epochs = self.until or arm.epochs
-            budgets.append((epochs * steps_an_epoch(arm), epochs))
-        return min(budgets)
+            found.add((epochs * steps_an_epoch(arm), epochs))
+        return sorted(found, reverse=True)
+
+    @property
+    def budget(self) -> tuple[int, int]:
+        """The smallest of `budgets`."""
+        return self.budgets[-1]
 
     @property
     def evidence(self) -> str:
@@ -142,6 +147,7 @@ class Finding:
             "network": in_words(config.backbone),
             "epochs": epochs,
             "steps": steps,
+            "budgets": " and ".join(f"{n} epochs ({count:,} steps)" for count, n in self.budgets),
             "change": self.change,
             "recompute": f".venv/bin/python -m pipeline.evidence.verdicts {self.claim}",
             "anew": " && ".join([self.training, *self.measured]),
@@ -242,6 +248,15 @@ def together(parts: dict[str, Verdict]) -> Verdict:
     tables = {name: part.numbers for name, part in parts.items() if len(part.numbers)}
     numbers = pd.concat(tables) if tables else pd.DataFrame()
     return Verdict(joint_answer(part.answer for part in parts.values()), numbers)
+
+
+def decided_already(parts: Mapping[str, Verdict]) -> str:
+    """Of several verdicts in one that is unfinished, which are refuted, so that it cannot hold."""
+    answers = {name: part.answer for name, part in parts.items()}
+    refuted = [name for name, answer in answers.items() if answer == FAILS]
+    if joint_answer(answers.values()) != UNFINISHED or not refuted:
+        return ""
+    return f"{' and '.join(refuted)} has all its seeds and does not hold, so the whole cannot"
 
 
 def either(parts: Iterable[Verdict]) -> str:

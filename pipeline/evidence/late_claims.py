@@ -21,6 +21,7 @@ from pipeline.evidence.finding import (
     WORDS,
     Finding,
     by_both_measures,
+    decided_already,
     numbers_in_words,
     steps_an_epoch,
     together,
@@ -80,6 +81,7 @@ def large_kappa(arms: Arms) -> list[Finding]:
             lines="a,c,d",
             early=True,
             until=EARLY_EPOCHS,
+            note=decided_already(steps),
         ),
     ]
 
@@ -224,6 +226,7 @@ def order(arms: Arms) -> Finding:
         verdict=Verdict(verdict.answer, numbers),
         arms=(ours, *above, byol),
         lines="a,c,d",
+        note=decided_already(signs),
     )
 
 
@@ -243,6 +246,7 @@ def unsurpassed(arms: Arms) -> Finding:
         verdict=together(best),
         arms=(supervised, *others.values()),
         lines="a,c,d",
+        note=decided_already(best),
     )
 
 

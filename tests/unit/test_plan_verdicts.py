@@ -18,7 +18,7 @@ from scipy import stats
 
 from pipeline.evidence import late_claims
 from pipeline.evidence.arms import probe_difference
-from pipeline.evidence.finding import by_both_measures, either, together
+from pipeline.evidence.finding import by_both_measures, decided_already, either, together
 from pipeline.evidence.rules import (
     FAILS,
     HOLDS,
@@ -27,6 +27,7 @@ from pipeline.evidence.rules import (
     Verdict,
     ahead,
     catches_up,
+    joint_answer,
 )
 from pipeline.evidence.verdicts import findings_of
 
@@ -241,3 +242,15 @@ def test_a_rate_that_falls_to_zero_may_turn_claims_1_and_2(empty):
     found = by_number(findings_of(["1", "2"], empty))
     assert "at a constant rate" in found["1"].says
     assert "at a constant rate" in found["2"].says
+
+
+def test_an_unfinished_claim_says_which_of_its_parts_is_refuted_already():
+    """One part refuted by all its seeds decides the whole, as soon as the others are there."""
+    holds, fails, unfinished = (
+        Verdict(answer, pd.DataFrame()) for answer in (HOLDS, FAILS, UNFINISHED)
+    )
+    words = decided_already({"first": unfinished, "second": fails, "third": holds})
+    assert words.startswith("second has all its seeds and does not hold")
+    assert joint_answer([HOLDS, FAILS, HOLDS]) == FAILS
+    for given in ({"first": unfinished, "third": holds}, {"first": holds, "second": fails}):
+        assert decided_already(given) == ""

@@ -1,0 +1,131 @@
+"""Numbers that stand beside the plan's verdicts in texts, recomputed from the predictions."""
+
+import pandas as pd
+import pytest
+from checkout import ROOT
+from fabricated import MEASURES, arms_of
+from scipy import stats
+from test_plan_table import kept_numbers, prose_of
+
+from infomax_nb.evaluation.curves import compare, shared_variance
+from infomax_nb.evaluation.intervals import paired_interval
+from pipeline.evidence.finding import interval_in_words
+from pipeline.evidence.other_claims import coarser
+
+RESULTS = ROOT / "reports/README.md"
+
+
+@pytest.fixture(scope="module")
+def arms():
+    return arms_of(ROOT / "reports")
+
+
+def over(first: int, last: int):
+    """The statistic of a curve: its mean over the evaluations in these epochs."""
+    return lambda table: table.loc[first:last].dropna(how="all").mean(skipna=False)
+
+
+def of_both(arms, ours: str, theirs: str, statistic) -> list[str]:
+    """The differences of two conditions by the linear head and by k-NN, with their intervals."""
+    first = arms(ours)
+    second = arms(theirs)
+    pairs = ((first.hits(measure), second.hits(measure)) for measure in MEASURES)
+    return [interval_in_words(compare(*pair, statistic)) for pair in pairs]
+
+
+def test_a_mild_beta_leads_early(arms):
+    linear, knn = of_both(arms, "beta0.75", "kappa10", over(1, 5))
+    points = linear.replace(" ", " points ", 1)
+    assert f"1 to 5 by {points} (linear head) and {knn} (k-NN)" in prose_of("04", "late-04-k")
+    assert f"β = 0.75 is, by {points}" in prose_of("04", "cell-31")
+    assert f"by {linear} and {knn} (epochs 1 to 5; no verdict)" in RESULTS.read_text("utf-8")
+
+
+def test_its_lead_over_epochs_12_to_20_and_what_became_of_it(arms):
+    prose = prose_of("04", "late-04-e")
+    linear, knn = of_both(arms, "beta0.75", "kappa10", over(12, 20))
+    assert f"{linear.replace(' ', ' points ', 1)} by the linear head and {knn} by k-NN" in prose
+
+    def change(table):
+        return over(52, 60)(table) - over(12, 20)(table)
+
+    linear, knn = of_both(arms, "beta0.75", "kappa10", change)
+    assert f"(a change of {linear} and {knn})" in prose
+
+
+def test_no_branch_is_on_its_way_up(arms):
+    prose = prose_of("04", "late-04-e")
+
+    def change(table):
+        return over(36, 40)(table) - over(24, 28)(table)
+
+    branches = [of_both(arms, f"beta{beta}_from20", "kappa10", change) for beta in (1.25, 1.5, 2)]
+    linear, knn = zip(*branches, strict=True)
+    first = linear[0].replace(" ", " points ", 1)
+    assert f"{first}, {linear[1]} and {linear[2]} by the linear head" in prose
+    assert f"{knn[0]}, {knn[1]} and {knn[2]} by k-NN" in prose
+
+
+def test_a_small_beta_leads_at_no_evaluation(arms):
+    """Its distance by k-NN is least at epoch 8, and about twice that at the end."""
+    small = arms("beta0.1")
+    whole = arms("kappa10")
+    for measure in MEASURES:
+        apart = (small.accuracies(measure) - whole.accuracies(measure)).dropna()
+        assert (apart < 0).all(axis=None)
+    means = apart.mean(axis=1)  # by k-NN
+    assert f"{-means.max():.1f} points at epoch {means.idxmax()}" in prose_of("04", "late-04-k")
+    assert 1.8 < means[60] / means.max() < 2.2
+
+
+def test_the_p_values_of_claim_4c():
+    """From the kept interval, by Student's t with two degrees of freedom."""
+    rows = kept_numbers().loc["4c"]
+    p = {}
+    for measure in MEASURES:
+        row = rows.loc[f"β = 0.75 less 1, {measure}, difference"]
+        error = (row.high - row["mean"]) / stats.t.ppf(0.95, row.seeds - 1)
+        p[measure] = stats.t.sf(row["mean"] / error, row.seeds - 1)
+    words = f"{p['linear']:.3f} by the linear head and {p['knn']:.3f} by k-NN"
+    assert f"one-sided p is {words}" in prose_of("04", "late-04-e")
+    assert 2 * p["linear"] > 0.05 > 2 * p["knn"]
+
+
+def test_the_gain_of_beta_one_tenth_by_knn():
+    row = kept_numbers().loc["3", "β = 0.1 less 1, knn, gain"]
+    less = f"{-row['mean']:.1f} points [{-row.high:.1f}, {-row.low:.1f}] less by k-NN"
+    assert less in prose_of("04", "late-04-k")
+
+
+def test_the_lead_over_simclr_shrinks(arms):
+    def change(table):
+        return over(52, 60)(table) - over(32, 40)(table)
+
+    first, second = (arms(name).hits("linear") for name in ("simclr", "kappa10"))
+    grown = interval_in_words(compare(first, second, change))
+    assert f"(by {grown[1:]})" in prose_of("08", "late-08-i")
+
+
+def test_near_accuracy_beside_kappa_one(arms):
+    """SimCLR's and supervised training's, less ours at κ = 1, at equal far accuracy."""
+    one = arms("kappa1", "e")
+    places = {"simclr": ("late-09-k", "SimCLR less κ = 1"), "supervised": ("late-09-g", "at κ = 1")}
+    for name, (cell, words) in places.items():
+        verdict = coarser(one, arms(name, "e"))
+        linear, knn = (interval_in_words(row) for _, row in verdict.numbers.iterrows())
+        points = linear.replace(" ", " points ", 1)
+        told = f"{words} is {points} by the linear head and {knn} by k-NN"
+        assert told in prose_of("09", cell)
+        assert verdict.numbers.low.lt(0).all() and verdict.numbers.high.gt(0).all()
+
+
+def test_maps_lean_more_to_the_animal_than_a_uniform_one():
+    """The mean share of three networks, less the animals' share of the pixels."""
+    rows = pd.read_csv(ROOT / "reports/objects_voc/photographs.csv")
+    share = rows.pivot(index=["kind", "seed"], columns="photograph", values="share")
+    less = share.loc["infomax"] - share.loc["uniform"].iloc[0]
+    assert less.shape == (3, 304)
+    options = {"level": 0.9, "shared": shared_variance(less)}
+    low_to_high = interval_in_words(paired_interval(less.mean(axis=1), **options))
+    points = low_to_high.replace(" ", " points ", 1)
+    assert f"on the animal, {points}, as" in prose_of("06", "d06-pixel-doubt")
