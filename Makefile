@@ -113,10 +113,10 @@ test-all: $(READY)
 	$(RUN) pytest -n $(CORES) --dist loadfile tests/slow
 
 # Ratios against peers in one run, into reports/benchmarks/; time it when nothing else runs. DATA_ROOT takes real CIFAR-10.
-# Beside peers, threads wait as torch's do everywhere else: awake. Where runs are timed, as runs' do: asleep.
+# Beside peers, threads wait as torch's do everywhere else: awake for a moment. Where runs are timed, as runs' do: asleep.
 bench: $(READY)
-	cd benchmarks && for name in loss views step throughput epoch report engine late_step side_by_side busy; do \
-	  case $$name in loss | views | step | epoch) export OMP_WAIT_POLICY=ACTIVE ;; *) unset OMP_WAIT_POLICY ;; esac; \
+	cd benchmarks && unset OMP_WAIT_POLICY && for name in loss views step throughput epoch report engine late_step side_by_side busy; do \
+	  case $$name in loss | views | step | epoch) export GOMP_SPINCOUNT=300000 ;; *) unset GOMP_SPINCOUNT ;; esac; \
 	  case $$name in epoch) set -- $${DATA_ROOT:+--data-root "$$DATA_ROOT"} ;; *) set -- ;; esac; \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" python $$name.py "$$@" || exit 1; \
 	done

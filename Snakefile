@@ -66,13 +66,27 @@ NOTEBOOKS = {
     "09_coarse_vs_fine": ["08_compare_methods"],
     "10_estimator": [],
 }
-PACKAGE = glob_wildcards("infomax_nb/{module,[a-z0-9_/]+}.py").module
+
+
+def results(*kinds: str) -> list[str]:
+    """Patterns of the files in `reports/` with these endings."""
+    return [f"reports/{folder}*.{kind}" for folder in ("", "*/") for kind in kinds]
+
+
+def package_and_results() -> list[str]:
+    """The files that notebooks compute with, or read."""
+    package = [f"infomax_nb/**/*.{kind}" for kind in ("py", "json", "mplstyle")]
+    return files([*package, *results("csv", "json")])
 
 
 def texts_and_results() -> list[str]:
     """The files that the site is made from, beside the notebooks."""
-    patterns = ["*.md", "docs/**/*", "params/README.md", "pipeline/*.py", "pipeline/site/**/*"]
-    patterns += [f"reports/{folder}*.{kind}" for folder in ("", "*/") for kind in SHOWN]
+    texts = ["*.md", "docs/**/*", "params/README.md", "pipeline/*.py", "pipeline/site/**/*"]
+    return files([*texts, *results("md", "csv", "json", "txt", "png")])
+
+
+def files(patterns: list[str]) -> list[str]:
+    """The files that one of these patterns fits, but those that this workflow makes."""
     found = {path for pattern in patterns for path in Path().glob(pattern) if path.is_file()}
     made = ("reports/html/", "reports/notebooks/")
     return sorted(
@@ -80,9 +94,6 @@ def texts_and_results() -> list[str]:
         for path in found
         if "__pycache__" not in path.parts and not str(path).startswith(made)
     )
-
-
-SHOWN = ("md", "csv", "json", "txt", "png")  # of what is in reports/
 
 
 localrules:
@@ -110,8 +121,8 @@ rule fast:
 # Each as it stands. Those that take longest begin first.
 rule execute:
     input:
+        package_and_results(),
         notebook="notebooks/{name}.ipynb",
-        package=expand("infomax_nb/{module}.py", module=PACKAGE),
         before=lambda w: [f"reports/notebooks/{name}.ipynb" for name in NOTEBOOKS[w.name]],
     output:
         "reports/notebooks/{name}.ipynb",

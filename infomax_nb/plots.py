@@ -87,8 +87,10 @@ def label(name: str, number: int | None = None, most: int = 24) -> str:
 def labels(names: Sequence[str], most: int = 24) -> list[str]:
     """The `label` of each name, no two alike; a name's number is its place in the list."""
     texts = [label(name, place, most) for place, name in enumerate(names)]
-    times = Counter(texts)
-    return [f"{text} ({place})" if times[text] > 1 else text for place, text in enumerate(texts)]
+    while max(Counter(texts).values(), default=0) > 1:
+        times = Counter(texts)
+        texts = [f"{text} ({n})" if times[text] > 1 else text for n, text in enumerate(texts)]
+    return texts
 
 
 def _missing_letters(text: str) -> set[str]:

@@ -18,7 +18,7 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from infomax_nb.errors import not_allowed
+from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.evaluation.intervals import paired_interval
 
 _COLUMNS = "wnid, name, hypernym_wnids, hypernym_names"
@@ -118,14 +118,23 @@ def lca_height(paths: list[tuple]) -> np.ndarray:
 # --- Centroids and their likeness -------------------------------------------------------------
 
 
-def centroids(features: Tensor, labels: Tensor) -> Tensor:
+def centroids(features: Tensor, labels: Tensor, classes: int | None = None) -> Tensor:
     """The mean (C, D) of each class's unit features.
 
     Args:
         features: (N, D).
         labels: (N,), with every class from 0 to C - 1.
+        classes: C; None for one more than the largest label.
+
+    Raises:
+        ParameterError: a class has no features, so that it has no mean.
     """
-    return torch.stack([normalize(features[labels == k]).mean(0) for k in labels.unique()])
+    counts = labels.bincount(minlength=classes or 0)
+    missing = (counts == 0).nonzero().flatten().tolist()
+    if missing:
+        problem = f"of {len(counts)} classes these have no image: {', '.join(map(str, missing))}"
+        raise ParameterError(f"labels: {problem}. Each needs at least one.")
+    return torch.stack([normalize(features[labels == k]).mean(0) for k in range(len(counts))])
 
 
 def ranked(similarity: np.ndarray) -> np.ndarray:

@@ -25,7 +25,6 @@ from infomax_nb.seeds import Use, stream
 
 SCALES = {"accuracy": "points", "log_odds": "log-odds"}  # of a gap, by the column of `reprobe`
 PROBES = ("k-NN", "linear")
-OTHERS = ("simclr", "vicreg", "supervised", "untrained")  # what InfoMax is compared with
 
 # --- Near and far classes ---------------------------------------------------------------------
 
@@ -272,8 +271,8 @@ def gap(
         value: the column to compare; accuracy gives points.
 
     Returns:
-        `gap` and its bootstrap 95% interval, `low` to `high`. Two representations are compared in
-        the seeds that both have.
+        `gap` and its bootstrap 95% interval, `low` to `high`; the ends are NaN where there is one
+        unit alone. Two representations are compared in the seeds that both have.
     """
 
     def by_unit(kind: str) -> np.ndarray:  # (seeds, units)
@@ -284,11 +283,14 @@ def gap(
 
     far = by_unit("far")
     near = by_unit("near")
+    between = far.mean() - near.mean()
+    if min(far.shape[1], near.shape[1]) < 2:
+        return {"gap": between, "low": np.nan, "high": np.nan}
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(far), size=(10_000, len(far), 1))  # the same seeds for far and near
     gaps = _resampled_means(far, drawn, rng) - _resampled_means(near, drawn, rng)
     low, high = np.quantile(gaps, [0.025, 0.975])
-    return {"gap": far.mean() - near.mean(), "low": low, "high": high}
+    return {"gap": between, "low": low, "high": high}
 
 
 def _resampled_means(values: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -314,7 +316,12 @@ def gap_text(interval: Mapping[str, float]) -> str:
 
 
 def verdict(interval: Mapping[str, float]) -> str:
-    """`supported`, `reversed` or `not supported`: where the interval of a `gap` lies against 0."""
+    """`supported`, `reversed` or `not supported`: where the interval of a `gap` lies against 0.
+
+    `one unit` if there is no interval.
+    """
+    if np.isnan(interval["low"]):
+        return "one unit"
     if interval["low"] > 0:
         return "supported"
     return "reversed" if interval["high"] < 0 else "not supported"
@@ -333,16 +340,28 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each other representation, probe, scale (points, log-odds) and unit (subtree,
-        draw), with the columns of `gap` and the `verdict`.
+        draw), with the columns of `gap` and the `verdict`; none where InfoMax was not measured.
     """
-    present = set(scores.representation)
-    others = [other for other in OTHERS if {"infomax", other} <= present]
+    present = dict.fromkeys(scores.representation)
+    others = [name for name in present if name != "infomax"] if "infomax" in present else []
     rows = []
     for other, probe, value, unit in product(others, PROBES, SCALES, ("subtree", "draw")):
         interval = gap(scores[scores.probe == probe], "infomax", other, unit, value)
         which = {"other": other, "probe": probe, "scale": SCALES[value], "unit": unit}
         rows.append(which | interval | {"verdict": verdict(interval)})
-    return pd.DataFrame(rows)
+    names = ("other", "probe", "scale", "unit", "gap", "low", "high", "verdict")
+    return pd.DataFrame(rows, columns=names)
+
+
+def side_by_side(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`differences` of several data sets, those from one representation below each other.
+
+    Args:
+        found: by the data set's name, which becomes the column `data`.
+    """
+    rows = pd.concat([table.assign(data=name) for name, table in found.items()])
+    order = list(dict.fromkeys(rows.other))
+    return rows.sort_values("other", key=lambda names: names.map(order.index), kind="stable")
 
 
 def verdicts(scores: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ def moving_map(frames: Sequence[Tensor], perplexity: float = PERPLEXITY) -> list
 
     Args:
         frames: features (N, D) of the same N images, one tensor for each epoch.
-        perplexity: about how many neighbours of an image t-SNE tries to keep; at most N / 3.
+        perplexity: about how many neighbours of an image t-SNE tries to keep; at most (N − 1) / 3.
 
     Returns:
         For each epoch the places (N, 2), centred, with mean squared distance 1 from the centre.

@@ -301,7 +301,7 @@ def ratio_gaps(
     }
     gaps = {"its own maps on another image's object": [m.ratio - m.other for m in measured[ours]]}
     for name, phrase in references.items():
-        if name in measured:
+        if name in measured and name != ours:
             pairs = zip(measured[ours], cycle(measured[name]), strict=False)
             gaps[phrase] = [own.ratio - other.ratio for own, other in pairs]
     return gaps

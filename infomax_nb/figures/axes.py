@@ -1,4 +1,4 @@
-"""What drawings have in common: panels side by side, ticks at given numbers, one legend for all."""
+"""What drawings have in common: looks of series, panels side by side, ticks, one legend for all."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,6 +6,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from infomax_nb.errors import not_allowed
+
+MARKERS = "osD^vPX*"
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour and marker of series `number`: sixteen that differ, hollow from the ninth on."""
+    place = number % len(MARKERS)
+    face = "white" if number % (2 * len(MARKERS)) >= len(MARKERS) else f"C{place}"
+    return {"color": f"C{place}", "marker": MARKERS[place], "mfc": face}
 
 
 def panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
@@ -22,8 +33,13 @@ def log_ticks(axis: Axes, values: Iterable[float], form: str = "{:g}") -> None:
         axis: is changed.
         values: above 0.
         form: how a value is written, a format.
+
+    Raises:
+        ParameterError: a value has no place on a logarithmic axis.
     """
     ticks = list(values)
+    if min(ticks, default=1) <= 0:
+        raise not_allowed("values", ticks, "numbers above 0, on a logarithmic axis")
     axis.set_xscale("log")
     axis.set_xticks(ticks, [form.format(tick) for tick in ticks])
     axis.minorticks_off()

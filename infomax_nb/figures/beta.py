@@ -7,29 +7,33 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from infomax_nb import plots
-from infomax_nb.figures.axes import log_ticks, panels
-from infomax_nb.figures.intervals import MARKERS
+from infomax_nb.figures.axes import MARKERS, log_ticks, panels
 
 
 def over_ratio(metrics: pd.DataFrame, column: str, title: str = "") -> Figure:
-    """One metric over β, a line for each epoch and a panel for each κ; means over seeds.
+    """One metric over β/α, a line for each epoch and a panel for each κ; means over seeds.
 
     Args:
-        metrics: rows of runs with α = 1 at the epochs to draw.
-        column: the metric.
+        metrics: rows of runs at the epochs to draw. A weight of 0 has no place on the logarithmic
+            axis: its runs are left out, and the title says so.
+        column: the metric, NaN after epochs without an evaluation.
         title: shown above all panels.
     """
-    kernels = sorted(metrics.kappa.unique())
+    weighted = metrics[(metrics.alpha > 0) & (metrics.beta > 0)]
+    if len(weighted) < len(metrics):
+        title = f"{title} (runs with a weight of 0 are not shown)".strip()
+    shown = weighted.assign(ratio=weighted.beta / weighted.alpha).dropna(subset=column)
+    kernels = sorted(shown.kappa.unique())
     figure, axes = panels(len(kernels), 4.2)
-    colours = plots.shades(sorted(metrics.epoch.unique()))
+    colours = plots.shades(sorted(shown.epoch.unique()))
     for axis, kappa in zip(axes, kernels, strict=True):
-        runs = metrics[metrics.kappa == kappa]
-        means = runs.groupby(["epoch", "beta"])[column].mean()
+        runs = shown[shown.kappa == kappa]
+        means = runs.groupby(["epoch", "ratio"])[column].mean()
         for marker, (epoch, colour) in zip(cycle(MARKERS), colours.items(), strict=False):
             (line,) = axis.plot(means[epoch], color=colour, marker=marker)
             line.set(linewidth=2, markersize=7, label=f"after epoch {epoch}")
         axis.axvline(1, color="0.4", ls=":")
-        log_ticks(axis, means.index.unique("beta"))
+        log_ticks(axis, means.index.unique("ratio"))
         axis.set_xlabel(f"β/α at κ = {kappa:g}")
         axis.set_ylabel(plots.LABELS[column])
     plots.legend_beside(axes[-1])

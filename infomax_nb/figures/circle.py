@@ -200,7 +200,9 @@ def draw_toys(
     """
     rows = math.ceil(len(toys) / columns)
     axes = figure.subplots(rows, columns, squeeze=False)
-    for axis, (name, views) in zip(axes.flat, toys.items(), strict=True):
+    for axis in axes.flat[len(toys) :]:
+        axis.set_axis_off()
+    for axis, (name, views) in zip(axes.flat, toys.items(), strict=False):
         draw(axis, views)
         axis.set_title(name)
         _bare(axis)

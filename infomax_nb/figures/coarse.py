@@ -12,8 +12,8 @@ from torch import Tensor
 
 from infomax_nb import plots
 from infomax_nb.analysis import coarse
-from infomax_nb.figures.axes import log_ticks, panels, shared_legend
-from infomax_nb.figures.intervals import MARKERS, forest
+from infomax_nb.figures.axes import log_ticks, look, panels, shared_legend
+from infomax_nb.figures.intervals import forest
 from infomax_nb.names import in_words
 
 # --- Tasks ------------------------------------------------------------------------------------
@@ -44,11 +44,6 @@ def tasks(images: Tensor, names: Sequence[str], rows: Mapping[str, Sequence[int]
 # --- Two levels of labels ---------------------------------------------------------------------
 
 
-def _look(k: int) -> dict[str, Any]:
-    """Colour and marker of representation k."""
-    return {"color": f"C{k}", "marker": MARKERS[k], "linestyle": "", "ms": 8}
-
-
 def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = "") -> Figure:
     """Superclass against class accuracy of k-NN, a marker for each representation.
 
@@ -60,10 +55,8 @@ def superclass_accuracy(described: pd.DataFrame, by_chance: float, title: str = 
     """
     figure, axis = plt.subplots(figsize=(9.5, 5), layout="constrained")
     for k, (name, row) in enumerate(described.iterrows()):
-        look = _look(k % 8)
-        if k > 7:  # colours begin again
-            look["mfc"] = "white"
-        axis.plot(row["top-1"], row["superclass"], label=in_words(name), **look)
+        point: dict[str, Any] = look(k) | {"ls": "", "ms": 8}
+        axis.plot(row["top-1"], row["superclass"], label=in_words(name), **point)
     at_random = [100 * by_chance, 100]
     axis.plot([0, 100], at_random, "--", color="0.35", label="mistakes at random")
     axis.set_xlim(0, 100)
@@ -88,8 +81,9 @@ def fewer_classes(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for axis, table in zip(axes, tables.values(), strict=True):
         for k, (name, rows) in enumerate(table.groupby("features", sort=False)):
             by_count = rows.set_index("classes").sort_index()
-            axis.plot(by_count["fitted anew"], label=in_words(name), **_look(k))
-            axis.plot(by_count["expected"], "--", color=f"C{k}")
+            points: dict[str, Any] = look(k) | {"ls": "", "ms": 8}
+            axis.plot(by_count["fitted anew"], label=in_words(name), **points)
+            axis.plot(by_count["expected"], "--", color=points["color"])
         axis.plot([], [], "--", color="0.3", label="the number alone")
         axis.set_xlabel("classes in the task")
         axis.set_ylim(0, 102)
@@ -148,7 +142,7 @@ def class_counts(counted: pd.DataFrame) -> Figure:
             over = rows.groupby("classes").accuracy
             mean = over.mean()
             spread = over.std().fillna(0)
-            axis.plot(mean, label=in_words(name), **_look(k) | {"linestyle": "-"})
+            axis.plot(mean, label=in_words(name), ms=8, **look(k))
             low = mean - spread
             high = mean + spread
             axis.fill_between(mean.index, low, high, color=f"C{k}", alpha=0.2)

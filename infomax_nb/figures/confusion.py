@@ -69,11 +69,13 @@ def _draw(axis: Axes, truth: Tensor, predicted: Tensor, names: Sequence[str]) ->
 
 
 def _draw_groups(axis: Axes, sizes: np.ndarray, names: Sequence[str]) -> None:
-    """Lines between groups of these sizes, and their names beside them."""
+    """Lines between groups of these sizes; their names beside them, where no class has its own."""
     ends = sizes.cumsum() - 0.5
     for end in ends[:-1]:
         axis.axhline(end, color="0.5", lw=0.8)
         axis.axvline(end, color="0.5", lw=0.8)
+    if sizes.sum() <= MOST:
+        return
     middles = ends - sizes / 2
     axis.set_xticks(middles, names, rotation=90)
     axis.set_yticks(middles, names)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import squareform
 
 from infomax_nb.analysis.embedding import between
+from infomax_nb.errors import not_allowed
 from infomax_nb.figures.motion import Film, film
 from infomax_nb.files import project_root
 from infomax_nb.plots import COLOURS
@@ -45,9 +46,15 @@ class Movement:
 
 
 def recorded(name: str, beta: float, reports: Path | None = None) -> Movement:
-    """The maps in `reports/<name>` of the run with this beta; `reports` as in `export_tables`."""
+    """The maps in `reports/<name>` of the run with this beta; `reports` as in `export_tables`.
+
+    Raises:
+        ParameterError: there is no run with this beta.
+    """
     folder = (reports or project_root() / "reports") / name
     rows = pd.read_csv(folder / "coordinates.csv")
+    if beta not in rows.beta.values:
+        raise not_allowed("beta", beta, f"one of {', '.join(map(str, rows.beta.unique()))}")
     rows = rows[rows.beta == beta].sort_values(["epoch", "image"])
     places = rows[["x", "y"]].to_numpy().reshape(rows.epoch.nunique(), -1, 2)
     groups = pd.read_csv(folder / "images.csv").sort_values("image").group.to_numpy(str)

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from infomax_nb.errors import not_allowed
-
-MARKERS = "osD^vPX*"
+from infomax_nb.figures.axes import MARKERS
 
 
 def forest(

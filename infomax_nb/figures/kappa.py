@@ -42,7 +42,7 @@ def _draw_kernels(axis: Axes, kappas: Sequence[float], kappa: float) -> None:
 
 
 def _draw_runs(axis: Axes, rows: pd.DataFrame, kappa: float) -> None:
-    means = rows.groupby(["kappa", "epoch"]).linear_top1.mean()
+    means = rows.groupby(["kappa", "epoch"]).linear_top1.mean().dropna()
     for value in means.index.unique("kappa"):
         axis.plot(means[value], **_look(value == kappa))
     axis.set_xlabel("epoch")

@@ -16,7 +16,6 @@ from infomax_nb.late import late_means
 from infomax_nb.names import in_words
 
 ACCURACIES = ("linear_top1", "knn_top1")
-SEEDS = 3  # planned of each condition
 
 
 def over_epochs(
@@ -24,6 +23,7 @@ def over_epochs(
     labels: Mapping[str, str],
     columns: Sequence[str] = ACCURACIES,
     windows: Sequence[tuple[int, int]] = (),
+    among: Iterable[str] = (),
 ) -> Figure:
     """A panel for each column over epochs: a thin line a run, a thick one their mean.
 
@@ -33,10 +33,11 @@ def over_epochs(
             stays in the legend, and says so.
         columns: of `rows`.
         windows: first and last epochs that are compared, which are shaded.
+        among: all conditions of a larger figure, whose colours are kept.
     """
     size: dict[str, Any] = {"figsize": (9.5, 4.6), "layout": "constrained", "squeeze": False}
     figure, (axes,) = plt.subplots(1, len(columns), **size)
-    colours = dict(zip(labels, cycle(plots.COLOURS), strict=False))
+    colours = dict(zip(dict.fromkeys([*among, *labels]), cycle(plots.COLOURS), strict=False))
     for axis, column in zip(axes, columns, strict=True):
         for first, last in windows:
             axis.axvspan(first, last, color="0.92", zorder=0)

@@ -1,15 +1,13 @@
 """What notebook 08 draws of its own: methods beside what was not trained, and over rates."""
 
 from collections.abc import Mapping
-from itertools import cycle
 from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from infomax_nb.figures.axes import log_ticks
-from infomax_nb.figures.intervals import MARKERS
+from infomax_nb.figures.axes import log_ticks, look
 from infomax_nb.names import in_words
 from infomax_nb.plots import LABELS, curves, legend_beside
 from infomax_nb.report import TOP1_COLUMNS
@@ -61,9 +59,9 @@ def by_rate(metrics: pd.DataFrame, column: str = "linear_top1") -> Figure:
     figure, axis = plt.subplots(figsize=(9.5, 4.6), layout="tight")
     last = metrics[metrics.epoch == metrics.epoch.max()]
     groups = last.groupby("method", sort=False)
-    for (name, rows), marker in zip(groups, cycle(MARKERS), strict=False):
+    for number, (name, rows) in enumerate(groups):
         mean = rows.groupby("lr")[column].mean()
-        axis.plot(mean.index, mean, marker=marker, ms=7, label=in_words(name))
+        axis.plot(mean.index, mean, ms=7, label=in_words(name), **look(number))
     log_ticks(axis, sorted(last.lr.unique()), "{:.2g}")
     axis.set_xlabel("learning rate")
     axis.set_ylabel(LABELS[column])

@@ -43,8 +43,10 @@ def over_width(stages: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
 
 
 def _label_powers(axis: Axes, values: Sequence[float]) -> None:
+    """Ticks at these values, on an axis that has room for them and for all that is drawn."""
     axis.set_yticks(values, [f"{value:g}" for value in values])
-    axis.set_ylim(min(values) / 2, max(values) * 3)
+    low, high = axis.dataLim.intervaly
+    axis.set_ylim(min(min(values), low) / 2, max(3 * max(values), 2 * high))
 
 
 def in_band(differences: Mapping[str, pd.Series], margin: float = 1.0) -> Figure:

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from infomax_nb.figures.axes import panels, shared_legend
-from infomax_nb.figures.intervals import MARKERS, forest
+from infomax_nb.figures.axes import look, panels, shared_legend
+from infomax_nb.figures.intervals import forest
 from infomax_nb.names import in_words
 
 Z = (2.4, 0.9)  # an embedding in two dimensions
@@ -73,7 +73,7 @@ def by_stage(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for axis, (name, table) in zip(axes, tables.items(), strict=True):
         for number, network in enumerate(table):
             values = table[network].astype(float)
-            (line,) = axis.plot(values, marker=MARKERS[number], ms=7, color=f"C{number}")
+            (line,) = axis.plot(values, ms=7, **look(number))
             line.set_label(in_words(network))
         axis.axhline(1, color="0.35", ls="--", label="uniform map")
         axis.set_title(name)

@@ -75,16 +75,23 @@ def draw() -> Figure:
     figure, axes = plt.subplots(len(OURS), sharex=True, height_ratios=heights, **options)
     for axis, (dataset, result) in zip(axes, OURS.items(), strict=True):
         draw_panel(axis, paper[paper.dataset == dataset], result)
-        axis.set_title(title(dataset, result), loc="left")
+        at_its_budget = bool((paper[paper.dataset == dataset].seeds > 0).any())
+        axis.set_title(title(dataset, result, at_its_budget), loc="left")
     axes[-1].set_xlabel("test accuracy, top-1 (%)")
     figure.legend(handles=list(legend(paper)), loc="outside upper center", ncols=2)
     return figure
 
 
-def title(dataset: str, result: str | None) -> str:
-    """A panel's title: the data set, and what of ours is in the panel."""
+def title(dataset: str, result: str | None, at_its_budget: bool) -> str:
+    """A panel's title: the data set, and what of ours is in the panel.
+
+    Args:
+        dataset: as the paper's table names it.
+        result: our small runs of it in `reports/`, if there are any.
+        at_its_budget: whether some of its rows were run as the paper has them.
+    """
     if result is None:
-        return f"{dataset} (not run here)"
+        return f"{dataset} ({'here: at its budget' if at_its_budget else 'not run here'})"
     records = json.loads((REPORTS / result / "records.json").read_bytes())
     runs = setting(records).partition(", ")[2].replace("training images", "images")
     return f"{dataset} (here: {PART.get(dataset, '')}{runs})"

@@ -14,8 +14,9 @@ class InfoMax(Method):
         self.objective.equal_shares = True
 
     def losses(self, labels, projections):
+        loss = self.objective(projections)  # which keeps the two entropies
         return {
-            "loss": self.objective(projections),
+            "loss": loss,
             "h_global": self.objective.h_global,
             "h_local": self.objective.h_local,
             "projections": projections,

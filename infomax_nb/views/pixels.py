@@ -140,8 +140,8 @@ def standardise(x: Tensor) -> Tensor:
 
 def unstandardise(view: Tensor, size: int) -> Tensor:
     """A network's input (B, 3, S, S) as enlarged uint8 images (B, 3, size, size)."""
-    std = _STD.view(3, 1, 1)
-    mean = _MEAN.view(3, 1, 1)
-    values = (view * std + mean) * 255
+    std = _STD.to(view.device).view(3, 1, 1)
+    mean = _MEAN.to(view.device).view(3, 1, 1)
+    values = ((view * std + mean) * 255).round()
     enlarged = torch.nn.functional.interpolate(values, size, mode="nearest")
     return enlarged.clamp(0, 255).byte()

@@ -65,7 +65,7 @@ def test_where_none_of_the_readers_runs_is_drawn_the_legend_names_none():
 
 def test_every_epoch_has_its_line_however_many_there_are():
     pairs = list(product((0.5, 1.0), range(1, 11)))
-    table = pd.DataFrame(pairs, columns=["beta", "epoch"]).assign(kappa=10.0)
+    table = pd.DataFrame(pairs, columns=["beta", "epoch"]).assign(kappa=10.0, alpha=1.0)
     table["linear_top1"] = 10.0 * table.epoch + table.beta
     (axis,) = beta.over_ratio(table, "linear_top1").axes
     drawn = [line for line in axis.lines if line.get_label().startswith("after epoch")]
@@ -99,9 +99,31 @@ def test_a_correlation_is_drawn_over_the_epochs():
 
 
 def test_a_line_for_each_epoch_over_beta():
-    table = runs("beta", 0.5, 1, 2).assign(kappa=10.0)
+    table = runs("beta", 0.5, 1, 2).assign(kappa=10.0, alpha=1.0)
     (axis,) = beta.over_ratio(table[table.epoch != 2], "linear_top1").axes
     assert heights(axis)[:2] == [[10.5, 11, 12], [30.5, 31, 32]]
+
+
+def test_the_axis_is_the_ratio_of_the_weights():
+    """β = 1 and 2 with α = 2 stand at ½ and 1; β = 0 has no place, and the title says so."""
+    table = runs("beta", 0, 1, 2).assign(kappa=10.0, alpha=2.0)
+    figure = beta.over_ratio(table, "linear_top1", "glyphs")
+    (axis,) = figure.axes
+    assert axis.lines[0].get_xdata().tolist() == [0.5, 1.0]
+    assert figure.get_suptitle() == "glyphs (runs with a weight of 0 are not shown)"
+
+
+def test_epochs_without_an_evaluation_leave_no_holes():
+    every_second = runs("beta", 0.5, 1).assign(kappa=10.0, alpha=1.0)
+    every_second.loc[every_second.epoch != 2, "linear_top1"] = float("nan")
+    (axis,) = beta.over_ratio(every_second, "linear_top1").axes
+    assert heights(axis)[0] == [20.5, 21]
+    names = [line.get_label() for line in axis.lines]
+    assert [name for name in names if name.startswith("after")] == ["after epoch 2"]
+    missing = runs("kappa", 1)
+    missing.loc[missing.epoch == 2, "linear_top1"] = float("nan")
+    panel = kappa.at_kappa(1, dict.fromkeys("abc", missing)).axes[1]
+    assert heights(panel) == [[11, 31]]
 
 
 def test_a_point_for_each_run_against_information():
@@ -119,6 +141,16 @@ def test_the_projectors_drawings_show_their_numbers():
     left, right = projector.over_width({"after training": table}).axes
     assert heights(left) == [[3, 1]]
     assert heights(right) == [[15, 50]]
+
+
+@pytest.mark.parametrize("factor", [0.001, 1, 1000])
+def test_the_projectors_axes_have_room_for_all_values(factor):
+    widths = pd.Index([8, 32], name="D")
+    measures = {"kernel_spread": [2.0, 1.0], "projection_rank": [10.0, 50.0]}
+    table = factor * pd.DataFrame(measures, widths)
+    for axis in projector.over_width({"after training": table}).axes:
+        low, high = axis.get_ylim()
+        assert all(low < height < high for height in heights(axis)[0])
 
 
 def test_intervals_stand_before_their_band():

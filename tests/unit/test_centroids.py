@@ -178,6 +178,17 @@ def test_centroids_by_hand():
     np.testing.assert_allclose(centroids(x, torch.tensor([0, 1, 2, 0])), expected, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "missing"), [([0, 2, 2], None, "1"), ([1, 1, 2], 5, "0, 3, 4")]
+)
+def test_a_class_without_an_image_has_no_centroid(labels, classes, missing):
+    """Else its neighbours' centroids would take its place, and its name."""
+    count = classes or 3
+    said = rf"^labels: of {count} classes these have no image: {missing}\. "
+    with pytest.raises(ParameterError, match=said):
+        centroids(torch.eye(3), torch.tensor(labels), classes)
+
+
 def six_similarities(seed: int = 0) -> np.ndarray:
     """Cosines of six random vectors that lie roughly as the tree has them."""
     rng = np.random.default_rng(seed)

@@ -25,6 +25,7 @@ from infomax_nb.analysis.coarse import (
     of_clusters,
     of_neighbours,
     reprobe,
+    side_by_side,
     subtrees,
     summary,
     superclasses,
@@ -410,6 +411,38 @@ def test_verdicts_have_a_row_for_each_other_probe_and_scale():
     supported = "+20.00 [+20.00, +20.00], supported"
     nothing = "+0.00 [+0.00, +0.00], not supported"
     assert found["by draws"].tolist() == [supported, nothing, nothing, nothing]
+
+
+def test_every_other_representation_is_compared_and_without_ours_none():
+    level = 80 * np.ones((2, 1, 4))
+    table = scored(level, level).assign(probe="k-NN", log_odds=0.0)
+    table = table.replace({"representation": {"ours": "infomax"}})
+    others = ["other", "byol", "dino"]
+    more = table[table.representation == "other"]
+    every = [table, *(more.assign(representation=name) for name in others[1:])]
+    both = pd.concat(every + [each.assign(probe="linear") for each in every])
+    assert differences(both).other.unique().tolist() == others
+    alone = differences(both[both.representation != "infomax"])
+    assert len(alone) == 0 and "unit" in alone
+
+
+def test_one_subtree_gives_no_interval():
+    """Its draws share classes: resampling the one unit would show no spread at all."""
+    rng = np.random.default_rng(0)
+    table = scored(80 + rng.normal(size=(2, 1, 6)), 60 + rng.normal(size=(2, 1, 6)))
+    table.loc[table.kind == "near", "subtree"] = "dogs"
+    found = gap(table, "ours", unit="subtree")
+    assert np.isnan([found["low"], found["high"]]).all()
+    assert found["gap"] == pytest.approx(gap(table, "ours")["gap"])
+    assert verdict(found) == "one unit"
+
+
+def test_the_differences_of_data_sets_stand_below_each_other():
+    rows = {name: pd.DataFrame({"other": ["simclr", "vicreg"]}) for name in ("a", "b")}
+    found = side_by_side(rows | {"c": pd.DataFrame({"other": ["vicreg", "byol"]})})
+    pairs = list(zip(found.other, found.data, strict=True))
+    of_vicreg = [("vicreg", name) for name in "abc"]
+    assert pairs == [("simclr", "a"), ("simclr", "b"), *of_vicreg, ("byol", "c")]
 
 
 def test_differences_are_those_of_the_gaps():

@@ -197,8 +197,10 @@ def test_the_figure_rings_what_was_wrongly_predicted():
 
 
 def test_each_run_lies_inside_the_axes():
+    """The last one in the first panel alone, whose axis the second one shares."""
     runs = pd.read_csv(REPORTS / "contraction_glyphs" / "runs.csv").assign(data="glyphs")
-    beyond = pd.concat([runs, runs.head(2).assign(beta=[0.1, 9.0])])
+    in_first = runs.head(1).assign(beta=12.0, threshold_start=1.0, threshold_collapsed=6.0)
+    beyond = pd.concat([runs, runs.head(2).assign(beta=[0.1, 9.0]), in_first])
     for axis in against_threshold(beyond).axes:
         least, most = axis.get_xlim()
         drawn = np.concatenate([marks.get_offsets()[:, 0] for marks in axis.collections])

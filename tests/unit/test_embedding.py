@@ -23,6 +23,7 @@ from infomax_nb.analysis.embedding import (
 )
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
+from infomax_nb.errors import ParameterError
 from infomax_nb.figures.confusion import confusion
 from infomax_nb.figures.embedding import map_stills, recorded
 from infomax_nb.figures.schematic import schematic
@@ -158,6 +159,11 @@ def image_set(labels: list[int], **more) -> ImageSet:
     return ImageSet(images, torch.tensor(labels), ["a", "b", "c"], **more)
 
 
+def test_a_beta_without_a_run_is_one_clear_error():
+    with pytest.raises(ParameterError, match="beta = 0.75 is not allowed: it must be one of"):
+        recorded("embedding_glyphs", 0.75)
+
+
 def test_groups_are_superclasses_else_classes():
     above = {"coarse": torch.tensor([1, 0, 1]), "coarse_names": ["x", "y"]}
     assert groups_of(image_set([0, 1, 2, 0], **above)).tolist() == ["y", "x", "y", "y"]
@@ -205,6 +211,8 @@ def test_the_confusion_of_groups_is_in_percent():
     expected = pd.crosstab(coarse[truth].numpy(), coarse[predicted].numpy(), normalize="index")
     for row, column in product((0, 1), (0, 1)):
         assert told[column, row] == f"{100 * expected.loc[row, column]:.0f}"
+    left = figure.axes[0]  # four classes have room for their names, in their groups' order
+    assert [text.get_text() for text in left.get_yticklabels()] == ["a", "c", "b", "d"]
     assert len(confusion(truth, predicted, list("abcd")).axes) == 1
 
 

@@ -17,6 +17,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from infomax_nb import plots
 from infomax_nb.errors import ParameterError
 from infomax_nb.figures import sliders
+from infomax_nb.figures.axes import log_ticks, look
 from infomax_nb.figures.intervals import forest
 from infomax_nb.figures.motion import film
 from infomax_nb.figures.sliders import choice, record
@@ -199,6 +200,17 @@ def test_a_forest_plot_has_its_means_intervals_and_references():
 def places(line) -> list[float]:
     """The x coordinates of a line with markers."""
     return [] if line.get_marker() in ("None", None) else np.asarray(line.get_xdata()).tolist()
+
+
+def test_sixteen_series_look_different():
+    looks = [tuple(look(number).values()) for number in range(16)]
+    assert len(set(looks)) == 16
+    assert look(16) == look(0)
+
+
+def test_zero_has_no_place_on_a_logarithmic_axis():
+    with pytest.raises(ParameterError, match=r"values = \[0, 1\] is not allowed: .* above 0"):
+        log_ticks(plt.figure().add_subplot(), [0, 1])
 
 
 def test_a_forest_plot_of_nothing():

@@ -132,6 +132,14 @@ def test_one_panel_and_more_conditions_than_colours():
     assert legend(figure)[-1] == "run 11: seed 0"
 
 
+def test_a_part_of_the_conditions_keeps_its_colours():
+    of_all = drawings.over_epochs(rows(simclr=[0]), LABELS).axes[0].lines[-1].get_color()
+    alone = {"simclr": LABELS["simclr"]}
+    kept = drawings.over_epochs(rows(simclr=[0]), alone, among=LABELS).axes[0].lines[-1].get_color()
+    changed = drawings.over_epochs(rows(simclr=[0]), alone).axes[0].lines[-1].get_color()
+    assert kept == of_all != changed
+
+
 def test_paths_draw_near_over_far():
     figure = drawings.far_and_near(rows(kappa10=[1]), LABELS)
     line = figure.axes[0].lines[0]

@@ -70,6 +70,14 @@ def test_one_line_for_each_method_over_the_rate():
     assert lines["VICReg"].round(1).tolist() == [4.3, 7.7, 3.5]
 
 
+def test_eleven_methods_over_the_rate_are_told_apart():
+    rates = pd.DataFrame({"lr": [0.001, 0.003], "epoch": 1, "linear_top1": 1.0})
+    every = pd.concat([rates.assign(method=f"method {k}") for k in range(11)])
+    lines = figures.by_rate(every).axes[0].lines
+    seen = {(line.get_color(), line.get_marker(), line.get_markerfacecolor()) for line in lines}
+    assert len(seen) == 11
+
+
 def test_methods_keep_their_order():
     ordered = figures.in_order(runs(), {"simclr": 0, "infomax": 0})
     assert list(dict.fromkeys(ordered.method)) == ["simclr", "infomax"]

@@ -69,6 +69,7 @@ def test_without_a_number_a_question_mark_stands_for_a_letter():
 
 def test_numbers_that_are_names_of_others_are_told_apart():
     assert plots.labels(["1", NOWHERE]) == ["1 (0)", "1 (1)"]
+    assert len(set(plots.labels(["a", "a", "a (1)"]))) == 3
 
 
 def test_names_that_are_cut_stay_apart():

@@ -471,6 +471,11 @@ def test_gaps_are_paired_by_network_and_a_single_reference_serves_all():
     assert means["a uniform map"] == pytest.approx([0.2, 0.4, 0.6])
 
 
+def test_a_method_is_not_compared_with_itself():
+    networks = {"simclr": three(1.2, 1.4, 1.6), "untrained": three(1.1, 1.2, 1.3)}
+    assert "simclr" not in ratio_gaps(networks, "simclr")
+
+
 def test_over_networks_the_interval_is_students():
     gaps = {"a": [pd.Series([1.0, 2.0]), pd.Series([2.0, 3.0]), pd.Series([3.0, 4.0])]}
     table = compared(gaps)
