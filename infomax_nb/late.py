@@ -81,7 +81,7 @@ def how_to_check(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def curves(*runs: str, lines: str = CIFAR10_LINES, folder: Path = VERDICTS) -> pd.DataFrame:
+def evaluations(*runs: str, lines: str = CIFAR10_LINES, folder: Path = VERDICTS) -> pd.DataFrame:
     """The evaluations of finished runs, a row for each run and epoch; accuracies in percent.
 
     Args:
@@ -94,7 +94,7 @@ def curves(*runs: str, lines: str = CIFAR10_LINES, folder: Path = VERDICTS) -> p
 
 
 def without_trunks(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `curves` without those that a branch, as `beta2_from20`, has from its trunk."""
+    """`evaluations` without those that a branch, as `beta2_from20`, has from its trunk."""
     branched = rows.run.str.extract(r"_from(\d+)$")[0].astype(float)
     return rows[~(rows.epoch < branched)]
 
@@ -103,7 +103,7 @@ def late_means(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Mean of each run's last five evaluations, by run and seed; accuracies in percent.
 
     Args:
-        rows: of `curves`, finished runs on one data set.
+        rows: of `evaluations`, finished runs on one data set.
         columns: of `rows`.
 
     Raises:

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from infomax_nb.files import project_root
-from infomax_nb.late import curves, verdict_rows, without_trunks
+from infomax_nb.late import evaluations, verdict_rows, without_trunks
 from infomax_nb.plots import LABELS, save
 from pipeline.command import takes_nothing
 
@@ -29,7 +29,7 @@ COMPARED = {
 
 def draw_weaker_global_term(axis: plt.Axes) -> None:
     """Draw accuracy by epoch for each weight of the local entropy: mean and range of the seeds."""
-    rows = without_trunks(curves(*CONDITIONS))
+    rows = without_trunks(evaluations(*CONDITIONS))
     rows = rows[rows.epoch.between(10, 40)].replace({"run": CONDITIONS})
     names = [name for name in CONDITIONS.values() if name in set(rows.run)]
     style = {"hue": "run", "hue_order": names, "palette": "viridis", "errorbar": ("pi", 100)}

@@ -28,7 +28,7 @@ def over_epochs(
     """A panel for each column over epochs: a thin line a run, a thick one their mean.
 
     Args:
-        rows: of `late.curves`.
+        rows: of `late.evaluations`.
         labels: how conditions are called, in the order of the legend. One without a finished run
             stays in the legend, and says so.
         columns: of `rows`.
@@ -72,7 +72,7 @@ def paths(
     """One accuracy over another, a point for each evaluation: by the linear head, and by k-NN.
 
     Args:
-        rows: of `late.curves`.
+        rows: of `late.evaluations`.
         labels: as in `over_epochs`.
         across: the columns of the linear head's and of k-NN's panel, by `linear` and `knn`, and
             the axis' `label`.
@@ -117,7 +117,7 @@ def beside_the_paper(rows: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
     """Table 1's rows on CIFAR-10: the paper's accuracies, and ours after late training.
 
     Args:
-        rows: of `late.curves`, finished runs.
+        rows: of `late.evaluations`, finished runs.
         methods: the run's name in the plan for each method, as `TrainConfig` names methods.
     """
     paper = paper_rows()

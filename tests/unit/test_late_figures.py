@@ -87,8 +87,8 @@ def rows(**runs: list[int]) -> pd.DataFrame:
 def test_curves_are_those_of_the_named_runs_and_lines(tmp_path):
     both = pd.concat([rows(kappa10=[0]), rows(kappa10=[0], simclr=[0]).assign(line="e")])
     both.to_csv(tmp_path / "curves.csv", index=False)
-    assert len(late.curves("kappa10", folder=tmp_path)) == 10
-    of_e = late.curves("kappa10", "simclr", lines="e", folder=tmp_path)
+    assert len(late.evaluations("kappa10", folder=tmp_path)) == 10
+    of_e = late.evaluations("kappa10", "simclr", lines="e", folder=tmp_path)
     assert of_e.groupby("run").size().to_dict() == {"kappa10": 10, "simclr": 10}
 
 

@@ -13,7 +13,7 @@ import pytest
 from checkout import ROOT, environment
 from fabricated import arms_of, fill, keep, keep_all, level
 
-from infomax_nb.late import curves, late_means, verdict_rows
+from infomax_nb.late import evaluations, late_means, verdict_rows
 from pipeline.evidence import precision, reference, verdicts
 from pipeline.evidence.class_sets import CLASSES, IMAGENETTE, IMAGEWOOF, is_far
 from pipeline.evidence.finding import interval_in_words
@@ -187,7 +187,7 @@ def test_what_is_said_of_the_branches_is_what_their_verdict_has():
     claims = prose_of("04", "cell-31")
     tables = (ROOT / "reports" / "README.md").read_text("utf-8")
     numbers = kept_numbers()
-    rows = curves("kappa10", *(f"beta{beta}_from20" for beta in ("1.25", "1.5", "2")))
+    rows = evaluations("kappa10", *(f"beta{beta}_from20" for beta in ("1.25", "1.5", "2")))
     by_run = rows[rows.epoch.between(32, 40)].groupby(["run", "seed"]).mi_density.mean()
     information = by_run.groupby("run").mean()
     assert f"(β = 1: {information.kappa10:.2f})" in prose
@@ -221,7 +221,7 @@ def test_what_is_said_of_a_large_kappa_is_what_its_verdict_has():
     assert late["linear"].replace(" ", " points ", 1) in claims
     assert f"{early['linear']} points early and {late['linear']} late by the linear head" in tables
     assert f"{early['knn']} and {late['knn']} by k-NN" in tables
-    rows = curves("kappa10", "kappa20", lines="ac")
+    rows = evaluations("kappa10", "kappa20", lines="ac")
     shares = rows[rows.epoch == 60].groupby("run").nn_positive.mean()
     about = prose_of("03", "late-03-g")
     assert f"ends at {shares.kappa10:.2f} (κ = 10) and {shares.kappa20:.2f} (κ = 20)" in about
@@ -277,7 +277,7 @@ def test_what_is_said_of_a_stronger_global_term_is_what_its_verdict_has():
     assert f"{texts[0]} (linear head) and {texts[1]} (k-NN) points above β = 1" in tables
     probe = numbers.loc["β = 0.75 less 1, converged probe", "mean"]
     assert f"the converged probe: {probe:+.1f})" in prose
-    rows = curves("kappa10", "beta0.75", lines="ac")
+    rows = evaluations("kappa10", "beta0.75", lines="ac")
     nats = rows[rows.epoch >= 52].groupby("run").mi_density.mean()
     apart = f"{nats['beta0.75']:.2f} nats against {nats.kappa10:.2f}"
     assert apart in prose and apart in claims and apart in tables
@@ -286,7 +286,7 @@ def test_what_is_said_of_a_stronger_global_term_is_what_its_verdict_has():
 def test_what_is_said_of_the_branch_that_counts_as_collapsed_is_what_its_seeds_did():
     """By a sum of its own, of the evaluations at epochs 32 to 40 and 12 to 20."""
     prose = prose_of("04", "late-04-k")
-    rows = curves("kappa10", "beta2_from20", lines="abc")
+    rows = evaluations("kappa10", "beta2_from20", lines="abc")
     trunk = rows[(rows.run == "kappa10") & rows.epoch.between(12, 20)]
     branch = rows[(rows.run == "beta2_from20") & rows.epoch.between(32, 40)]
     tops = ["linear_top1", "knn_top1"]
@@ -295,7 +295,7 @@ def test_what_is_said_of_the_branch_that_counts_as_collapsed_is_what_its_seeds_d
     assert f"ends {-fallen:.1f} points below where the branch began" in prose
     assert f"rise, by {min(others):.1f} to {max(others):.1f} points" in prose
     assert f"(k-NN, seed 2: −{-fallen:.1f} points since epoch 20)" in TABLE.loc["4", "difference"]
-    branches = curves(*(f"beta{beta}_from20" for beta in ("1.25", "1.5", "2")), lines="bc")
+    branches = evaluations(*(f"beta{beta}_from20" for beta in ("1.25", "1.5", "2")), lines="bc")
     least = branches[branches.epoch > 20].effective_rank.min()
     assert f"stays above {5 * int(least / 5)}." in prose
 
@@ -316,7 +316,7 @@ def test_what_is_said_of_simclr_is_what_its_verdict_has():
         first, _, brackets = interval_in_words(linear).partition(" ")
         assert f"{first} points {brackets}" in claims
         assert f"{first[1:]} " in summary
-    rows = curves("kappa10", "simclr", lines="ac")
+    rows = evaluations("kappa10", "simclr", lines="ac")
     windows = {"before": rows[rows.epoch.between(32, 40)], "late": rows[rows.epoch >= 52]}
     heads = {when: part.groupby("run").linear_top1.mean() for when, part in windows.items()}
     gains = heads["late"] - heads["before"]

@@ -13,7 +13,7 @@ from infomax_nb.config import TrainConfig
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.evaluation.compute import at_equal_compute, training_flops
 from infomax_nb.evaluation.intervals import by_seed
-from infomax_nb.late import curves, late_means
+from infomax_nb.late import evaluations, late_means
 from infomax_nb.report import committed
 from infomax_nb.train.budget import steps
 from infomax_nb.train.run import Run
@@ -144,7 +144,7 @@ def test_training_makes_features_less_even_and_classes_more_apart(measured):
     late = measured.loc["ours, late"]
     untrained = measured.loc["untrained (late)"]
     assert late.uniformity.min() > untrained.uniformity.max()
-    ends = late_means(curves("kappa10", "simclr", lines="ac"), ["knn_top1"]).knn_top1
+    ends = late_means(evaluations("kappa10", "simclr", lines="ac"), ["knn_top1"]).knn_top1
     assert round((ends["kappa10"] - ends["simclr"]).mean()) == 8
     tolerance = measured["same class"]
     said = f"({tolerance['untrained (early)']:.3f} against {tolerance['ours, early']:.3f})"
