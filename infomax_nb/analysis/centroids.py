@@ -187,6 +187,11 @@ def agreement(tree: np.ndarray, groups: Sequence[str], clusters: int) -> float:
     """How well a tree, cut into so many clusters, agrees with the groups of the classes.
 
     It is the adjusted Rand index (Hubert and Arabie 1985): 0 is chance, 1 is the same partition.
+
+    Args:
+        tree: SciPy's linkage of the classes, (C - 1, 4), as `cluster_tree` gives it.
+        groups: of each class, (C,).
+        clusters: into how many the tree is cut.
     """
     from sklearn.metrics import adjusted_rand_score  # takes a second
 

@@ -71,7 +71,7 @@ def angle_density(dim: int, kappa: float, angle: np.ndarray) -> np.ndarray:
     Args:
         dim: D, at least 2.
         kappa: concentration of the kernel; 0 is the uniform distribution.
-        angle: t in radians, between 0 and pi.
+        angle: t in radians, between 0 and pi, (...).
     """
     log_slice = log_area(dim - 1) + xlogy(dim - 2, np.sin(angle))  # 0 log 0 = 0
     log_c = log_vmf_normalizer(dim, kappa) if kappa else -log_area(dim)

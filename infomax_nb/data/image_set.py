@@ -58,7 +58,7 @@ class ImageFiles:
         return read_ahead(self.__getitem__, (slice(k, k + n) for k in range(0, len(self), n)))
 
     def chunks(self) -> Iterator[Tensor]:
-        """All images, in chunks, with a progress bar (none in a log)."""
+        """All images, in chunks (<= 512, 3, H, W), with a progress bar that a log does not get."""
         quiet = not shows_bars()
         bar = tqdm(desc="images decoded once", total=len(self), disable=quiet, leave=False)
         with bar:

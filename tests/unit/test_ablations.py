@@ -5,6 +5,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from scipy import stats
 
 from infomax_nb import plots
 from infomax_nb.evaluation.intervals import equivalence_power
@@ -154,7 +155,11 @@ def test_the_projectors_axes_have_room_for_all_values(factor):
 
 
 def test_intervals_stand_before_their_band():
-    (axis,) = projector.in_band({"k-NN": pd.Series([-0.5, 0.1, 0.4])}).axes
+    """Of 90%, as two one-sided tests at 5% ask."""
+    differences = pd.Series([-0.5, 0.1, 0.4])
+    (axis,) = projector.in_band({"k-NN": differences}).axes
+    ends = [bar[:, 0].tolist() for bars in axis.collections for bar in bars.get_segments()]
+    assert ends == [pytest.approx(stats.ttest_1samp(differences, 0).confidence_interval(0.90))]
     band = axis.patches[0].get_extents().transformed(axis.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((-1, 1))
 

@@ -221,6 +221,7 @@ def test_the_pages_images_a_second_are_those_measured():
     names |= {"ResNet-50": "resnet50"}
     methods = {"ours": "infomax", "SimCLR": "simclr"}
     shown = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if " pixels | " in line]
+    assert len(shown) >= 6
     for network, size, method, rate in shown[-6:]:
         kind = (rows["backbone"] == names[network]) & (rows["method"] == methods[method])
         kind &= rows["image_size"] == int(size.split()[0])

@@ -1,5 +1,6 @@
 """How many steps a run takes, and what is said where they are few."""
 
+import math
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from PIL import Image
 from infomax_nb.config import TrainConfig
 from infomax_nb.data.loading import load
 from infomax_nb.data.sampling import batches
-from infomax_nb.train.budget import ENOUGH, in_words, longer, steps
+from infomax_nb.train.budget import BATCHES, ENOUGH, in_words, longer, steps
 
 
 @pytest.mark.parametrize(
@@ -38,15 +39,25 @@ def test_the_sentence_says_the_number_and_what_to_change():
     assert promised == epochs * (144 // batch_size) >= ENOUGH
 
 
-@pytest.mark.parametrize("images", [2, 15, 16, 40, 115, 144, 1000, 20_000])
-@pytest.mark.parametrize("batch_size", [2, 16, 100, 128, 1024])
+PAIRS = [
+    (images, batch_size)
+    for images in (2, 15, 16, 40, 115, 144, 1000, 20_000)
+    for batch_size in (2, 16, 100, 128, 1024)
+    if images >= batch_size
+]
+
+
+@pytest.mark.parametrize(("images", "batch_size"), PAIRS)
 def test_what_it_advises_is_a_configuration_with_enough_steps(images, batch_size):
-    if images >= batch_size:
-        config = TrainConfig(batch_size=batch_size, epochs=1)
-        more = longer(config, images)
-        assert steps(more, images) >= ENOUGH and more.batch_size <= batch_size
-        assert more.batch_size >= min(16, batch_size)
-        assert more == config.replace(batch_size=more.batch_size, epochs=more.epochs)
+    """The largest batch of which there are eight in an epoch, else the smallest."""
+    config = TrainConfig(batch_size=batch_size, epochs=1)
+    more = longer(config, images)
+    assert more == config.replace(batch_size=more.batch_size, epochs=more.epochs)
+    allowed = [batch_size, *(size for size in BATCHES if size < batch_size)]
+    eight = [size for size in allowed if 8 * size <= images]
+    assert more.batch_size == max(eight, default=min(allowed))
+    assert more.epochs == math.ceil(ENOUGH / (images // more.batch_size))
+    assert steps(more, images) >= ENOUGH
 
 
 def test_the_command_line_says_it_of_a_small_folder_even_in_a_log(tmp_path):

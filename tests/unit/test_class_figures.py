@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from scipy.cluster.hierarchy import linkage
 
-from infomax_nb.analysis.centroids import cluster_tree
 from infomax_nb.figures import coarse, trees
 
 NAMES = list("uvwxyz")
@@ -49,13 +49,12 @@ def test_the_strip_has_the_colours_of_the_legend(order):
 
 @pytest.mark.parametrize("clusters", range(1, 7))
 def test_the_cut_is_between_two_merges(clusters):
-    tree = cluster_tree(likeness())
+    """Of a tree whose merges have six heights: 1, 2, 4, 8 and 16, with the leaves at 0."""
+    tree = linkage(np.array([0, 1, 3, 7, 15, 31.0])[:, None], "single")
     figure = trees.cut_tree(tree, NAMES, GROUPS, clusters, pd.DataFrame())
-    cut = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
-    height = cut[0].get_ydata()[0]
-    merged_below = (tree[:, 2] < height).sum()
-    ties = clusters in (3, 4, 5)  # merges of one height
-    assert merged_below == 6 - clusters or ties
+    (cut,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    heights = [0, *tree[:, 2], np.inf]
+    assert heights[6 - clusters] < cut.get_ydata()[0] < heights[7 - clusters]
 
 
 def test_squares_show_their_numbers():

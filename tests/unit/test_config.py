@@ -1,5 +1,6 @@
 """`TrainConfig`: what it refuses and how it says so; which configurations are one run."""
 
+import hashlib
 import itertools
 import math
 from pathlib import Path
@@ -129,7 +130,10 @@ def test_one_value_has_one_name():
 
 
 def test_a_default_that_is_written_down_is_no_part_of_the_name():
-    assert TrainConfig(alpha=1).name == TrainConfig().name
+    """The name digests what differs from the defaults, and the recipe, sorted, as JSON."""
+    digest = hashlib.sha256(b'{"kappa": 3.0, "recipe": 2}').hexdigest()[:10]
+    written = TrainConfig(alpha=1, kappa=3, device="cpu")
+    assert written.name == f"glyphs-infomax-resnet_small-{digest}"
 
 
 @pytest.mark.parametrize(

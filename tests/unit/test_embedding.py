@@ -28,6 +28,7 @@ from infomax_nb.figures.confusion import confusion
 from infomax_nb.figures.embedding import map_stills, recorded
 from infomax_nb.figures.schematic import schematic
 from infomax_nb.figures.thumbnails import hover_map
+from infomax_nb.train.run import Run
 from pipeline import embedding
 
 
@@ -131,8 +132,11 @@ def test_the_runner_keeps_each_epoch(kept):
     assert images.group.value_counts().tolist() == [20, 20]
     assert images.row.is_unique
     accuracy = pd.read_csv(folder / "accuracy.csv", index_col=["beta", "epoch"])
-    metrics = pd.read_csv(next((kept / "runs").glob("*/metrics.csv")))
-    assert metrics.knn_top1.round(2).iloc[-1] in accuracy.knn_top1.to_list()
+    runs = [Run(path.parent) for path in (kept / "runs").glob("*/metrics.csv")]
+    assert len(runs) == 2
+    for run in runs:
+        trained = accuracy.loc[run.config.beta].knn_top1.loc[1:]
+        assert trained.tolist() == run.metrics.knn_top1.round(2).tolist()
     records = json.loads((folder / "records.json").read_text())
     assert [record["config"]["beta"] for record in records] == [0.5, 1.0]
     assert "32 training images, 2 epochs" in (folder / "caption.txt").read_text()

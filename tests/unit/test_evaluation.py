@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as vision
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from infomax_nb.data.image_set import ImageSet
 from infomax_nb.errors import ParameterError
+from infomax_nb.evaluation import representation
 from infomax_nb.evaluation.neighbours import knn, nearest, topk_accuracy, usual_k
 from infomax_nb.evaluation.online import OnlineEvaluation
+from infomax_nb.evaluation.probe import colour_statistics, converged_probe
 from infomax_nb.evaluation.representation import effective_rank, features
 from infomax_nb.seeds import stream
 
@@ -308,3 +313,43 @@ def test_fewer_than_five_classes_have_no_top5():
     few = [image_set(40, seed, classes=3) for seed in (1, 2)]
     got = OnlineEvaluation(*few, 12, 0, torch.device("cpu"))(network(), 0)
     assert set(got) == {"linear_top1", "knn_top1", "knn_few_top1", "effective_rank"}
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_converged_probe_is_scikit_learns_logistic_regression(classes):
+    """Standardised, C = 1; with all classes in the order of their probabilities."""
+    rng = np.random.default_rng(0)
+    labels, asked = (rng.integers(0, classes, n) for n in (300, 200))
+    scales = np.array([1, 1, 1, 100, 0.01, 1])
+    centres = rng.normal(size=(classes, 6))
+    x, queries = (
+        scales * (centres[y] + 1.5 * rng.normal(size=(len(y), 6))) for y in (labels, asked)
+    )
+    peer = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=5000))
+    expected = np.argsort(-peer.fit(x, labels).predict_proba(queries), axis=1)
+    found = converged_probe(*map(torch.from_numpy, (x, labels, queries)))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_colour_statistics_are_those_of_each_channels_pixels():
+    """Mean, standard deviation, first and last decile; 300 images are more than one portion."""
+    images = torch.randint(0, 256, (300, 3, 5, 7), dtype=torch.uint8)
+    pixels = images.flatten(2).numpy().astype(float)
+    deciles = np.quantile(pixels, [0.1, 0.9], axis=2)
+    expected = np.concatenate([pixels.mean(2), pixels.std(2, ddof=1), *deciles], axis=1)
+    np.testing.assert_allclose(colour_statistics(images), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, 7, 8])
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_out_all_images_in_parts_of_one_size(images, world, monkeypatch):
+    """What is left over to make parts equal is images that others have, too."""
+    monkeypatch.setattr(representation, "world_size", lambda: world)
+    shares = []
+    for rank in range(world):
+        monkeypatch.setattr(representation, "rank", lambda rank=rank: rank)
+        shares.append(representation._own_rows(images))
+    assert len({len(share) for share in shares}) == 1
+    together = torch.cat(shares)
+    assert together[:images].tolist() == list(range(images))
+    assert together.max() < images

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -118,6 +119,24 @@ def test_a_wrong_loss_fails(setting):
 
 def test_views_agree_with_themselves(setting):
     assert view_difference(setting, "dino", 32)[0] == 0.0
+
+
+def test_views_that_are_off_by_two_levels_fail(setting, monkeypatch):
+    """Half of the device's pixels are: far more than rounding makes."""
+    make = MultiView.make
+    level = 1 / 255 / max((0.229, 0.224, 0.225))
+    calls = []
+
+    def off_on_the_device(views, *given):
+        made = make(views, *given)
+        if calls:  # the CPU's come first
+            made[0][: len(made[0]) // 2] += 2 * level
+        calls.append(made)
+        return made
+
+    monkeypatch.setattr(MultiView, "make", off_on_the_device)
+    found, allowed = view_difference(setting, "dino", 32)
+    assert found > 0.05 > allowed
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -364,10 +383,19 @@ def test_a_run_saves_itself_at_the_deadline_and_goes_on(tmp_path):
 
 
 def test_the_clock_of_a_run_is_read_from_what_it_keeps(tmp_path):
-    """The median of the later epochs, beside the whole run's seconds in its record."""
+    """Of a real run the seconds are there, and less than the whole run's."""
     fields = {"n_classes": 4, "n_train": 64, "batch_size": 32, "proj_dim": 8, "device": "cpu"}
     config = TrainConfig(**fields, epochs=3, keep_epochs=(3,), runs_dir=str(tmp_path))
     run = fit(config)
     training, evaluation = speeds.seconds_of_epochs(run, 3)
     assert 0 < training < run.record["train_seconds"] + 0.1
     assert 0 < evaluation < run.record["evaluation_seconds"] + 0.1
+
+
+def test_an_epochs_time_is_the_median_without_the_first(tmp_path):
+    """The first one compiles."""
+    seconds = [(90, 80), (1, 7), (2, 5), (4, 6), (3, 9)]
+    kept = {"callbacks": {"Recorder": {"seconds": seconds}, "another": {}}}
+    torch.save(kept, tmp_path / "epoch_5.ckpt")
+    run = SimpleNamespace(kept_checkpoint=lambda epoch: tmp_path / f"epoch_{epoch}.ckpt")
+    assert speeds.seconds_of_epochs(run, 5) == (2.5, 6.5)

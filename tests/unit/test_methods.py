@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from infomax_nb import models
+from infomax_nb import captured, models
 from infomax_nb.config import TrainConfig
 from infomax_nb.losses import InfoMaxLoss
 from infomax_nb.methods import BYOL, DINO, FAMILY, METHODS, build
@@ -716,3 +716,22 @@ def test_vicregs_terms_are_lightlys():
     assert mine.item() == pytest.approx(peer.item(), rel=1e-12)
     for a, b in zip(torch.autograd.grad(mine, z), torch.autograd.grad(peer, z), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["byol", "dino"])
+def test_where_steps_are_recorded_a_teacher_follows_its_student(method, monkeypatch):
+    """Half a cosine from 0.996 to 1 over epochs 0, 1 and 2: in epoch 1 the teacher keeps 0.998."""
+    torch.manual_seed(0)
+    built = METHODS[method](TrainConfig(method=method, epochs=3, proj_dim=16), 10).eval()
+    with torch.no_grad():
+        for weight in built.teacher.parameters():
+            weight.add_(torch.randn_like(weight))
+    before = [weight.clone().double() for weight in built.teacher.parameters()]
+    monkeypatch.setitem(captured.RECORDERS, "cpu", None)
+    built.epoch = 1
+    built.begin_step()
+    built.teach([torch.zeros(2, 3, 32, 32)] * 2)
+    students = [*built.backbone.parameters(), *built.projector.parameters()]
+    for start, student, end in zip(before, students, built.teacher.parameters(), strict=True):
+        expected = 0.998 * start + 0.002 * student.double()
+        torch.testing.assert_close(end.double(), expected, rtol=1e-5, atol=1e-6)

@@ -58,7 +58,8 @@ def test_what_runs_is_what_is_locked():
     assert f"torch=={version('torch').split('+')[0]}" in LOCK
 
 
-SHAPE = r"\([A-Za-z0-9.][^()]*\)|scalar"  # (N, D), (..., 3), (M,)
+LENGTH = r"(?:\.\.\.|\d+|[<>]= ?\w+|[A-Za-z][\w']*)(?: ?[-+*/×] ?\w+)*"
+SHAPE = rf"\({LENGTH}(?:, {LENGTH})+\)|\({LENGTH},\)|\(\.\.\.\)|scalar"  # (N, D), (..., 3), (M,)
 UNITS = {  # what a name is about, and the unit that its docstring, its class's or its module's says
     r"entrop|information|normalizer|nwj|mine|info_nce|log_area|ksg": "nats",
     r"accuracy": "percent",

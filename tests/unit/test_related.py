@@ -3,10 +3,12 @@
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from test_intervals import ROOT, interval, metrics, text
+from torch.nn.functional import normalize
 
 from infomax_nb.analysis import coarse
 from infomax_nb.config import TrainConfig
@@ -80,6 +82,21 @@ def test_alignment_is_of_two_views_of_each_image(labels):
         for images in (grey, halved)
     ]
     assert found[1] > found[0]
+
+
+def test_alignment_is_the_mean_squared_distance_of_an_images_two_views(labels):
+    """Views of other images are more than twice as far."""
+    images = torch.zeros(30, 3, 32, 32, dtype=torch.uint8)
+    for k in range(30):
+        images[k, k % 3] = 200
+        images[k, (k + 1) % 3, :k] = 150
+    both = related.features_of_views(Colours(), images)
+    first, second = (normalize(views, dim=1) for views in both)
+    by_hand = [2 - 2 * float(one @ other) for one, other in zip(first, second, strict=True)]
+    found = related.measures(Colours(), ImageSet(images, labels, ["a", "b", "c"]))["alignment"]
+    assert found == pytest.approx(np.mean(by_hand), abs=1e-6)
+    of_others = (first - second.roll(1, 0)).square().sum(1).mean()
+    assert of_others > 2 * found
 
 
 @pytest.mark.parametrize("arm", related.LATE_ARMS.values())

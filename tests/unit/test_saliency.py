@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, interpolate
 
+from infomax_nb.analysis import saliency
 from infomax_nb.analysis.saliency import (
     attention,
     compared,
@@ -146,14 +147,23 @@ def test_grad_cam_is_the_formula():
     assert found.std() > 0.1
 
 
-def test_the_length_is_the_target_by_default():
-    """d(z.z')/dA is the gradient of half the squared length, and `length` is the default."""
-    net = two_parts().double()
-    areas = net[0](next(inputs(pictures(4, 32, 32))).double())
-    half_square = gradient_at_map(net, areas, lambda z, _: z.square().sum() / 2)
-    assert torch.allclose(gradient_at_map(net, areas, torch.mul), half_square, atol=1e-14)
-    net = net.float()
-    images = pictures(2, 32, 32)
+def test_the_length_is_the_target_by_default(monkeypatch):
+    """The gradient of z.z', z' being its detached copy, is z: that of half the squared length."""
+    net = two_parts()
+    images = pictures(4, 32, 32)
+    seen = []
+    target = saliency._dot_with_itself
+
+    def noting(z):
+        seen.append((z, target(z)))
+        return seen[-1][1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saliency, "_dot_with_itself", noting)
+        smooth_grad_cam(net, images, "0", noise=0, copies=1)
+    assert seen
+    for z, value in seen:
+        assert torch.allclose(torch.autograd.grad(value, z, retain_graph=True)[0], z)
     assert torch.equal(maps(net, images), smooth_grad_cam(net, images, target="length"))
 
 

@@ -20,6 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from infomax_nb.config import TrainConfig
+from infomax_nb.data import glyphs
 from infomax_nb.data.sampling import batches
 from infomax_nb.distributed import Processes
 from infomax_nb.errors import ParameterError, RunError
@@ -504,3 +505,28 @@ def test_a_copy_of_a_finished_run_is_read_like_it(finished, tmp_path):
     assert run.config == finished.config
     assert run.metrics.equals(finished.metrics)
     assert_same_weights(run, finished)
+
+
+def test_the_rate_falls_to_zero_over_the_last_epochs(tmp_path, monkeypatch):
+    """Twelve steps, the last eight of which decay: 1, 7/8, 6/8 and so on of the rate."""
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def noting(optimizer, *args, **options):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        return step(optimizer, *args, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
+    short = {"n_classes": 4, "n_train": 64, "batch_size": 16, "proj_dim": 8, "device": "cpu"}
+    fit(TrainConfig(**short, epochs=3, decay_epochs=2, eval_every=3, runs_dir=str(tmp_path)))
+    assert rates == pytest.approx([1e-3 * min(1, (12 - done) / 8) for done in range(12)])
+
+
+def test_a_run_whose_symbols_this_machine_draws_otherwise_is_not_reused(tmp_path, monkeypatch):
+    short = {"n_classes": 4, "n_train": 16, "batch_size": 8, "proj_dim": 8, "epochs": 1}
+    config = TrainConfig(**short, device="cpu", runs_dir=str(tmp_path))
+    fit(config)
+    drawn = glyphs.stencils(4)
+    monkeypatch.setattr(glyphs, "stencils", lambda n: [*drawn[:-1], bytes(len(drawn[-1]))])
+    with pytest.raises(ParameterError, match="this machine draws the symbols otherwise"):
+        fit(config)
