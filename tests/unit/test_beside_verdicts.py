@@ -9,6 +9,7 @@ from test_plan_table import kept_numbers, prose_of
 
 from infomax_nb.evaluation.curves import compare, shared_variance
 from infomax_nb.evaluation.intervals import paired_interval
+from infomax_nb.late import evaluations
 from pipeline.evidence.finding import interval_in_words
 from pipeline.evidence.other_claims import coarser
 
@@ -129,3 +130,56 @@ def test_maps_lean_more_to_the_animal_than_a_uniform_one():
     low_to_high = interval_in_words(paired_interval(less.mean(axis=1), **options))
     points = low_to_high.replace(" ", " points ", 1)
     assert f"on the animal, {points}, as" in prose_of("06", "d06-pixel-doubt")
+
+
+def test_what_is_said_of_kappa_one_is_what_its_seed_has():
+    """Without intervals: there is one seed."""
+    numbers = kept_numbers()
+    means = {}
+    for measure in MEASURES:
+        for claim, when in {"2": "late", "2b": "early", "2c": "gain"}.items():
+            row = numbers.loc[claim, f"{measure}, difference"]
+            assert row.seeds == 1
+            means[measure, when] = f"{row['mean']:+.1f}".replace("-", "−")
+    prose = prose_of("03", "late-03-e")
+    claims = prose_of("03", "cell-25")
+    linear = {when: means["linear", when] for when in ("early", "late", "gain")}
+    knn = {when: means["knn", when] for when in ("early", "late", "gain")}
+    assert f"is {linear['early']} points by the linear head over epochs 1 to 5" in prose
+    assert (
+        f"(k-NN {knn['early']}) and {linear['late']} over epochs 52 to 60 ({knn['late']})" in prose
+    )
+    assert f"gains {linear['gain'][1:]} points more" in prose
+    assert f"does (k-NN {knn['gain'][1:]})" in prose
+    assert f"from {linear['early']} points over epochs 1 to 5 to {linear['late']} over" in claims
+    assert f"ahead of κ = 1 by {linear['early'][1:]} points (one seed)" in claims
+
+
+def test_the_share_of_positives_at_kappa_one():
+    rows = evaluations("kappa1", "kappa10", "kappa20")
+    last = rows[rows.epoch >= 52].groupby("run").nn_positive.mean()
+    assert last.round(1).to_dict() == {"kappa1": 0.4, "kappa10": 0.8, "kappa20": 0.8}
+    assert "at κ = 1 it ends at 0.4." in prose_of("03", "late-03-g")
+
+
+def test_what_is_said_of_vicreg_is_what_its_seed_has():
+    """Beside its distance to ours in the paper's table."""
+    paper = pd.read_csv(ROOT / "reports/paper_table1.csv").set_index(["dataset", "method"])
+    tops = paper.loc["CIFAR-10", ["linear_top1", "knn_top1"]]
+    papers = "{:.1f} and {:.1f} above".format(*(tops.loc["VICReg"] - tops.loc["Ours"]))
+    rows = kept_numbers().loc["5b"]
+    below = {}
+    for measure in MEASURES:
+        row = rows.loc[f"VICReg less ours, {measure}, difference"]
+        assert row.seeds == 1
+        below[measure] = f"{-row['mean']:.1f}"
+    prose = prose_of("08", "late-08-e")
+    assert f"ends {below['linear']} points below ours of the same seed" in prose
+    assert (
+        f"by the linear head and {below['knn']} by k-NN, where the paper has it {papers}" in prose
+    )
+    results = RESULTS.read_text("utf-8").replace("\n", " ")
+    both = f"{below['linear']} (linear head) and {below['knn']} (k-NN) points below ours"
+    assert both in results and f"where the paper has it {papers}" in results
+    above = kept_numbers().loc["5c", "less VICReg, linear, difference"]["mean"]
+    assert f"and {above:.1f} above VICReg (one seed)" in prose_of("08", "d08-paper")
