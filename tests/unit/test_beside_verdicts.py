@@ -12,6 +12,7 @@ from infomax_nb.evaluation.intervals import paired_interval
 from infomax_nb.late import evaluations
 from pipeline.evidence.finding import interval_in_words
 from pipeline.evidence.other_claims import coarser
+from pipeline.evidence.rules import offset
 
 RESULTS = ROOT / "reports/README.md"
 
@@ -183,3 +184,31 @@ def test_what_is_said_of_vicreg_is_what_its_seed_has():
     assert both in results and f"where the paper has it {papers}" in results
     above = kept_numbers().loc["5c", "less VICReg, linear, difference"]["mean"]
     assert f"and {above:.1f} above VICReg (one seed)" in prose_of("08", "d08-paper")
+
+
+def test_animals_and_vehicles_at_equal_accuracy_of_telling_them_apart():
+    """Offsets as in claim 7; each seed's difference by the rule's own function."""
+    prose = prose_of("09", "late-09-j")
+    claims = prose_of("09", "cell-59")
+    rows = evaluations("kappa1", "kappa10", "simclr", lines="acd")
+
+    def paths(run: str, measure: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        of_run = rows[rows.run == run]
+        columns = (f"{measure}_group", f"{measure}_top1")
+        return tuple(of_run.pivot(index="epoch", columns="seed", values=name) for name in columns)
+
+    more = {}
+    less = {}
+    for measure in MEASURES:
+        ours = paths("kappa10", measure)
+        seeds = offset(ours, paths("simclr", measure))
+        assert len(seeds) == 3
+        more[measure] = interval_in_words(paired_interval(seeds, level=0.9))
+        (apart,) = offset(paths("kappa1", measure), ours)
+        less[measure] = f"{apart:.1f}"
+    linear = more["linear"].replace(" ", " points ", 1)
+    assert f"gets {linear} more of the ten classes" in prose
+    assert f"by k-NN it is {more['knn']}, not told from zero" in prose
+    assert f"{less['linear']} points less than κ = 10 by the linear head" in prose
+    assert f"and {less['knn']} by k-NN." in prose
+    assert f"by {linear}, and k-NN does not ({more['knn']})" in claims
