@@ -50,7 +50,8 @@ def test_the_strip_has_the_colours_of_the_legend(order):
 @pytest.mark.parametrize("clusters", range(1, 7))
 def test_the_cut_is_between_two_merges(clusters):
     """Of a tree whose merges have six heights: 1, 2, 4, 8 and 16, with the leaves at 0."""
-    tree = linkage(np.array([0, 1, 3, 7, 15, 31.0])[:, None], "single")
+    places = np.array([0, 1, 3, 7, 15, 31.0])
+    tree = linkage(places[:, None], "single")
     figure = trees.cut_tree(tree, NAMES, GROUPS, clusters, pd.DataFrame())
     (cut,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
     heights = [0, *tree[:, 2], np.inf]

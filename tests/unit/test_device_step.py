@@ -121,7 +121,8 @@ def test_launches_do_not_depend_on_the_batch(method):
 @pytest.mark.parametrize(("method", "size"), [*((m, 32) for m in METHODS), ("infomax", 96)])
 def test_steps_with_other_seeds_do_the_same(method, size):
     """What a captured graph needs."""
-    one, other = counted(method, size), counted(method, size, seed=1)  # the default is 0
+    one = counted(method, size)  # of seed 0
+    other = counted(method, size, seed=1)
     check_same_sequence(one[1], one[2])
     check_same_sequence(one[1], other[1])
 

@@ -308,7 +308,8 @@ def test_what_would_not_come_to_anything_is_not_begun(tmp_path):
 
 def test_a_deadline_within_another_ends_with_it():
     whole = Deadline(600)
-    early, late = whole.within(60), whole.within(6000)
+    early = whole.within(60)
+    late = whole.within(6000)
     assert early.left() == pytest.approx(60, abs=5)
     assert late.left() == pytest.approx(600, abs=5)
     whole.stop(signal.SIGTERM)

@@ -71,7 +71,8 @@ def test_unsure_pixels_count_neither_inside_nor_in_the_whole():
     maps[:, :, 12:] = 3.0
     maps[:, 0, 0] = 99.0  # the maximum is where nobody knows
     found = inside_sure(maps, mask, sure)
-    inside, outside = 4, 4 * 1 + 4 * 3
+    inside = 4
+    outside = 4 * 1 + 4 * 3
     assert found["share"][0] == pytest.approx(100 * inside / (inside + outside))
     assert found["hit"][0] == 0
 

@@ -90,7 +90,8 @@ def test_a_branch_that_stays_above_its_start_has_not_collapsed(empty):
 
 
 def test_two_weights_that_help_by_one_measure_each_do_not_agree(empty):
-    high, same = level(50, 55, 70, 70), level(50, 55, 60, 60)
+    high = level(50, 55, 70, 70)
+    same = level(50, 55, 60, 60)
     fill(empty, "kappa10")
     fill(empty, "beta1.25_from20", linear=high, knn=same)
     fill(empty, "beta1.5_from20", linear=same, knn=high)

@@ -187,7 +187,8 @@ def test_a_row_of_far_and_near_says_which_accuracies_and_epochs_are_compared(tmp
 
 def test_the_images_variance_is_that_of_a_bootstrap_of_the_images(far_near):
     """Written anew: images are drawn one by one, for all networks alike."""
-    ours, theirs = far_near("kappa10", "e"), far_near("simclr", "e")
+    ours = far_near("kappa10", "e")
+    theirs = far_near("simclr", "e")
     rng = np.random.default_rng(5)
     kept = [[arm.runs[seed].predictions for seed in range(3)] for arm in (ours, theirs)]
     labels = kept[0][0]["labels"]
@@ -210,7 +211,8 @@ def test_the_images_variance_is_that_of_a_bootstrap_of_the_images(far_near):
 
 
 def test_the_resamples_take_the_rules_offset(far_near):
-    ours, theirs = far_near("kappa10", "e"), far_near("supervised", "e")
+    ours = far_near("kappa10", "e")
+    theirs = far_near("supervised", "e")
     for seed in range(3):
         pairs = [[table[seed] for table in far_and_near(arm, "linear")] for arm in (ours, theirs)]
         fast = offset_of(*(np.stack(pair) for pair in pairs))

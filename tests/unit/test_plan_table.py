@@ -350,7 +350,8 @@ def test_what_is_said_of_supervised_training_is_what_its_verdicts_have():
             row = numbers.loc[f"less {name}, {measure}, difference"]
             assert row.seeds == 3
             above[name, measure] = interval_in_words(row)
-    linear, knn = above["ours", "linear"], above["ours", "knn"]
+    linear = above["ours", "linear"]
+    knn = above["ours", "knn"]
     papers_two = f"{apart.linear_top1:.1f} and {apart.knn_top1:.1f}"
     assert f"is {linear} and {knn} points above ours" in prose
     assert f"the paper's two are {papers_two} apart" in prose

@@ -72,7 +72,8 @@ def interval_by_hand(table: np.ndarray) -> tuple[float, float, float]:
     The image component is that of a two-way layout with one observation in each cell.
     """
     n, images = table.shape
-    of_seeds, of_images = table.mean(1), table.mean(0)
+    of_seeds = table.mean(1)
+    of_images = table.mean(0)
     rest = table - of_images - of_seeds[:, None] + table.mean()
     between = n * ((of_images - table.mean()) ** 2).sum() / (images - 1)
     residual = (rest**2).sum() / ((n - 1) * (images - 1))
@@ -86,7 +87,8 @@ def interval_by_hand(table: np.ndarray) -> tuple[float, float, float]:
 def test_intervals_have_the_spread_of_seeds_and_the_variance_of_images(
     arms, findings, measure, part
 ):
-    ours, theirs = arms("kappa20"), arms("kappa10")
+    ours = arms("kappa20")
+    theirs = arms("kappa10")
     first, last = (
         differences(ours, theirs, measure, EARLY),
         differences(ours, theirs, measure, LATE),
