@@ -24,6 +24,7 @@ extensions = [
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 3  # links to headings, as on GitHub
 nb_execution_mode = "off"  # what was executed or stored is shown
+nb_render_markdown_format = "myst"  # tables, which CommonMark does not have
 nb_output_stderr = "remove"  # bars and news of a run's progress
 # from the network by default; a page without a kernel shows the picture
 nb_ipywidgets_js: dict = {}

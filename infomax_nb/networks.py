@@ -60,7 +60,7 @@ def available(folder: Path | None = None, **fixed) -> list[str]:
     """
     refuse_unknown(fixed, TrainConfig.model_fields)
     names = []
-    for path in sorted((folder or NETWORKS).glob("*.json")):
+    for path in sorted((folder or NETWORKS).glob("*.json"), key=lambda path: path.stem):
         recorded = UNSAID | json.loads(path.read_bytes())["config"]
         config = UNSAID | TrainConfig(**recorded).identity()
         if all(config.get(name) == value for name, value in fixed.items()):

@@ -63,7 +63,7 @@ def with_late(
         called: what the verdict's numbers are called here instead, in fewer words.
     """
     row = verdict_rows([number], reports / "verdicts").loc[number]
-    late_links = {"verdict": "reports/verdicts"}
+    late_links = {f"verdict {number}": "reports/verdicts"}
     if row.verdict == "unfinished":
         evidence = f"{early.evidence}; plan {row.seeds.replace(' of ', '/')}"
         return replace(early, evidence=evidence, links=early.links | late_links)

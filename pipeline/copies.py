@@ -18,6 +18,7 @@ def data_note(records: list[dict]) -> str:
     copies = []
     for dataset, day, images in notes.itertuples(index=False):
         runs = [record for record in records if record.get("config", {}).get("dataset") == dataset]
-        if any(run.get("started", day) < day for run in runs):
-            copies.append(images)
+        read = [run for run in runs if run.get("started", day) < day]
+        if read:
+            copies.append(images if len(read) == len(runs) else f"some of the runs read {images}")
     return "; ".join(copies)

@@ -72,7 +72,7 @@ def add_results(stage: Stage) -> None:
     for name in names:
         stage.add(ROOT / "reports" / name / "figure.png")
         stage.write(f"reports/{name}/index.md", results.report(name))
-    for path in ROOT.glob("reports/benchmarks/*.png"):
+    for path in [ROOT / "reports" / "overview.png", *ROOT.glob("reports/benchmarks/*.png")]:
         stage.add(path)
     stage.write("reports/benchmarks/index.md", results.benchmarks())
     stage.write("reports/networks/index.md", results.networks())

@@ -13,7 +13,7 @@ class PaperFigure:
         setting: what the paper trained for it.
         says: what the paper reads from it, quoted where that is short.
         result: the folder in `reports/` whose figure stands beside it.
-        ours: what that figure shows, where it is not the same quantity.
+        ours: what that figure shows.
         drawn: a network whose maps are drawn on photographs above that figure.
         more: further results on the same question.
     """
@@ -57,6 +57,7 @@ FIGURES = [
         "ResNet-18, STL-10, 200 epochs; 128 to 4,096 dimensions",
         "“There is no clear advantage of increasing the size of the final projector”",
         "projector_cifar10",
+        "The widths run together; three seeds decide nothing.",
         more=("projector_glyphs",),
     ),
     PaperFigure(
@@ -66,6 +67,7 @@ FIGURES = [
         "Higher κ “accelerate early accuracy”; too high a κ “hinders the learning process after "
         "the initial epochs”; smaller ones seem “to eventually catch up”.",
         "kappa_cifar10",
+        "κ = 10 and 20 lead from the first epochs on, and κ = 0.1 is the lowest.",
         more=("kappa_fashion_mnist", "kappa_glyphs", "kappa_glyphs_long"),
     ),
     PaperFigure(
@@ -75,6 +77,7 @@ FIGURES = [
         "A smaller β has a “higher early accuracy” but “seems to get stuck”; a higher one ends "
         "higher.",
         "beta_cifar10",
+        "β = 0.5, 0.75 and 1 end close together; 0.1, 2 and 4 end far below.",
         more=(
             "beta_glyphs",
             "beta_glyphs_long",
@@ -90,6 +93,8 @@ FIGURES = [
         "No method surpasses supervised training on CIFAR-10; on STL-10 that “got stuck around "
         "70%”.",
         "methods_cifar10",
+        "Supervised training leads, ours follows; Barlow Twins, BYOL and DINO are below the "
+        "untrained network.",
         more=(
             "methods_glyphs",
             "methods_lc25000",

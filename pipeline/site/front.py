@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from infomax_nb.figures.table1 import OURS
 from infomax_nb.names import in_words, listed, setting
 from infomax_nb.networks import pretrained
 from pipeline.claims import Claim, claims, summary
@@ -38,6 +39,7 @@ def front(pages: Iterable[str]) -> str:
     found = claims()
     return page(
         "front",
+        lead=lead_of_readme(),
         summary=summary(found),
         late=late_training(),
         claims=claims_table(found),
@@ -64,10 +66,17 @@ def claims_table(found: list[Claim]) -> str:
     """The claims in Markdown, each with its place in the paper, and where to read on."""
     lines = ["| the paper says | where | we found | evidence | more |", "|---|---|---|---|---|"]
     for claim in found:
-        more = ", ".join(f"[{_short(words)}]({path})" for words, path in claim.links.items())
+        more = ", ".join(_link(words, path) for words, path in claim.links.items())
         cells = [claim.paper, claim.place, f"**{claim.verdict}**: {claim.found}", claim.evidence]
         lines.append(f"| {' | '.join([*cells, more])} |")
     return "\n".join(lines)
+
+
+def _link(words: str, path: str) -> str:
+    """A link to a result, to a notebook, or to a verdict's place on the page of all verdicts."""
+    number = words.removeprefix("verdict ")
+    target = path if number == words else f"#verdict-{number}"
+    return f"[{_short(words)}]({target})"
 
 
 def _short(words: str) -> str:
@@ -115,9 +124,24 @@ def _links(results: Iterable[str]) -> str:
 
 def _copies() -> str:
     """A note on the images of ours in the plot of Table 1."""
-    records = json.loads((REPORTS / "methods_cifar10" / "records.json").read_bytes())
-    note = data_note(records)
-    return f" Ours are of a copy: {escape(note)}." if note else ""
+    notes = []
+    for result in filter(None, OURS.values()):
+        notes.append(data_note(json.loads((REPORTS / result / "records.json").read_bytes())))
+    copies = escape("; ".join(filter(None, notes)))
+    return f" Ours are of copies: {copies}." if copies else ""
+
+
+def lead_of_readme() -> str:
+    """What the README says first, below its title and above its picture.
+
+    Raises:
+        ValueError: there is no picture.
+    """
+    text = (Path(ROOT) / "README.md").read_text("utf-8")
+    found = re.search(r"(?ms)\A# [^\n]+\n(.*?)^!\[", text)
+    if found is None:
+        raise ValueError("README.md has no picture below its first paragraph.")
+    return found[1].strip()
 
 
 def section_of_readme(heading: str) -> str:

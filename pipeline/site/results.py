@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from infomax_nb.late import VERDICTS, how_to_check, in_a_table, verdict_rows
+from infomax_nb.late import VERDICTS, verdict_rows
 from infomax_nb.names import NAMES, in_words
 from infomax_nb.report import committed
 from pipeline.benchmarks import verdict_of
@@ -169,10 +169,37 @@ def plan_verdicts() -> str:
     return page(
         "verdicts",
         state=runs_in_words(),
-        verdicts=in_a_table(rows),
-        checks=how_to_check(rows),
+        answers=table(_answers(rows), marked=True),
+        verdicts=[_verdict(str(claim), row) for claim, row in rows.iterrows()],
         runs=table(runs_by_line()),
     )
+
+
+def _answers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each claim with its verdict and what that rests on, as the page's first table."""
+    lines = {}
+    for claim, row in rows.iterrows():
+        basis = f"{row.evidence}, {row.seeds} {row.unit}s"
+        lines[f"[{claim}. {row.says}](#verdict-{claim})"] = (f"**{row.verdict}**", basis)
+    columns = ["verdict", "rests on"]
+    return pd.DataFrame.from_dict(lines, "index", columns=columns).rename_axis("claim")
+
+
+def _verdict(claim: str, row: pd.Series) -> dict[str, str]:
+    """One claim's section: what was compared and found, and how to check it."""
+    numbers = row.difference.replace("; ", "<br>") or "nothing to compare yet"
+    about = {
+        "Verdict": f"**{row.verdict}**",
+        "Compared": f"{row.contrast} ({row.when})",
+        f"Found, in {row.scale}": numbers,
+        "Rests on": f"{row.evidence}: {row.seeds} {row.unit}s; {row.budgets}; {row.network}; "
+        f"{row['data']}",
+        "Would change our mind": row.change,
+        "Again from what is kept, in seconds": f"`{row.recompute}`",
+        "Anew, into a folder NEW": f"`{row.anew}`",
+    }
+    there = {name: text for name, text in about.items() if text}
+    return {"claim": claim, "says": row.says, "facts": facts(there)}
 
 
 def all_claims() -> list[str]:

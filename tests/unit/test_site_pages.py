@@ -8,11 +8,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from sphinx.cmd.build import build_main
 
 from infomax_nb.errors import ParameterError
 from infomax_nb.figures import table1
 from infomax_nb.methods import METHODS
 from infomax_nb.names import setting
+from pipeline.claims import claims
+from pipeline.copies import data_note
 from pipeline.site import front, notebooks, results, words
 from pipeline.site.__main__ import INVENTORY, check_replaceable
 from pipeline.site.figures import CENTRAL, FIGURES
@@ -155,3 +158,44 @@ def test_a_run_in_two_sessions_shows_both_commits_machines_and_days():
     assert facts["Commit"] == f"`{'a' * 10}`, `{'b' * 10}`"
     assert facts["Hardware"] == "A, 2 cores, threads: 1; B, 2 cores, threads: 1"
     assert facts["Date"] == "2026-01-02 to 2026-01-05"
+
+
+def test_a_table_in_a_notebooks_output_is_a_table_on_the_site(tmp_path):
+    """The verdicts are Markdown, whose tables CommonMark shows as lines with pipes."""
+    shown = {"text/markdown": "| claim | verdict |\n|---|---|\n| 1 | **open** |\n"}
+    output = nbformat.v4.new_output("display_data", shown)
+    cell = nbformat.v4.new_code_cell("verdicts()", outputs=[output])
+    title = nbformat.v4.new_markdown_cell("# A notebook")
+    language = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    notebook = nbformat.v4.new_notebook(cells=[title, cell], metadata=language)
+    (tmp_path / "source").mkdir()
+    nbformat.write(notebook, tmp_path / "source/index.ipynb")
+    settings = ["-q", "-W", "-c", str(ROOT / "docs")]
+    places = [str(tmp_path / name) for name in ("source", "html")]
+    assert build_main([*settings, "-d", str(tmp_path / "doctrees"), *places]) == 0
+    built = (tmp_path / "html" / "index.html").read_text("utf-8")
+    assert re.search(r"<td><p><strong>open</strong></p></td>", built)
+    assert "<p>| " not in built
+
+
+def test_a_claim_leads_to_its_verdicts_place():
+    found = front.claims_table(claims())
+    page = results.plan_verdicts()
+    numbers = re.findall(r"\[verdict (\w+)\]\(#verdict-\1\)", found)
+    assert len(numbers) > 8
+    for number in numbers:
+        assert f"\n(verdict-{number})=\n" in page
+
+
+def test_the_first_page_opens_with_the_papers_title():
+    lead = front.lead_of_readme()
+    assert "Learning coarse-grained representations" in lead.replace("\n", " ")
+    assert front.front([]).index(lead) < front.front([]).index("| the paper says |")
+
+
+def test_a_copy_that_some_runs_read_is_not_said_of_all():
+    day = "2026-01-01"
+    old = {"config": {"dataset": "cifar10"}, "started": day}
+    late = old | {"started": "2999-01-01"}
+    assert not data_note([late])
+    assert data_note([old, late]) == f"some of the runs read {data_note([old])}"
