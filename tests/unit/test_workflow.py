@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -78,6 +79,28 @@ def test_imagenet100_is_evaluated_after_the_training_on_imagenet(paper_jobs):
 def test_paper_writes_each_part_of_table_1(paper_jobs):
     tables = [rule for rule, _ in paper_jobs if rule.startswith("table1_")]
     assert sorted(tables) == sorted(f"table1_{data}" for data in table1_rows())
+
+
+def executed_again(folder: Path) -> int:
+    """How many notebooks the target `report` would execute."""
+    done = run(folder, ["snakemake", "--cores", "2", "--rerun-triggers", "mtime", "-n", "report"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    return len(re.findall(r"(?m)^rule execute:$", done.stdout))
+
+
+def test_notebooks_are_executed_again_when_what_they_show_has_changed(copy):
+    """Labels of figures, and results, as well as code."""
+    notebooks = list((copy / "notebooks").glob("*.ipynb"))
+    made = [copy / "reports" / "notebooks" / path.name for path in notebooks]
+    made[0].parent.mkdir(exist_ok=True)
+    for changed in ("infomax_nb/labels.json", "reports/paper_table1.csv"):
+        now = time.time()
+        for path in made:  # at one time: some are made from others
+            path.write_text("{}")
+            os.utime(path, (now, now))
+        assert executed_again(copy) == 0
+        (copy / changed).touch()
+        assert executed_again(copy) == len(notebooks) == 11
 
 
 PARAMETERS_README = (ROOT / "params" / "README.md").read_text()
