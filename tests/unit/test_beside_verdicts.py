@@ -163,27 +163,28 @@ def test_the_share_of_positives_at_kappa_one():
     assert "at κ = 1 it ends at 0.4." in prose_of("03", "late-03-g")
 
 
-def test_what_is_said_of_vicreg_is_what_its_seed_has():
-    """Beside its distance to ours in the paper's table."""
+def test_what_is_said_of_methods_with_one_seed_is_what_it_has():
+    """Beside their distances to ours in the paper's table."""
     paper = pd.read_csv(ROOT / "reports/paper_table1.csv").set_index(["dataset", "method"])
     tops = paper.loc["CIFAR-10", ["linear_top1", "knn_top1"]]
-    papers = "{:.1f} and {:.1f} above".format(*(tops.loc["VICReg"] - tops.loc["Ours"]))
-    rows = kept_numbers().loc["5b"]
-    below = {}
-    for measure in MEASURES:
-        row = rows.loc[f"VICReg less ours, {measure}, difference"]
-        assert row.seeds == 1
-        below[measure] = f"{-row['mean']:.1f}"
-    prose = prose_of("08", "late-08-e")
-    assert f"ends {below['linear']} points below ours of the same seed" in prose
-    assert (
-        f"by the linear head and {below['knn']} by k-NN, where the paper has it {papers}" in prose
-    )
     results = RESULTS.read_text("utf-8").replace("\n", " ")
-    both = f"{below['linear']} (linear head) and {below['knn']} (k-NN) points below ours"
-    assert both in results and f"where the paper has it {papers}" in results
-    above = kept_numbers().loc["5c", "less VICReg, linear, difference"]["mean"]
-    assert f"and {above:.1f} above VICReg (one seed)" in prose_of("08", "d08-paper")
+    numbers = kept_numbers()
+    contrasts = {"VICReg": ("VICReg less ours", 1), "BYOL": ("ours less BYOL", -1)}
+    above = []
+    for name, (words, sign) in contrasts.items():
+        apart = []
+        for measure in MEASURES:
+            row = numbers.loc["5b", f"{words}, {measure}, difference"]
+            assert row.seeds == 1
+            apart.append(f"{sign * row['mean']:+.1f}".replace("-", "−"))
+        of_paper = tops.loc[name] - tops.loc["Ours"]
+        side = "above" if (of_paper > 0).all() else "below"
+        papers = "{:.1f} and {:.1f}".format(*of_paper.abs())
+        told = f"{name} {' and '.join(apart)} (the paper: {papers} {side})"
+        assert told in prose_of("08", "late-08-e") and told in results
+        supervised = numbers.loc["5c", f"less {name}, linear, difference"]
+        above.append(f"{supervised['mean']:.1f}")
+    assert f"and {above[0]} and {above[-1]} above" in prose_of("08", "d08-paper")
 
 
 def test_animals_and_vehicles_at_equal_accuracy_of_telling_them_apart():
