@@ -83,7 +83,7 @@ def pretrain(job: Job, session: dict) -> dict:
 
 
 def _origin(start: Start, session: dict) -> dict:
-    """What the record says of the time before this session."""
+    """What the record says of how the run had come so far: its trunk, and earlier starts."""
     origin: dict = {"trunk": start.trunk} if start.trunk else {}
     if start.sessions:
         earlier = list(start.sessions)
