@@ -136,7 +136,8 @@ def beside_the_paper(rows: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
                 axis.annotate("not finished", (printed, place - 0.3), color="0.4", ha="center")
                 continue
             mine: dict[str, Any] = {"color": "C1", "mfc": "white", "ms": 7, "fmt": marker}
-            axis.errorbar(measured.mean(), place - 0.15, xerr=_deviation(measured), **mine)
+            deviation = measured.std() if measured.count() > 1 else 0.0
+            axis.errorbar(measured.mean(), place - 0.15, xerr=deviation, **mine)
         axis.set(xlabel=plots.LABELS[measure])
     axes[0].set_yticks(list(places.values()), list(names.values()))
     axes[0].set_ylim(-len(places) + 0.4, 0.6)
@@ -145,8 +146,3 @@ def beside_the_paper(rows: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
     axes[0].plot([], [], "o", color="C1", mfc="white", ms=7, label=here)
     shared_legend(figure, axes[0], columns=1)
     return figure
-
-
-def _deviation(values: pd.Series) -> float:
-    """The standard deviation over seeds; 0 for one."""
-    return float(values.std()) if values.count() > 1 else 0.0

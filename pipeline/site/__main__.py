@@ -14,14 +14,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from sphinx.cmd.build import build_main
 
 from infomax_nb.errors import not_allowed
 from infomax_nb.figures import table1
+from infomax_nb.figures.late import over_epochs
 from infomax_nb.files import atomic_write
+from infomax_nb.late import evaluations, without_trunks
 from pipeline.command import finish
 from pipeline.site import front, notebooks, photographs, reference, results
-from pipeline.site.figures import FIGURES
+from pipeline.site.figures import FIGURES, Late
 from pipeline.site.moving import FOLDER
 from pipeline.site.stage import ROOT, Stage
 
@@ -83,9 +86,17 @@ def add_results(stage: Stage) -> None:
     for figure in FIGURES:
         if figure.drawn:
             drawings[front.drawing(figure)] = photographs.draw(figure.drawn)
+        if figure.late and figure.late.conditions:
+            drawings[front.late_drawing(figure)] = over_the_epochs(figure.late)
     for name, drawn in drawings.items():
         save = partial(drawn.savefig, format="png", dpi=110)
         atomic_write(stage.folder / "reports" / name, save)
+
+
+def over_the_epochs(late: Late) -> Figure:
+    """Accuracies of the plan's runs over the epochs, a branch from where it leaves its trunk."""
+    rows = without_trunks(evaluations(*late.conditions))
+    return over_epochs(rows, late.conditions, windows=late.windows)
 
 
 def build(site: Path = SITE, executed: Path = notebooks.EXECUTED) -> Path:

@@ -1,6 +1,29 @@
 """The paper's figures, what they show there, and which results of ours stand beside them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from infomax_nb.figures.table1 import LATE
+from infomax_nb.names import in_words
+
+
+@dataclass(frozen=True)
+class Late:
+    """What late training shows on the question of a figure.
+
+    Args:
+        claims: those of the plan that are about it.
+        shows: what the picture shows.
+        conditions: the runs of a picture of accuracies over epochs, with their labels.
+        windows: first and last epochs that the claims compare, which the picture marks.
+        result: the folder in `reports/` that has the picture, where none is drawn.
+    """
+
+    claims: tuple[str, ...]
+    shows: str = ""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    windows: tuple[tuple[int, int], ...] = ()
+    result: str = ""
 
 
 @dataclass(frozen=True)
@@ -16,6 +39,7 @@ class PaperFigure:
         ours: what that figure shows.
         drawn: a network whose maps are drawn on photographs above that figure.
         more: further results on the same question.
+        late: what late training shows on it.
     """
 
     number: int
@@ -26,8 +50,13 @@ class PaperFigure:
     ours: str = ""
     more: tuple[str, ...] = ()
     drawn: str = ""
+    late: Late | None = None
 
 
+CURVES = (
+    "CIFAR-10, all 50,000 images, lossless, small ResNet, up to 60 epochs; a thin line a seed, a "
+    "thick one their mean, grey the epochs that are compared"
+)
 FIGURES = [
     PaperFigure(
         1,
@@ -39,6 +68,12 @@ FIGURES = [
         "as an untrained network's.",
         ("objects_voc", "saliency_glyphs"),
         "resnet_small",
+        Late(
+            ("8",),
+            "304 photographs of animals with pixel masks; three networks of each kind, CIFAR-10, "
+            "all 50,000 images, 60 epochs, small ResNet; early ones are hollow",
+            result="objects_voc",
+        ),
     ),
     PaperFigure(
         2,
@@ -69,6 +104,12 @@ FIGURES = [
         "kappa_cifar10",
         "κ = 10 and 20 lead from the first epochs on, and κ = 0.1 is the lowest.",
         more=("kappa_fashion_mnist", "kappa_glyphs", "kappa_glyphs_long"),
+        late=Late(
+            ("1", "1b", "2"),
+            CURVES,
+            {"kappa1": "κ = 1", "kappa10": "κ = 10", "kappa20": "κ = 20"},
+            ((1, 5), (52, 60)),
+        ),
     ),
     PaperFigure(
         5,
@@ -84,6 +125,19 @@ FIGURES = [
             "embedding_glyphs",
             "contraction_glyphs",
             "contraction_cifar10",
+        ),
+        late=Late(
+            ("3", "3b", "4", "4c"),
+            CURVES,
+            {
+                "beta0.1": "β = 0.1",
+                "beta0.75": "β = 0.75",
+                "kappa10": "β = 1",
+                "beta1.25_from20": "β = 1.25 from epoch 20",
+                "beta1.5_from20": "β = 1.5 from epoch 20",
+                "beta2_from20": "β = 2 from epoch 20",
+            },
+            ((1, 5), (32, 40), (52, 60)),
         ),
     ),
     PaperFigure(
@@ -102,6 +156,12 @@ FIGURES = [
             "methods_lr",
             "family_glyphs",
         ),
+        late=Late(
+            ("5", "5b", "5c"),
+            CURVES,
+            {"kappa10": "ours"} | {run: in_words(run) for run in LATE["CIFAR-10"][1:]},
+            ((52, 60),),
+        ),
     ),
     PaperFigure(
         7,
@@ -110,6 +170,7 @@ FIGURES = [
         "“the big square in the middle corresponds to animals”, with dogs the most intense",
         "centroids_tiny_imagenet",
         more=("centroids_glyphs", "embedding_cifar10"),
+        late=Late(("9",)),
     ),
 ]
 CENTRAL = ("coarse_tiny_imagenet", "coarse_glyphs", "coarse_class_counts")  # no figure there

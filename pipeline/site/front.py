@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infomax_nb.figures.table1 import OURS
+from infomax_nb.late import verdict_rows
 from infomax_nb.names import in_words, listed, setting
 from infomax_nb.networks import pretrained
 from pipeline.claims import Claim, claims, summary
 from pipeline.copies import data_note
 from pipeline.site import photographs
-from pipeline.site.figures import CENTRAL, FIGURES, PaperFigure
+from pipeline.site.figures import CENTRAL, FIGURES, Late, PaperFigure
 from pipeline.site.markdown import escape, page
 from pipeline.site.results import REPORTS, runs_in_words, title, verdicts
 from pipeline.site.stage import ROOT
@@ -97,6 +98,7 @@ def _beside(figure: PaperFigure) -> dict:
         "images": escape(data_note(records)),
         "links": _links((figure.result, *figure.more)),
         "drawn": _on_photographs(figure) if figure.drawn else None,
+        "late": _late(figure, figure.late) if figure.late else None,
     }
 
 
@@ -108,14 +110,41 @@ def _on_photographs(figure: PaperFigure) -> dict[str, str]:
     return {
         "picture": f"reports/{drawing(figure)}",
         "alt": f"Six photographs, and where a {kind} looks in them, trained and untrained",
-        "caption": f"**Here**: a {kind} of ours ({trained}), and the same one untrained; bright "
-        "where a map is large.",
+        "caption": f"**Here, early**: a {kind} of ours ({trained}), and the same one untrained; "
+        "bright where a map is large.",
     }
 
 
 def drawing(figure: PaperFigure) -> str:
     """The file's name of the maps on photographs."""
     return f"figure{figure.number}.png"
+
+
+def _late(figure: PaperFigure, late: Late) -> dict[str, str]:
+    """What the page says about late training: a picture if there is one, and the verdicts."""
+    picture = f"reports/{late.result}/figure.png" if late.result else ""
+    if late.conditions:
+        picture = f"reports/{late_drawing(figure)}"
+    return {
+        "picture": picture,
+        "alt": f"{figure.title}, late in training: {listed(list(late.conditions.values()))}"
+        if late.conditions
+        else f"{figure.title}, late in training",
+        "shows": escape(late.shows),
+        "verdicts": "; ".join(_verdict(claim) for claim in late.claims),
+    }
+
+
+def _verdict(claim: str) -> str:
+    """What the plan asks, its answer so far, and a link to its numbers."""
+    row = verdict_rows([claim]).loc[claim]
+    seeds = f", {row.seeds} {row.unit}s" if row.verdict == "unfinished" else ""
+    return f"“{row.says}”: [**{row.verdict}**](#verdict-{claim}){seeds}"
+
+
+def late_drawing(figure: PaperFigure) -> str:
+    """The file's name of accuracies over the epochs of late training."""
+    return f"late{figure.number}.png"
 
 
 def _links(results: Iterable[str]) -> str:
@@ -128,7 +157,7 @@ def _copies() -> str:
     for result in filter(None, OURS.values()):
         notes.append(data_note(json.loads((REPORTS / result / "records.json").read_bytes())))
     copies = escape("; ".join(filter(None, notes)))
-    return f" Ours are of copies: {copies}." if copies else ""
+    return f" Orange ones are of copies: {copies}." if copies else ""
 
 
 def lead_of_readme() -> str:

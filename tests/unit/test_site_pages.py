@@ -1,5 +1,6 @@
 """The site's pages before Sphinx reads them: words for names, texts for pictures, links."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from infomax_nb.names import setting
 from pipeline.claims import claims
 from pipeline.copies import data_note
 from pipeline.site import front, notebooks, results, words
-from pipeline.site.__main__ import INVENTORY, check_replaceable
+from pipeline.site.__main__ import INVENTORY, check_replaceable, over_the_epochs
 from pipeline.site.figures import CENTRAL, FIGURES
 from pipeline.site.records import facts_of
 from pipeline.site.stage import Stage
@@ -72,6 +73,31 @@ def test_every_picture_of_the_first_page_has_a_text():
     assert not re.search(r":alt: *$", page, re.MULTILINE)
 
 
+def test_late_verdicts_stand_beside_the_papers_figures():
+    with (ROOT / "reports" / "verdicts" / "table.csv").open(encoding="utf-8") as file:
+        answers = {row["claim"]: row["verdict"] for row in csv.DictReader(file)}
+    page = front.front([])
+    late = {figure.number: figure.late.claims for figure in FIGURES if figure.late}
+    assert list(late) == [1, 4, 5, 6, 7]
+    for number, claims_of_figure in late.items():
+        here = page.split(f"## Figure {number}: ")[1].split("\n## ")[0]
+        said = here.split("**Here, late**: ")[1].split("\n\n")[0]
+        found = re.findall(r"\[\*\*(.+?)\*\*\]\(#verdict-(\w+)\)", said)
+        assert [claim for _, claim in found] == list(claims_of_figure)
+        assert all(answers[claim] == verdict for verdict, claim in found)
+
+
+def test_late_pictures_show_the_plans_runs_and_their_epochs():
+    runs = pd.read_csv(ROOT / "reports" / "verdicts" / "runs.csv").run
+    planned = set(runs.str.replace(r"_seed\d+$", "", regex=True))
+    for figure in FIGURES:
+        if figure.late and figure.late.conditions:
+            assert set(figure.late.conditions) <= planned
+            drawn = over_the_epochs(figure.late)
+            labels = [text.get_text().partition(":")[0] for text in drawn.legends[0].get_texts()]
+            assert labels == list(figure.late.conditions.values())
+
+
 def test_a_setting_in_words():
     config = {"dataset": "cifar10", "epochs": 10, "backbone": "resnet_small"}
     records = [{"images": 5000, "config": {**config, "seed": seed}} for seed in (1, 0)]
@@ -99,6 +125,12 @@ def test_the_dot_plot_has_the_papers_numbers_and_ours():
         if dataset == "CIFAR-10":
             ours = last.groupby("method")[["linear_top1", "knn_top1"]].mean().to_numpy().ravel()
             assert set(np.round(ours, 6)) <= set(np.round(drawn, 6))
+            late = pd.read_csv(ROOT / "reports" / "verdicts" / "curves.csv")
+            late = late[(late.run == "kappa10") & late.line.isin(["a", "c"]) & (late.epoch >= 52)]
+            for column in ("linear_top1", "knn_top1"):
+                of_seeds = [rows[column].mean() for _, rows in late.groupby("seed")]
+                assert len(of_seeds) == 3
+                assert any(np.isclose(drawn, sum(of_seeds) / 3))
         else:
             assert axis.get_title(loc="left").endswith(")")
 
