@@ -179,7 +179,7 @@ def test_the_first_page_shows_which_copy_of_the_images_a_figure_read():
         _, _, section = page.partition(f"(figure-{figure.number})=")
         caption = section.partition("Numbers and records")[0]
         assert bool(re.search("Images: .*JPEG", caption)) == (figure.result in noted())
-    assert re.search(r"(?s)\(table-1\)=.*?Ours are of copies: .*JPEG.*JPEG", page)
+    assert re.search(r"(?s)\(table-1\)=.*?Orange ones are of copies: .*JPEG.*JPEG", page)
 
 
 def test_the_site_shows_which_copy_of_the_images_a_result_read():
