@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from infomax_nb.names import in_words
+
 OURS = "ours"
 NETWORKS = {"resnet_small": "the small ResNet", "resnet18": "ResNet-18", "resnet50": "ResNet-50"}
 
@@ -134,7 +136,7 @@ def _throughput(table: pd.DataFrame) -> str:
     ends = []
     for row in (table.loc[rates.idxmin()], table.loc[rates.idxmax()]):
         network = NETWORKS.get(row["backbone"], row["backbone"])
-        kind = f"{row['method']}, {network}, {row['image_size']} pixels"
+        kind = f"{in_words(row['method'])}, {network}, {row['image_size']} pixels"
         ends.append(f"{row['images_per_second']:.3g} ({kind})")
     return f"Training sees between {ends[0]} and {ends[1]} images a second."
 
@@ -155,4 +157,18 @@ VERDICTS: dict[str, Callable[[pd.DataFrame], str]] = {
     "busy": _busy,
     "report": _report,
     "throughput": _throughput,
+}
+# What each line is about, where several stand together; in their order.
+SUBJECTS = {
+    "views": "Views of an image",
+    "loss": "The objective",
+    "loss_scaling": "Its memory",
+    "epoch": "An epoch, ResNet-18",
+    "step": "Parts of a step",
+    "throughput": "Training",
+    "late_step": "Late training",
+    "report": "The fast profile",
+    "side_by_side": "Several runs",
+    "busy": "Beside other work",
+    "engine": "Against an older commit",
 }

@@ -51,7 +51,7 @@ def front(pages: Iterable[str]) -> str:
         coarse=_links(CENTRAL),
         ways_in=section_of_readme("Three ways in"),
         notebooks=section_of_readme("Notebooks"),
-        speed=[escape(line) for line in verdicts()],
+        speed=verdicts(),
         use=use,
         rest=[name for name in names if name not in (*use, PLAYGROUND)],
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from infomax_nb.late import VERDICTS, verdict_rows
 from infomax_nb.names import NAMES, in_words
 from infomax_nb.report import committed
-from pipeline.benchmarks import verdict_of
+from pipeline.benchmarks import SUBJECTS, verdict_of
 from pipeline.copies import data_note
 from pipeline.site.markdown import escape, facts, page, table
 from pipeline.site.records import facts_of, parameter_values
@@ -132,9 +132,15 @@ def _benchmark(path: Path) -> dict[str, str]:
 
 
 def verdicts() -> list[str]:
-    """A line for each benchmark that has a verdict."""
-    paths = sorted((REPORTS / "benchmarks").glob("*.csv"))
-    return [line for line in map(verdict_of, paths) if line]
+    """A line for each benchmark that has a verdict: what it is about, the machine, the verdict."""
+    lines = []
+    for name, subject in SUBJECTS.items():
+        for path in sorted((REPORTS / "benchmarks").glob(f"*_{name}.csv")):
+            device, _, whole = path.stem.partition("_")
+            line = verdict_of(path)
+            if line and whole == name:
+                lines.append(f"**{subject}** ({device.upper()}). {escape(line)}")
+    return lines
 
 
 def networks() -> str:

@@ -15,6 +15,7 @@ from infomax_nb.errors import ParameterError
 from infomax_nb.figures import table1
 from infomax_nb.methods import METHODS
 from infomax_nb.names import setting
+from pipeline.benchmarks import SUBJECTS, VERDICTS, verdict_of
 from pipeline.claims import claims
 from pipeline.copies import data_note
 from pipeline.site import front, notebooks, results, words
@@ -173,11 +174,19 @@ def test_the_executed_notebook_is_shown_with_the_stored_ones_links(tmp_path):
 
 
 def test_each_benchmarks_verdict_is_on_its_page_and_on_the_first():
-    lines = results.verdicts()
-    assert len(lines) >= 5
+    verdicts = {path: verdict_of(path) for path in (ROOT / "reports/benchmarks").glob("*.csv")}
+    said = [line for line in verdicts.values() if line]
+    assert len(said) >= 5
     for page in (results.benchmarks(), front.front([])):
         plain = page.replace("\\", "")
-        assert [line for line in lines if line not in plain] == []
+        assert [line for line in said if line not in plain] == []
+
+
+def test_each_line_on_speed_begins_with_what_it_is_about_and_the_device():
+    lines = results.verdicts()
+    assert lines[0].startswith("**Views of an image** (CPU). Ours is")
+    assert all(re.match(r"\*\*[A-Z][^*]+\*\* \([CG]PU\)\. [A-Z]", line) for line in lines)
+    assert set(SUBJECTS) == set(VERDICTS)  # none is left out
 
 
 def test_a_run_in_two_sessions_shows_both_commits_machines_and_days():
