@@ -57,3 +57,11 @@ def shared_legend(figure: Figure, axis: Axes, columns: int, **options: Any) -> N
     handles, labels = axis.get_legend_handles_labels()
     look: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
     figure.legend(handles, labels, ncols=columns, **look | options)
+
+
+def empty(words: str) -> Figure:
+    """A figure without data, which says in words why there are none."""
+    figure, axis = plt.subplots(figsize=(9.5, 1.6), layout="constrained")
+    axis.set(xticks=[], yticks=[])
+    axis.text(0.5, 0.5, words, ha="center")
+    return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from infomax_nb import plots
-from infomax_nb.figures.axes import MARKERS, log_ticks, panels
+from infomax_nb.figures.axes import MARKERS, empty, log_ticks, panels
 
 
 def over_ratio(metrics: pd.DataFrame, column: str, title: str = "") -> Figure:
@@ -23,6 +23,8 @@ def over_ratio(metrics: pd.DataFrame, column: str, title: str = "") -> Figure:
     if len(weighted) < len(metrics):
         title = f"{title} (runs with a weight of 0 are not shown)".strip()
     shown = weighted.assign(ratio=weighted.beta / weighted.alpha).dropna(subset=column)
+    if shown.empty:
+        return empty(f"no run has both weights above 0 and {plots.LABELS[column]}")
     kernels = sorted(shown.kappa.unique())
     figure, axes = panels(len(kernels), 4.2)
     colours = plots.shades(sorted(shown.epoch.unique()))

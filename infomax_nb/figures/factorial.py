@@ -1,9 +1,9 @@
 """The effects of several factors and of their interactions, as a forest plot."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from infomax_nb.figures.axes import empty
 from infomax_nb.figures.intervals import forest
 
 WORDS = {"kappa": "κ"}
@@ -23,7 +23,7 @@ def effects(table: pd.DataFrame, margin: float = 1.0) -> Figure:
     """
     table = table.dropna(subset="mean") if len(table) else table
     if table.empty:
-        return _not_run()
+        return empty("not run: no run of the factorial has finished")
     order = table.index.str.count(TIMES).argsort(kind="stable")
     table = table.iloc[order].rename(index=_in_words)
     fewest = int(table.seeds.min())
@@ -39,10 +39,3 @@ def effects(table: pd.DataFrame, margin: float = 1.0) -> Figure:
 
 def _in_words(name: str) -> str:
     return TIMES.join(WORDS.get(factor, factor) for factor in name.split(TIMES))
-
-
-def _not_run() -> Figure:
-    figure, axis = plt.subplots(figsize=(9.5, 1.6), layout="constrained")
-    axis.set(xticks=[], yticks=[])
-    axis.text(0.5, 0.5, "not run: no run of the factorial has finished", ha="center")
-    return figure

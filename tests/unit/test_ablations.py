@@ -114,6 +114,14 @@ def test_the_axis_is_the_ratio_of_the_weights():
     assert figure.get_suptitle() == "glyphs (runs with a weight of 0 are not shown)"
 
 
+def test_runs_with_a_weight_of_0_alone_are_an_empty_figure_that_says_so():
+    rows = {"epoch": [1, 2], "kappa": 10.0, "alpha": 1.0, "beta": 0.0, "linear_top1": 20.0}
+    (axis,) = beta.over_ratio(pd.DataFrame(rows), "linear_top1").axes
+    assert not axis.lines
+    (words,) = axis.texts
+    assert words.get_text() == "no run has both weights above 0 and linear head, top-1 (%)"
+
+
 def test_epochs_without_an_evaluation_leave_no_holes():
     every_second = runs("beta", 0.5, 1).assign(kappa=10.0, alpha=1.0)
     every_second.loc[every_second.epoch != 2, "linear_top1"] = float("nan")
