@@ -32,7 +32,7 @@ def claims() -> list[Claim]:
         with_late(
             coarse(),
             "7",
-            says="Coarser than SimCLR",
+            says="It is coarse",
             compared="breeds, SimCLR less ours",
         ),
         imagenet100(),
@@ -135,7 +135,7 @@ def information() -> Claim:
         "Section 3",
         "does not hold",
         "Not as written",
-        r"never positive; with 1/\|P\| up to 4 to 5 nats",
+        r"never positive; with 1/\|P\|, of pairs, up to about 4 nats",
         "simulation",
         {"notebook 10": "notebooks/10_estimator.ipynb"},
     )
@@ -146,7 +146,7 @@ def stability() -> Claim:
     cifar = _ends("methods_cifar10").infomax
     return Claim(
         "It trains stably",
-        "Section 3",
+        "abstract",
         "open",
         "So far",
         f"seeds end at {cifar.min():.1f} to {cifar.max():.1f}% (CIFAR-10), "

@@ -22,8 +22,8 @@ CONDITIONS = {
     "beta2_from20": "β = 2 from epoch 20",
 }
 COMPARED = {
-    "less untrained": "ours than an\nuntrained network",
-    "less centre": "ours than a blob\nin the middle",
+    "less untrained": "ours less an\nuntrained network",
+    "less centre": "ours less a blob\nin the middle",
 }
 
 
@@ -48,7 +48,8 @@ def draw_objects(axis: plt.Axes) -> None:
     axis.errorbar(rows["mean"], places, xerr=errors, fmt="o", capsize=3)
     axis.axvline(0, color="black", ls="--", lw=1)
     axis.set_yticks(list(places), COMPARED.values())
-    axis.set(xlabel="more saliency on the animal, points", ylim=(-len(rows) + 0.4, 0.6))
+    axis.set_xlabel("saliency on the animal, difference (points)")
+    axis.set_ylim(-len(rows) + 0.4, 0.6)
     axis.set_title(f"Networks focus on objects: {_answer('8')}", loc="left", fontsize=11)
 
 

@@ -23,7 +23,7 @@ def effects(table: pd.DataFrame, margin: float = 1.0) -> Figure:
     """
     table = table.dropna(subset="mean") if len(table) else table
     if table.empty:
-        return empty("not run: no run of the factorial has finished")
+        return empty("nothing to show yet: no seed of the factorial has all its runs")
     order = table.index.str.count(TIMES).argsort(kind="stable")
     table = table.iloc[order].rename(index=_in_words)
     fewest = int(table.seeds.min())

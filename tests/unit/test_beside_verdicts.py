@@ -1,5 +1,7 @@
 """Numbers that stand beside the plan's verdicts in texts, recomputed from the predictions."""
 
+import re
+
 import pandas as pd
 import pytest
 from checkout import ROOT
@@ -195,6 +197,32 @@ def test_what_is_said_of_methods_with_one_seed_is_what_it_has():
         above.append(f"{supervised['mean']:.1f}")
     told = f"and {', '.join(above[:3])} and {above[3]} above"
     assert told in prose_of("08", "d08-paper")
+
+
+def test_what_is_said_of_the_factorial_is_what_its_finished_seeds_have():
+    table = pd.read_csv(ROOT / "reports/verdicts/effects.csv")
+    mean = table.set_index(["series", "measure", "effect"])["mean"]
+    seeds = ["", "one seed", "two seeds", "three seeds"][table.seeds.min()]
+    prose = prose_of("08", "late-08-j")
+    results = RESULTS.read_text("utf-8").replace("\n", " ")
+    assert f"With {seeds} of three nothing" in prose and f"with {seeds} of three" in results
+    assert f"With {seeds}" in prose_of("08", "late-08-i").replace("with", "With")
+
+    def signed(points: float) -> str:
+        return f"{points:+.1f}".replace("-", "−")
+
+    def both(series: str, effect: str) -> str:
+        return " and ".join(signed(mean[series, measure, effect]) for measure in MEASURES)
+
+    assert f"κ = 10 adds {both('equal epochs', 'kappa')} points" in prose
+    assert f"DINO's recipe {both('equal epochs', 'recipe')}" in prose
+    assert f"six more views {both('equal epochs', 'views')}." in prose
+    assert f"they change it by {both('equal compute', 'views')}." in prose
+    largest = mean[mean.index.get_level_values("effect").str.contains("×")].abs().max()
+    (within,) = re.findall(r"interaction is within ([\d.]+) points", prose)
+    assert float(within) - 0.1 < largest <= float(within)
+    linear = [signed(mean["equal epochs", "linear", factor]) for factor in ("kappa", "recipe")]
+    assert f"κ = 10 adds {linear[0]} points, DINO's recipe {linear[1]}" in results
 
 
 def test_animals_and_vehicles_at_equal_accuracy_of_telling_them_apart():
