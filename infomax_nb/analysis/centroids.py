@@ -327,7 +327,7 @@ def above(
     names = rho.index.unique(0)
     by_seed = rho.unstack(0)[names]
     for name in names.intersection(list(seedless)):
-        by_seed[name] = by_seed[name].dropna().iloc[0]
+        by_seed[name] = by_seed[name].bfill().iloc[0]  # NaN where it has no ρ
     more = by_seed.sub(by_seed[other], axis=0).drop(columns=other)
     pseudo = by_class.sub(by_class[other], axis=0)
     intervals = [over_classes(more.mean(), pseudo).assign(series="over classes")]

@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from infomax_nb.analysis.centroids import lca_height
 from infomax_nb.data.sampling import stratified
-from infomax_nb.errors import not_allowed
+from infomax_nb.errors import ParameterError, not_allowed
 from infomax_nb.evaluation.neighbours import knn, topk_accuracy
 from infomax_nb.seeds import Use, stream
 
@@ -55,9 +55,9 @@ def superclasses(paths: list[tuple], share: float = 0.25) -> Tensor:
     most = share * len(paths)
     nodes = [node for node, classes in subtrees(paths).items() if len(classes) <= most]
     tops = []
-    for path in paths:
-        above = (k for k, node in enumerate(nodes + paths) if _is_below(path, node))
-        tops.append(next(above))  # the highest: parents come before children, classes last
+    for number, path in enumerate(paths):
+        above = (k for k, node in enumerate(nodes) if _is_below(path, node))
+        tops.append(next(above, len(nodes) + number))  # the highest: parents before children
     return torch.tensor(tops).unique(return_inverse=True)[1]
 
 
@@ -188,6 +188,9 @@ def reprobe(
 
     Returns:
         A row for each representation and subset, with the columns of `mistakes`.
+
+    Raises:
+        ParameterError: no class of a subset has training images.
     """
     heights = lca_height(paths)
     train_labels, test_labels = labels
@@ -196,6 +199,9 @@ def reprobe(
         for subset in subsets.to_dict("records"):
             classes = torch.as_tensor(subset["classes"])
             fitted = torch.isin(train_labels, classes)
+            if not fitted.any():
+                none = f"none of the classes {classes.tolist()} has training images"
+                raise ParameterError(f"n_train: {none}.")
             tested = torch.isin(test_labels, classes)
             ranked = probe(train[fitted], train_labels[fitted], test[tested])
             measured = mistakes(test_labels[tested], ranked[:, 0], heights)

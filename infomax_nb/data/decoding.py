@@ -104,6 +104,8 @@ def _with_alpha(image: ImageFile.ImageFile, layout: str) -> Image.Image:
         # Pillow scales the pixels to 255, but not the transparent value.
         most = 2 ** int(layout[-1]) - 1
         image.info["transparency"] = (key & most) * 255 // most
+    if key is not None and layout == "RGB;16B":  # of pixels it keeps the upper bytes alone
+        image.info["transparency"] = tuple(value >> 8 for value in key)
     return image
 
 

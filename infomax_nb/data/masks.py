@@ -73,13 +73,12 @@ def read_masked(
     """
     root = data_place(folder)
     with file_errors(root / "images.csv", parameter):
-        table = pd.read_csv(root / "images.csv", dtype=str)
+        table = pd.read_csv(root / "images.csv", dtype=str, keep_default_na=False)
         chosen = table if split is None else table[table["split"] == split]
         names = list(chosen["id"])
     if not names:
-        which = f"of the split {split!r} " if split else ""
-        nothing = f"names no photograph {which}at all"
-        raise ParameterError(f"{parameter}: {root / 'images.csv'} {nothing}.")
+        which = f" of the split {split!r}" if split else ""
+        raise ParameterError(f"{parameter}: {root / 'images.csv'} names no photograph{which}.")
     pairs = [_pair(root, name, size, parameter) for name in names]
     images = torch.stack([image for image, _ in pairs])
     values = torch.stack([mask for _, mask in pairs])

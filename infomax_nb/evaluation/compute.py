@@ -47,8 +47,8 @@ def at_equal_compute(
         other: the method that is trained to the end.
 
     Returns:
-        The epoch at which the method is stopped, an evaluated one (0 if there is none), and its
-        accuracy there less the other's at the end (seeds,), in points.
+        The epoch at which the method is stopped, an evaluated one (0 if there is none, the last
+        if all cost less), and its accuracy there less the other's at the end (seeds,), in points.
     """
     metrics = metrics.dropna(subset="linear_top1")
     last = int(metrics.epoch.max())

@@ -91,6 +91,8 @@ def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0)
         `equivalent` if the 90% interval lies within the margins, `not equivalent` if it lies
         outside, else `undecided`; of one seed `undecided: one seed, no interval`.
     """
+    if not margin > 0:
+        raise not_allowed("margin", margin, "a number > 0")
     interval = paired_interval(differences, level=0.90, shared=shared)
     if interval["seeds"] == 1:
         return "undecided: one seed, no interval"

@@ -64,7 +64,7 @@ def knn(
 
     Args:
         bank: features (N, D).
-        labels: classes (N,) of the bank.
+        labels: classes (N,) of the bank, from 0 to n_classes - 1 (`ImageSet.labelled`).
         queries: features (Q, D).
         n_classes: number of classes.
         k: number of neighbours, from 1; more than N are N; None is `usual_k`.

@@ -179,6 +179,9 @@ def _train(job: Job) -> Run:
         _print_steps(job)
         for part in run.path.glob("*.part"):  # left by a killed process
             part.unlink()
+        if not run.checkpoint.exists():  # what an earlier training kept is not of this one
+            for epoch in run.kept_epochs:
+                run.kept_checkpoint(epoch).unlink()
         # Of a run whose weights are gone, it seals metrics that are written anew.
         (run.path / "record.json").unlink(missing_ok=True)
         run.write("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))

@@ -60,7 +60,9 @@ class Run:
     @property
     def metrics(self) -> pd.DataFrame:
         """One row per epoch: entropies and mutual information in nats, accuracies in percent."""
-        return pd.read_csv(self.intact / "metrics.csv")
+        path = self.intact / "metrics.csv"
+        with file_errors(path, "run", RunError):
+            return pd.read_csv(path)
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:

@@ -341,6 +341,17 @@ def test_a_kept_checkpoint_that_an_older_record_does_not_name_is_taken(ours, tmp
     assert fit(branch(run, 1, beta=2, runs_dir=str(tmp_path))).finished
 
 
+def test_what_an_earlier_training_kept_goes_when_a_run_begins_anew(ours, tmp_path):
+    """Its weights are gone, so it is trained again, and this time keeps no epoch."""
+    run = copy_of(ours, tmp_path)
+    flip_a_bit(run.path / "epoch_1.ckpt")
+    (run.path / "model.pt").unlink()
+    again = fit(run.config.replace(keep_epochs=None, runs_dir=str(tmp_path)))
+    assert again.path == run.path
+    assert again.record["kept"] == {}
+    assert not list(again.path.glob("epoch_*.ckpt"))
+
+
 def test_a_branch_does_not_begin_on_other_images(tmp_path):
     """Of a folder, whose images changed after the trunk was trained."""
     noise = np.random.default_rng(0)

@@ -326,6 +326,15 @@ def test_how_far_a_correlation_is_above_another():
     assert one_seed.series.tolist() == ["over classes"]
 
 
+def test_where_no_correlation_exists_none_is_above_another():
+    """A flat hierarchy, whose distances are all the same."""
+    rho = pd.Series({("ours", 0): np.nan, ("untrained", 0): np.nan, ("raw pixels", 0): np.nan})
+    by_class = pd.DataFrame(np.nan, range(3), ["ours", "untrained", "raw pixels"])
+    table = above(rho, by_class)
+    assert table.index.tolist() == ["ours", "raw pixels"]
+    assert table["mean"].isna().all()
+
+
 def test_intervals_are_read_as_they_are_written():
     rho = pd.Series({"ours": 0.5, "pixels": -0.1})
     pseudo = pd.DataFrame({"ours": [0.4, 0.6], "pixels": [-0.2, 0.1]})

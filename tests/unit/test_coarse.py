@@ -71,6 +71,12 @@ def test_subtrees_and_superclasses_by_hand():
     assert cut(0.27) == [4, 3, 1, 1, 1, 1, 1, 1, 2]  # at most 4: b falls apart
 
 
+def test_a_class_above_another_does_not_take_it_into_its_superclass():
+    """Two of four classes are more than a quarter, so each stands alone: corgi is below dog."""
+    paths = [("root", "dog"), ("root", "dog", "corgi"), ("root", "cat"), ("root", "cow")]
+    assert len(set(superclasses(paths).tolist())) == 4
+
+
 @pytest.mark.parametrize("n", [24, 48, 340])
 def test_superclasses_of_glyphs_are_their_groups(n):
     names = [group for group, _ in glyphs.classes(n)]
@@ -205,6 +211,8 @@ def test_each_subset_is_a_task_of_its_own():
         x = centres[y] + 1.5 * rng.normal(size=(len(y), 6))
         features.append(torch.from_numpy(x).float())
     tasks = draws(paths, 3, n=3)
+    with pytest.raises(ParameterError, match="n_train: none of the classes .* has training"):
+        reprobe({"x": features}, [labels[0] * 0, labels[1]], tasks, paths)
     nearest = reprobe({"x": features}, labels, tasks, paths)
     linear = reprobe({"x": features}, labels, tasks, paths, converged_probe)
     for k, classes in enumerate(tasks.classes):

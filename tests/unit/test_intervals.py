@@ -89,6 +89,12 @@ def test_equivalence_is_two_one_sided_t_tests(differences, margin):
     assert equivalent(differences, margin) == expected
 
 
+@pytest.mark.parametrize("margin", [-1.0, 0.0, float("nan")])
+def test_a_margin_that_decides_nothing_is_refused(margin):
+    with pytest.raises(ParameterError, match="^margin = .* is not allowed: it must be a number"):
+        equivalent([0.1, 0.0, -0.1], margin)
+
+
 def test_a_correlation_between_groups_is_none_within_them():
     """Two groups, far apart along a rising line, in each of which one falls as the other rises."""
     x = [1, 2, 3, 11, 12, 13]

@@ -202,6 +202,15 @@ def turn(photograph: Path) -> None:
         image.save(photograph, exif=exif)
 
 
+def test_a_photograph_may_be_called_na(tmp_path):
+    write(tmp_path)
+    for part, suffix in (("images", "jpg"), ("masks", "png")):
+        (tmp_path / part / f"001.{suffix}").rename(tmp_path / part / f"NA.{suffix}")
+    table = tmp_path / "images.csv"
+    table.write_text(table.read_text().replace("001,val", "NA,val"))
+    assert read_masked(tmp_path, "val").names == ["NA", "003", "005"]
+
+
 def test_photographs_are_read_with_their_masks(tmp_path):
     photographs = read_masked(write(tmp_path), "val")
     assert photographs.names == ["001", "003", "005"]

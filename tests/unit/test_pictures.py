@@ -221,6 +221,15 @@ def test_sixteen_bits_of_grey_decide_what_is_transparent(tmp_path):
     assert shown[0, :, 0].tolist() == [255, 18, 19, 0]
 
 
+def test_sixteen_bits_of_colour_have_a_transparent_one_of_which_upper_halves_count(tmp_path):
+    """The lower halves, with which 8-bit pixels might be compared, belong to another colour."""
+    key = np.array([0x1234, 0x5678, 0x9ABC])
+    other = np.array([0x3400, 0x7800, 0xBC00])
+    png(tmp_path / "a.png", np.array([[key, other]]), 16, 2, key)
+    shown = np.asarray(decode_image(tmp_path / "a.png"))
+    assert shown[0].tolist() == [[255, 255, 255], [0x34, 0x78, 0xBC]]
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_colour_png_with_a_transparent_colour(tmp_path, bits):
     path = tmp_path / "a.png"

@@ -277,6 +277,26 @@ def test_lc25000_groups_hold_out_whole_groups(root, place):
     assert not set(group.iloc[train]) & set(group.iloc[test])
 
 
+def test_a_class_of_one_group_cannot_be_in_both_parts(root):
+    write_lc25000(root, per_class=10, size=8)
+    table = pd.read_csv(root / "groups.csv")
+    of_one = table.image.str.startswith("colon_n/")
+    table.loc[of_one, "group"] = "one"
+    table.to_csv(root / "groups.csv", index=False)
+    assert "the class colon_n has too few groups to be in both parts" in refusal(
+        "lc25000_groups", root
+    )
+
+
+def test_a_group_may_be_called_na(root):
+    written = write_lc25000(root)
+    table = pd.read_csv(root / "groups.csv")
+    table["group"] = table.group.replace({"lung_n-000": "NA", "lung_n-001": "null"})
+    table.to_csv(root / "groups.csv", index=False)
+    train, test = (rows_of(part, written) for part in both_splits("lc25000_groups", root))
+    assert len(train) + len(test) == 100
+
+
 def test_lc25000_divides_groups(root):
     written = write_lc25000(root)
     group = pd.read_csv(root / "groups.csv", index_col="image")["group"].reindex(list(written))

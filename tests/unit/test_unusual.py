@@ -78,11 +78,12 @@ def test_the_untrained_network_does_not_depend_on_one_image_more():
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
-def test_the_untrained_networks_statistics_are_those_of_all_classes():
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["in order", "in another"])
+def test_the_untrained_networks_statistics_are_those_of_all_classes(order):
     """Of 6,000 images, 3,000 dark ones first: those of its first layer over all of them."""
     generator = torch.Generator().manual_seed(0)
     dark = torch.randint(0, 100, (3000, 3, 8, 8), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(2).repeat_interleave(3000)
+    labels = torch.tensor(order).repeat_interleave(3000)
     train = ImageSet(torch.cat([dark, 255 - dark]), labels, ["dark", "bright"])
     net = untrained(TrainConfig(**SMALL), train)
     with torch.no_grad():

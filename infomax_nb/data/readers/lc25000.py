@@ -29,7 +29,8 @@ def read_lc25000_groups(root: Path, split: str) -> Listing:
     cure = f"{form} (the tile that the image is a copy of)."
     table = first_of("LC25000's table of groups", [root / name for name in TABLES], cure)
     images = ["/".join(Path(path).parts[-2:]) for path in data.paths]
-    columns = {"index_col": "image", "usecols": ["image", "group"], "dtype": str}
+    columns: dict = {"index_col": "image", "usecols": ["image", "group"], "dtype": str}
+    columns |= {"keep_default_na": False, "na_values": [""]}  # a group may be called NA
     rows = table_rows(images, [table], may_hold_others=True, **columns)
     return divided(data, split, rows["group"])
 

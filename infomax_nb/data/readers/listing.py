@@ -168,6 +168,9 @@ def divided(data: Listing, split: str, groups: pd.Series | None = None) -> Listi
         if groups is not None:
             division = model_selection.StratifiedGroupKFold(5, shuffle=True, random_state=0)
         train, test = next(division.split(data.paths, data.labels.numpy(), groups))
+        for label, name in enumerate(data.classes if groups is not None else ()):
+            if not all((data.labels[part] == label).any() for part in (train, test)):
+                raise ValueError(f"the class {name} has too few groups to be in both parts")
     return data[torch.from_numpy(np.sort(test if split == "test" else train))]
 
 
