@@ -84,7 +84,7 @@ def equivalent(differences: ArrayLike, margin: float = 1.0, shared: float = 0.0)
 
     Args:
         differences: (seeds,).
-        margin: in the differences' unit.
+        margin: in the differences' unit, above 0; another one raises ParameterError.
         shared: as in `paired_interval`.
 
     Returns:

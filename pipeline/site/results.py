@@ -132,14 +132,15 @@ def _benchmark(path: Path) -> dict[str, str]:
 
 
 def verdicts() -> list[str]:
-    """A line for each benchmark that has a verdict: what it is about, the machine, the verdict."""
+    """A line for each benchmark that has a verdict: what it is about, the device, the verdict."""
     lines = []
     for name, subject in SUBJECTS.items():
         for path in sorted((REPORTS / "benchmarks").glob(f"*_{name}.csv")):
             device, _, whole = path.stem.partition("_")
             line = verdict_of(path)
             if line and whole == name:
-                lines.append(f"**{subject}** ({device.upper()}). {escape(line)}")
+                kind = "GPU" if device == "cuda" else device.upper()
+                lines.append(f"**{subject}** ({kind}). {escape(line)}")
     return lines
 
 

@@ -219,10 +219,16 @@ def test_what_is_said_of_the_factorial_is_what_its_finished_seeds_have():
     assert f"six more views {both('equal epochs', 'views')}." in prose
     assert f"they change it by {both('equal compute', 'views')}." in prose
     largest = mean[mean.index.get_level_values("effect").str.contains("×")].abs().max()
-    (within,) = re.findall(r"interaction is within ([\d.]+) points", prose)
+    (within,) = re.findall(r"differences\) is within ([\d.]+) points", prose)
     assert float(within) - 0.1 < largest <= float(within)
     linear = [signed(mean["equal epochs", "linear", factor]) for factor in ("kappa", "recipe")]
     assert f"κ = 10 adds {linear[0]} points, DINO's recipe {linear[1]}" in results
+    views = [signed(mean[kind, "linear", "views"]) for kind in ("equal epochs", "equal compute")]
+    assert f"six more views {views[0]} at equal epochs, {views[1]} at equal compute" in results
+    half = mean["equal epochs", "linear", "views × recipe"]  # the recipe's coded 0 and 1
+    simclr, dino = (signed(mean["equal epochs", "linear", "views"] + k * half) for k in (-1, 1))
+    told = f"six more views add {simclr} points with SimCLR's recipe and {dino} with DINO's"
+    assert told in prose
 
 
 def test_animals_and_vehicles_at_equal_accuracy_of_telling_them_apart():
