@@ -72,7 +72,8 @@ FIGURES = [
             ("8",),
             "304 photographs of animals with pixel masks; ours and SimCLR: CIFAR-10, all 50,000 "
             "images, 60 epochs, small ResNet, three networks; 20 classes: Imagenette and "
-            "Imagewoof, 70 epochs; bars: 90% over networks; hollow: a single network or a prior, without one",
+            "Imagewoof, 70 epochs; bars: 90% over networks; hollow: a single network or a prior, "
+            "without one",
             result="objects_voc",
         ),
     ),
