@@ -219,7 +219,7 @@ def test_what_is_said_of_the_factorial_is_what_its_finished_seeds_have():
     assert f"six more views {both('equal epochs', 'views')}." in prose
     assert f"they change it by {both('equal compute', 'views')}." in prose
     largest = mean[mean.index.get_level_values("effect").str.contains("×")].abs().max()
-    (within,) = re.findall(r"differences\) is within ([\d.]+) points", prose)
+    (within,) = re.findall(r"differences\) are within ([\d.]+) points", prose)
     assert float(within) - 0.1 < largest <= float(within)
     linear = [signed(mean["equal epochs", "linear", factor]) for factor in ("kappa", "recipe")]
     assert f"κ = 10 adds {linear[0]} points, DINO's recipe {linear[1]}" in results
