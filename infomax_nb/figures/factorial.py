@@ -18,7 +18,7 @@ def effects(table: pd.DataFrame, margin: float = 1.0) -> Figure:
             effect's name, such as "views" or "views × kappa", with the columns `mean`, `low`,
             `high` and `seeds`, of which the smallest number is named. One seed has no interval:
             `low` and `high` are NaN, the mark is hollow. Effects whose `mean` is NaN are left out.
-            If there is none, the figure says that nothing was run.
+            If there is none, the figure says so.
         margin: half the width of the grey band: smaller effects are called none, in points.
     """
     table = table.dropna(subset="mean") if len(table) else table

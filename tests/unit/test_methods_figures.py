@@ -158,7 +158,7 @@ def test_one_seed_has_hollow_marks_and_an_effect_that_is_missing_is_left_out():
 def test_without_runs_the_figure_says_so():
     for empty in (pd.DataFrame(), simulated(1).assign(mean=np.nan)):
         (axis,) = factorial.effects(empty).axes
-        assert axis.texts[0].get_text().startswith("not run")
+        assert axis.texts[0].get_text().startswith("nothing to show yet")
 
 
 # --- Ours' family, as notebook 08 tells it -------------------------------------------------------
